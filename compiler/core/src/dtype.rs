@@ -1,0 +1,71 @@
+//! Element types of tensors, and how a value is stored in each.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The element type of a stored tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// IEEE binary64.
+    F64,
+    /// IEEE binary32.
+    F32,
+    /// bfloat16: arithmetic happens in f32, each result is rounded.
+    BF16,
+    /// IEEE binary16: arithmetic happens in f32, each result is rounded.
+    F16,
+    /// Indices, the result of `argsort`.
+    I64,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn size(self) -> u64 {
+        match self {
+            DType::F64 | DType::I64 => 8,
+            DType::F32 => 4,
+            DType::BF16 | DType::F16 => 2,
+        }
+    }
+
+    /// The type arithmetic happens in.
+    pub fn compute(self) -> DType {
+        match self {
+            DType::BF16 | DType::F16 => DType::F32,
+            other => other,
+        }
+    }
+
+    /// `x` rounded to this type, to nearest, ties to even.
+    pub fn round(self, x: f64) -> f64 {
+        match self {
+            DType::F64 | DType::I64 => x,
+            DType::F32 => f64::from(x as f32),
+            DType::BF16 => half::bf16::from_f32(x as f32).to_f64(),
+            DType::F16 => half::f16::from_f32(x as f32).to_f64(),
+        }
+    }
+
+    /// The name used in `.opt` files and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F64 => "f64",
+            DType::F32 => "f32",
+            DType::BF16 => "bf16",
+            DType::F16 => "f16",
+            DType::I64 => "i64",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<DType> {
+        [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64].into_iter().find(|dtype| dtype.name() == name)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

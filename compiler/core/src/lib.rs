@@ -1,0 +1,7 @@
+//! The middle of the compiler: checked trees, IR, passes, the plan and the reference interpreter.
+//!
+//! Pure: no file, environment or clock access, no native library.
+
+pub mod dtype;
+pub mod kernel;
+pub mod plan;

@@ -1,0 +1,394 @@
+//! The plan of one rule for one parameter shape: what a step does, as data.
+//!
+//! ```text
+//! slots   %0 w f32[512, 512] param · %1 grad · %2 exp_avg state
+//! host    r0 = hyper lr · r1 = step · r2 = pow r0, r1 …
+//! step    map optc_map_… (%0, %1, %2) scalars (r2) -> (%0, %2)
+//!         if r7 { call qr %3 -> %4 }
+//! ```
+//!
+//! A plan is concrete: dimensions, statics and the set of modes are constants; hyperparameters and the step number are
+//! not. The runtime executes it; `optc inspect` prints it; its cost is read off it. Buffers are slots (the parameter,
+//! its gradient, its state) and temporaries at fixed offsets of one scratch arena.
+
+use crate::dtype::DType;
+use crate::kernel::MapKernel;
+
+/// A register of the host program; every register is an f64 (a bool is 0 or 1).
+pub type Reg = u32;
+
+/// What a step of one rule does to one parameter shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The parameter (0), its gradient (1), then its state in declaration order.
+    pub slots: Vec<Slot>,
+    /// Scratch tensors.
+    pub temps: Vec<Temp>,
+    /// Bytes of scratch that one execution needs.
+    pub arena_bytes: u64,
+    /// Host scalars: evaluated in order, once per step, before the body.
+    pub host: Vec<HostInst>,
+    /// The distinct kernels.
+    pub kernels: Vec<MapKernel>,
+    /// Fills the state before the first step.
+    pub init: Vec<Thunk>,
+    /// One step.
+    pub body: Vec<Thunk>,
+}
+
+/// A tensor that outlives the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name: `w`, `grad`, `exp_avg`, `gram.0`.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// How it is stored.
+    pub dtype: DType,
+    /// Its shape; empty for a scalar.
+    pub dims: Vec<u64>,
+}
+
+/// What a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The parameter: read and written.
+    Param,
+    /// Its gradient: read only.
+    Grad,
+    /// State: read and written.
+    State,
+}
+
+/// A scratch tensor; its life ends with the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temp {
+    /// How it is stored.
+    pub dtype: DType,
+    /// Its shape.
+    pub dims: Vec<u64>,
+    /// Where it starts in the arena; a multiple of 64.
+    pub offset: u64,
+}
+
+/// A tensor of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Buffer {
+    /// An index into [`Plan::slots`].
+    Slot(u32),
+    /// An index into [`Plan::temps`].
+    Temp(u32),
+}
+
+/// One host scalar; instruction `n` writes register `n`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HostInst {
+    /// The current value of hyperparameter `n` of the bound optimizer.
+    Hyper(u32),
+    /// The parameter's step number: 1 at its first step.
+    Step,
+    /// A constant.
+    Const(f64),
+    /// One operand.
+    Unary(HostUnary, Reg),
+    /// Two operands.
+    Binary(HostBinary, Reg, Reg),
+    /// The second where the first is not 0, else the third.
+    Select(Reg, Reg, Reg),
+}
+
+/// Host functions of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HostUnary {
+    /// `-x`
+    Neg,
+    /// Absolute value.
+    Abs,
+    /// Square root.
+    Sqrt,
+    /// e to the power.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Largest integer not above.
+    Floor,
+    /// Smallest integer not below.
+    Ceil,
+    /// 1 for 0, else 0.
+    Not,
+}
+
+/// Host functions of two arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HostBinary {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product.
+    Mul,
+    /// Quotient.
+    Div,
+    /// Power.
+    Pow,
+    /// Remainder with the sign of the divisor.
+    Mod,
+    /// Smaller.
+    Min,
+    /// Larger.
+    Max,
+    /// 1 if less.
+    Lt,
+    /// 1 if less or equal.
+    Le,
+    /// 1 if equal.
+    Eq,
+    /// 1 if both are not 0.
+    And,
+    /// 1 if either is not 0.
+    Or,
+}
+
+/// A matrix inside a buffer, in elements; entry (i, j) of batch b is at
+/// `offset + b * batch_stride + i * row_stride + j * col_stride`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrix {
+    /// The tensor.
+    pub buffer: Buffer,
+    /// Of entry (0, 0) of batch 0.
+    pub offset: u64,
+    /// Between rows.
+    pub row_stride: u64,
+    /// Between columns.
+    pub col_stride: u64,
+    /// Between matrices; 0 when all use the same.
+    pub batch_stride: u64,
+}
+
+/// `out[b] = alpha · a[b] · b[b] + beta · c[b]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gemm {
+    /// The storage type of `a`, `b`, `c` and `out`: `F32`, `F64` or `BF16` (products of bf16 add in f32, one rounding at the end).
+    pub dtype: DType,
+    /// m × k.
+    pub a: Matrix,
+    /// k × n.
+    pub b: Matrix,
+    /// m × n, added; may be `out` itself.
+    pub c: Option<Matrix>,
+    /// m × n; never overlaps `a` or `b`. Its `col_stride` is 1.
+    pub out: Matrix,
+    /// Rows of the result.
+    pub m: u64,
+    /// Columns of the result.
+    pub n: u64,
+    /// Length of the sums.
+    pub k: u64,
+    /// Matrices in the batch.
+    pub batch: u64,
+    /// One result for the whole batch: `out = alpha · Σ_b a[b] · b[b] + beta · c`.
+    pub sum_batch: bool,
+    /// The product's factor; 1 when absent.
+    pub alpha: Option<Reg>,
+    /// The factor of `c`; 1 when absent.
+    pub beta: Option<Reg>,
+    /// The result is known to be symmetric (m = n): computing one triangle and mirroring it is allowed. If `c` is
+    /// given, it is symmetric too.
+    pub symmetric: bool,
+}
+
+/// What to do when a factorization fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OnFailure {
+    /// Try once more in f64.
+    pub retry_f64: bool,
+    /// Take this tensor instead of the result; without it a failure is an error.
+    pub keep: Option<Buffer>,
+}
+
+/// A library routine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routine {
+    /// Symmetric `[n, n]` → values `[n]`, vectors `[n, n]` (columns).
+    Eigh {
+        /// Largest eigenvalue first.
+        descending: bool,
+    },
+    /// `[m, n]` → Q `[m, min(m, n)]`, R `[min(m, n), n]`, by Householder reflections.
+    Qr,
+    /// SPD `[n, n]` → lower L with L L' = A.
+    Cholesky,
+    /// Triangular A `[n, n]`, B `[n, m]` → X with A X = B.
+    SolveTriangular {
+        /// A is upper triangular.
+        upper: bool,
+        /// Solve with A' instead.
+        transposed: bool,
+    },
+}
+
+/// One action of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Thunk {
+    /// Run a kernel over its whole index space. An output with a sum has its final value written (partials are added
+    /// by whoever executes).
+    Map {
+        /// An index into [`Plan::kernels`].
+        kernel: u32,
+        /// One tensor per kernel input.
+        inputs: Vec<Buffer>,
+        /// One tensor per kernel output.
+        outputs: Vec<Buffer>,
+        /// One register per kernel scalar.
+        scalars: Vec<Reg>,
+        /// Flat: the number of elements. Grid: the number of rows.
+        rows: u64,
+        /// Flat: 1. Grid: the number of columns.
+        cols: u64,
+    },
+    /// A matrix product.
+    Gemm(Gemm),
+    /// A factorization or a solve.
+    Call {
+        /// Which.
+        routine: Routine,
+        /// Its operands.
+        inputs: Vec<Buffer>,
+        /// Its results; `None` for one that nobody reads.
+        outputs: Vec<Option<Buffer>>,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
+    /// `out` is `x` with its axes in another order: axis `a` of `out` is axis `axes[a]` of `x`.
+    Permute {
+        /// The tensor.
+        x: Buffer,
+        /// The result; never `x`.
+        out: Buffer,
+        /// Shape of `x`.
+        dims: Vec<u64>,
+        /// The order.
+        axes: Vec<u32>,
+    },
+    /// `out[p, j, q] = x[p, index[j], q]` for `x` seen as `[pre, d, post]`.
+    Gather {
+        /// The tensor.
+        x: Buffer,
+        /// Indices, `I64 [d]`.
+        index: Buffer,
+        /// The result; never `x`.
+        out: Buffer,
+        /// Elements before the axis, on it, after it.
+        pre: u64,
+        /// Length of the axis.
+        d: u64,
+        /// Elements after it.
+        post: u64,
+    },
+    /// Stable order of a vector, as indices.
+    Argsort {
+        /// `[n]`.
+        x: Buffer,
+        /// `I64 [n]`.
+        out: Buffer,
+        /// Length.
+        n: u64,
+        /// Largest first.
+        descending: bool,
+    },
+    /// The diagonal of an `[n, n]` matrix, as `[n]`.
+    Diag {
+        /// `[n, n]`.
+        x: Buffer,
+        /// `[n]`.
+        out: Buffer,
+        /// Order.
+        n: u64,
+    },
+    /// The same elements in another buffer of the same dtype.
+    Copy {
+        /// From.
+        x: Buffer,
+        /// To.
+        out: Buffer,
+    },
+    /// Every element set to a host scalar.
+    Fill {
+        /// The tensor.
+        out: Buffer,
+        /// The value.
+        value: Reg,
+    },
+    /// `scale` on the diagonal of an `[n, n]` matrix, 0 elsewhere.
+    Identity {
+        /// The matrix.
+        out: Buffer,
+        /// Order.
+        n: u64,
+        /// The diagonal.
+        scale: Reg,
+    },
+    /// One of two lists, by a host scalar.
+    If {
+        /// Not 0: the first.
+        cond: Reg,
+        /// When it holds.
+        then: Vec<Thunk>,
+        /// Otherwise.
+        otherwise: Vec<Thunk>,
+    },
+}
+
+/// Evaluates a plan's host program: `regs[n]` receives the value of instruction `n`.
+///
+/// `hypers` holds the current hyperparameters, `step` the parameter's step number. Nothing is allocated.
+pub fn evaluate_host(host: &[HostInst], hypers: &[f64], step: f64, regs: &mut [f64]) {
+    for (n, inst) in host.iter().enumerate() {
+        regs[n] = match *inst {
+            HostInst::Hyper(h) => hypers[h as usize],
+            HostInst::Step => step,
+            HostInst::Const(x) => x,
+            HostInst::Unary(op, a) => op.apply(regs[a as usize]),
+            HostInst::Binary(op, a, b) => op.apply(regs[a as usize], regs[b as usize]),
+            HostInst::Select(c, a, b) => regs[if regs[c as usize] != 0.0 { a } else { b } as usize],
+        };
+    }
+}
+
+impl HostUnary {
+    /// The function's value.
+    pub fn apply(self, x: f64) -> f64 {
+        match self {
+            HostUnary::Neg => -x,
+            HostUnary::Abs => x.abs(),
+            HostUnary::Sqrt => x.sqrt(),
+            HostUnary::Exp => x.exp(),
+            HostUnary::Log => x.ln(),
+            HostUnary::Floor => x.floor(),
+            HostUnary::Ceil => x.ceil(),
+            HostUnary::Not => f64::from(u8::from(x == 0.0)),
+        }
+    }
+}
+
+impl HostBinary {
+    /// The function's value.
+    pub fn apply(self, x: f64, y: f64) -> f64 {
+        let truth = |b: bool| f64::from(u8::from(b));
+        match self {
+            HostBinary::Add => x + y,
+            HostBinary::Sub => x - y,
+            HostBinary::Mul => x * y,
+            HostBinary::Div => x / y,
+            HostBinary::Pow => x.powf(y),
+            HostBinary::Mod => x - y * (x / y).floor(),
+            HostBinary::Min => x.min(y),
+            HostBinary::Max => x.max(y),
+            HostBinary::Lt => truth(x < y),
+            HostBinary::Le => truth(x <= y),
+            HostBinary::Eq => truth(x == y),
+            HostBinary::And => truth(x != 0.0 && y != 0.0),
+            HostBinary::Or => truth(x != 0.0 || y != 0.0),
+        }
+    }
+}

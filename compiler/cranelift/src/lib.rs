@@ -1,0 +1,1 @@
+//! The quick tier: map kernels to machine code in memory.

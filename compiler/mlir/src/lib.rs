@@ -1,0 +1,1 @@
+//! Kernels to MLIR to object code or PTX.

@@ -1,0 +1,2 @@
+//! A small transformer on real text.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Loads an artifact or a source and steps with it on tensor views.

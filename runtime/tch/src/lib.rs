@@ -1,0 +1,1 @@
+//! Steps with an optc optimizer on tch tensors.
