@@ -4,5 +4,12 @@
 
 pub mod dtype;
 pub mod hir;
+pub mod interp;
+pub mod ir;
 pub mod kernel;
+pub mod kernel_eval;
+pub mod kernel_math;
+pub mod kernel_verify;
+pub mod lower;
 pub mod plan;
+pub mod settings;
