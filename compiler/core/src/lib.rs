@@ -4,4 +4,6 @@
 
 pub mod dtype;
 pub mod kernel;
+pub mod kernel_eval;
+pub mod kernel_verify;
 pub mod plan;
