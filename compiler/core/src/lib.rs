@@ -5,5 +5,7 @@
 pub mod dtype;
 pub mod kernel;
 pub mod kernel_eval;
+#[doc(hidden)]
+pub mod kernel_random;
 pub mod kernel_verify;
 pub mod plan;
