@@ -9,6 +9,8 @@ pub mod ir;
 pub mod kernel;
 pub mod kernel_eval;
 pub mod kernel_math;
+#[doc(hidden)]
+pub mod kernel_random;
 pub mod kernel_verify;
 pub mod lower;
 pub mod plan;
