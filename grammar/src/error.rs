@@ -50,7 +50,7 @@ pub enum ParseError {
         /// What closes it.
         partner: char,
         /// The closing bracket of another, or the end of the text.
-        #[label("still open here")]
+        #[label(primary, "still open here")]
         at: Span,
         /// The opening bracket's place.
         #[label("opened here")]
@@ -123,7 +123,7 @@ pub enum ParseError {
     )]
     ChainedComparison {
         /// The later operator.
-        #[label("a second comparison")]
+        #[label(primary, "a second comparison")]
         at: Span,
         /// The earlier operator.
         #[label("the first one")]
@@ -149,7 +149,7 @@ pub enum ParseError {
         /// The member.
         member: &'static str,
         /// The second one.
-        #[label("given again")]
+        #[label(primary, "given again")]
         at: Span,
         /// The first one.
         #[label("given here")]
@@ -158,35 +158,8 @@ pub enum ParseError {
 }
 
 /// Words that `name` in `opt.pest` refuses.
-const RESERVED: [&str; 27] = [
-    "and",
-    "each",
-    "else",
-    "every",
-    "false",
-    "fn",
-    "hyper",
-    "if",
-    "in",
-    "inf",
-    "keep",
-    "let",
-    "modes",
-    "not",
-    "on",
-    "optimizer",
-    "or",
-    "repeat",
-    "retry",
-    "rule",
-    "skip",
-    "state",
-    "static",
-    "true",
-    "use",
-    "var",
-    "where",
-];
+const RESERVED: &str = "and each else every false fn hyper if in inf keep let modes not on optimizer or repeat \
+                        retry rule skip state static true use var where";
 
 /// Spellings of other languages, and ours.
 const SLIPS: [(&str, &str); 13] = [
@@ -219,7 +192,7 @@ impl ParseError {
         };
         let token = token(text, at);
         let at = Span::at(at, token.len());
-        if positives.iter().all(|rule| is_name(*rule)) && RESERVED.contains(&token) {
+        if is_reserved(token) && wants_name(positives) {
             return Self::Reserved {
                 word: token.to_owned(),
                 at,
@@ -244,8 +217,15 @@ impl ParseError {
     }
 }
 
-fn is_name(rule: Rule) -> bool {
-    matches!(rule, Rule::name | Rule::rule_name | Rule::param)
+fn is_reserved(word: &str) -> bool {
+    RESERVED.split(' ').any(|reserved| reserved == word)
+}
+
+/// Whether a name was tried and, marks aside, nothing else.
+fn wants_name(tried: &[Rule]) -> bool {
+    let words = || tried.iter().map(|rule| describe(*rule));
+    let is_name = |word| word == "a name" || word == describe(Rule::param);
+    words().any(is_name) && words().all(|word| is_name(word) || word.starts_with('`'))
 }
 
 /// The token at a place: a word or number whole, an operator whole, else one character.
@@ -254,6 +234,9 @@ fn token(text: &str, at: usize) -> &str {
         "...", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "->", ".*", "**", "&&", "||",
     ];
     let rest = text.get(at..).unwrap_or_default();
+    if rest.starts_with(|c: char| c.is_ascii_digit()) {
+        return number(rest);
+    }
     let word = rest
         .find(|c: char| !c.is_alphanumeric() && c != '_')
         .unwrap_or(rest.len());
@@ -269,6 +252,18 @@ fn token(text: &str, at: usize) -> &str {
     }]
 }
 
+/// The number that a text begins with, and what is glued to it.
+fn number(text: &str) -> &str {
+    let mut last = ' ';
+    let end = text.find(|c: char| {
+        let inside =
+            c.is_alphanumeric() || "._".contains(c) || ("+-".contains(c) && "eE".contains(last));
+        last = c;
+        !inside
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
 /// The help for a spelling of another language; `**` is found out at its second half.
 fn slip(text: &str, at: Span) -> Option<String> {
     let start = at.start as usize;
@@ -276,6 +271,11 @@ fn slip(text: &str, at: Span) -> Option<String> {
     let pair = text
         .get(start.checked_sub(1)?..start + 1)
         .unwrap_or_default();
+    if is_reserved(here) {
+        return Some(format!(
+            "`{here}` is a word of the language and cannot stand here"
+        ));
+    }
     let slips = SLIPS
         .iter()
         .find(|(slip, _)| *slip == here || *slip == pair);
@@ -348,7 +348,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::infix | Rule::policy | Rule::transpose | Rule::args | Rule::subscript => {
             "an operator"
         }
-        Rule::dot => "an operator",
+        Rule::call_open | Rule::field_dot | Rule::index_open | Rule::key_colon => "an operator",
         Rule::number | Rule::digits => "a number",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
@@ -390,6 +390,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::bracket_open => "`[`",
         Rule::colon => "`:`",
         Rule::comma => "`,`",
+        Rule::dot => "`.`",
         Rule::equals => "`=`",
         Rule::paren_close => "`)`",
         Rule::paren_open => "`(`",

@@ -713,7 +713,11 @@ fn is_mark(rule: Rule) -> bool {
     use Rule::*;
     matches!(
         rule,
-        kw_absent
+        call_open
+            | field_dot
+            | index_open
+            | key_colon
+            | kw_absent
             | kw_choice
             | kw_each
             | kw_else

@@ -21,9 +21,15 @@ pub(crate) fn check_brackets(text: &str) -> Result<(), ParseError> {
         }
     }
     match open.last() {
-        Some(last) => Err(unclosed(*last, Span::at(text.len(), 0))),
+        Some(last) => Err(unclosed(*last, last_character(text))),
         None => Ok(()),
     }
+}
+
+fn last_character(text: &str) -> Span {
+    let text = text.trim_end();
+    let len = text.chars().next_back().map_or(0, char::len_utf8);
+    Span::at(text.len() - len, len)
 }
 
 /// The brackets outside comments, with their places.

@@ -119,6 +119,49 @@ fn the_deepest_tree_parses_on_a_small_stack() {
     }
 }
 
+/// A parser that reads a bracketed part again after a failure would need 2^100 steps here.
+#[test]
+fn a_mistake_deep_inside_is_found_in_linear_time() {
+    let units = [
+        ("(", ")"),
+        ("[", "]"),
+        ("[(", ")]"),
+        ("f(", ")"),
+        ("f(a: ", ")"),
+        ("- (", ")"),
+        ("a - (", ")"),
+        ("a or (", ")"),
+        ("a = b - in bf16 { ", "}"),
+        ("b - in bf16 { ", "}"),
+        ("f(in bf16 { ", "})"),
+        ("if a { ", "}"),
+        ("if a {} else { ", "}"),
+        ("if if a { ", "} else { 1 } {}"),
+        ("let x = if a { ", "} else { 1 }"),
+        ("repeat (a) in in bf16 { ", "} {}"),
+        ("repeat (a) in T take in bf16 { ", "} {}"),
+        ("repeat ((", ")) {}"),
+        ("every in bf16 { ", "} steps {}"),
+        ("every 3 steps from in bf16 { ", "} {}"),
+        ("modes i of w where in bf16 { ", "} {}"),
+        ("state a: f32[in bf16 { ", "}] = 0"),
+        ("state a: [in bf16 { ", "}] = 0"),
+        ("(in bf16 { skip ", "}, 1)'.b"),
+    ];
+    for (open, close) in units {
+        let source = format!(
+            "fn f() -> int {{ {} $ {} }}",
+            open.repeat(100),
+            close.repeat(100)
+        );
+        let error = parse(&source).expect_err("`$` is no token");
+        assert!(
+            matches!(error, ParseError::Unexpected { .. }),
+            "{open}: {error}"
+        );
+    }
+}
+
 #[test]
 fn mutated_samples_never_panic() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
