@@ -3,5 +3,6 @@
 //! Pure: no file, environment or clock access, no native library.
 
 pub mod dtype;
+pub mod hir;
 pub mod kernel;
 pub mod plan;
