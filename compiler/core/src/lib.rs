@@ -13,5 +13,7 @@ pub mod kernel_math;
 pub mod kernel_random;
 pub mod kernel_verify;
 pub mod lower;
+pub mod passes;
 pub mod plan;
+pub mod planner;
 pub mod settings;
