@@ -290,7 +290,10 @@ mod tests {
                 // Long enough for the workers to fall asleep.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
-            pool.run(3, &|_, task| drop(sum.fetch_add(task + 1, Ordering::Relaxed))).unwrap();
+            let add = |_: usize, task: usize| {
+                sum.fetch_add(task + 1, Ordering::Relaxed);
+            };
+            pool.run(3, &add).unwrap();
         }
         assert_eq!(sum.into_inner(), 20_000 * 6);
     }

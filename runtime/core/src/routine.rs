@@ -324,7 +324,7 @@ impl Operand {
 }
 
 /// The compute types.
-trait Real: RealField + Copy {
+trait Real: RealField + Copy + 'static {
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
 }

@@ -8,7 +8,7 @@ use crate::memory::{Pointer, padded};
 use crate::moves;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::mat::{MatMut, MatRef};
-use faer::prelude::ReborrowMut;
+use faer::prelude::{Reborrow, ReborrowMut};
 use faer::traits::ComplexField;
 use faer::{Accum, Par};
 use optc_core::dtype::DType;
@@ -161,7 +161,7 @@ impl<'a> Widened<'a> {
             let sum = of_strides::<f32>(self.sum, m, n, n, 1);
             let (a, b) = (of_strides::<f32>(self.a, m, k, k, 1), of_strides::<f32>(self.b, k, n, n, 1));
             let structure = structure(self.product, self.region);
-            multiply(sum, structure, Accum::Add, a.into_const(), b.into_const(), 1.0);
+            multiply(sum, structure, Accum::Add, a.rb(), b.rb(), 1.0);
         }
     }
 

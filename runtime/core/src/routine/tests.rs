@@ -235,17 +235,20 @@ fn nan_and_infinity_are_failures_not_hangs() {
 
 #[test]
 fn a_retry_in_f64_saves_an_almost_singular_matrix() {
-    // 1 + 1e-9 is 1 in f32 arithmetic on the pivots, so f32 finds a pivot of 0; the entries themselves are exact.
-    let a = [1.0, 1.0, 1.0, 1.0 + 2f64.powi(-23)];
-    let b = [2f64.powi(24), 2f64.powi(12) + 1.0, 2f64.powi(12) + 1.0, 1.0 + 2f64.powi(-11) + 2f64.powi(-22)];
-    for matrix in [a, b] {
-        let input = Tensor::new(DType::F32, &[2, 2], &matrix);
+    // Gram matrices of (p, 1) and (p - 1, 1): exact in f32, of determinant 1, with a last pivot that f32 loses.
+    let mut saved = 0;
+    for p in (1024..2048).map(f64::from) {
+        let q = p - 1.0;
+        let gram = [p * p + 1.0, p * q + 1.0, p * q + 1.0, q * q + 1.0];
+        let input = Tensor::new(DType::F32, &[2, 2], &gram);
         let out = Tensor::zeros(DType::F32, &[2, 2]);
         let run = |retry| call(Routine::Cholesky, [Some(&input), None], [Some(&out), None], Policy { retry, keep: None });
-        if run(false).is_err() {
+        if run(false) == Err(Failure::NotPositiveDefinite) {
             run(true).unwrap();
+            saved += 1;
         }
     }
+    assert!(saved > 0);
 }
 
 #[test]
