@@ -174,7 +174,7 @@ pub struct Gemm {
     pub a: Matrix,
     /// k × n.
     pub b: Matrix,
-    /// m × n, added; may be `out` itself.
+    /// m × n, added; may be `out` itself. Its `col_stride` is 1.
     pub c: Option<Matrix>,
     /// m × n; never overlaps `a` or `b`. Its `col_stride` is 1.
     pub out: Matrix,
