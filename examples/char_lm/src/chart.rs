@@ -53,7 +53,7 @@ fn panel(
         .map(|point| point.loss)
         .fold(baseline.bigram, f64::min);
     // Everything starts far above; the differences are below the bigram's line.
-    let high = baseline.bigram + 0.35 * (baseline.bigram - low).max(0.1);
+    let high = baseline.bigram + (0.35 * (baseline.bigram - low)).max(0.4);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(44)
@@ -67,7 +67,7 @@ fn panel(
         .axis_style(QUIET)
         .x_desc(axis)
         .x_label_formatter(&|value| format!("{value:.0}"))
-        .y_label_formatter(&|value| format!("{value:.1}"))
+        .y_label_formatter(&|value| format!("{value:.2}"))
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .draw()?;
     let flat = [(0.0, baseline.bigram), (end, baseline.bigram)];

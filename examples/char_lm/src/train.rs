@@ -103,18 +103,19 @@ impl Run<'_> {
         let context = shape.context as usize;
         let eval = self.corpus.eval_batches(8, 32, context);
         let mut random = Random::new(seed);
-        let bar = progress(name, steps);
+        let mut progress = Progress::new(name, steps);
         let mut points = vec![self.evaluate(0, &eval)];
         for step in 1..=steps {
             let batch = self.corpus.batch(&mut random, batch, context);
             self.step(step, &batch)?;
             if step % eval_every == 0 || step == steps {
-                points.push(self.evaluate(step, &eval));
+                let point = self.evaluate(step, &eval);
+                progress.evaluated(point);
+                points.push(point);
             }
-            bar.set_message(format!("eval loss {:.3}", points[points.len() - 1].loss));
-            bar.inc(1);
+            progress.bar.inc(1);
         }
-        bar.finish();
+        progress.bar.finish();
         Ok(points)
     }
 
@@ -172,13 +173,38 @@ impl Clock {
     }
 }
 
-fn progress(name: &str, steps: usize) -> ProgressBar {
-    let template = "{prefix:>16} {bar:32} {pos:>4}/{len} {msg} {elapsed}<{eta}";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(steps as u64)
-        .with_style(style)
-        .with_prefix(name.to_string())
+/// A bar on a terminal, a line now and then anywhere else.
+struct Progress {
+    name: String,
+    bar: ProgressBar,
+    printed: Duration,
+}
+
+impl Progress {
+    fn new(name: &str, steps: usize) -> Self {
+        let template = "{prefix:>16} {bar:32} {pos:>4}/{len} {msg} {elapsed}<{eta}";
+        let style = ProgressStyle::with_template(template);
+        let bar = ProgressBar::new(steps as u64).with_prefix(name.to_string());
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self {
+            name: name.to_string(),
+            bar,
+            printed: Duration::ZERO,
+        }
+    }
+
+    fn evaluated(&mut self, point: Point) {
+        self.bar.set_message(format!("eval loss {:.3}", point.loss));
+        let elapsed = self.bar.elapsed();
+        let last = Some(point.step as u64) == self.bar.length();
+        if self.bar.is_hidden() && (last || elapsed - self.printed > Duration::from_secs(10)) {
+            println!(
+                "{:>16}  step {:>4}  eval loss {:.3}",
+                self.name, point.step, point.loss
+            );
+            self.printed = elapsed;
+        }
+    }
 }
 
 #[cfg(test)]
