@@ -17,3 +17,5 @@ pub mod passes;
 pub mod plan;
 pub mod planner;
 pub mod settings;
+pub mod specialize;
+pub mod variants;
