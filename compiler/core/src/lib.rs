@@ -4,5 +4,16 @@
 
 pub mod dtype;
 pub mod hir;
+pub mod interp;
+pub mod ir;
 pub mod kernel;
+pub mod kernel_eval;
+pub mod kernel_math;
+#[doc(hidden)]
+pub mod kernel_random;
+pub mod kernel_verify;
+pub mod lower;
+pub mod passes;
 pub mod plan;
+pub mod planner;
+pub mod settings;
