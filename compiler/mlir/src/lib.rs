@@ -37,7 +37,8 @@ pub enum Stage {
     Asm,
 }
 
-const PASSES: &CStr = c"default<O2>";
+/// Loads, addresses and invariants made plain; the vectors are ours, and no pass may call a library.
+const PASSES: &CStr = c"function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm<allowspeculation>),early-cse<memssa>,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
 /// An ELF shared object with `unit`'s kernels and products for `isa`, without undefined symbols. The same unit gives
 /// the same bytes.

@@ -346,7 +346,24 @@ fn select(t: &mut Text, condition: Value, a: Value, b: Value, ty: Type) -> Value
     }
 }
 
-/// A value of type `ty` in f32, the type the half types are rounded from.
+/// A value of type `ty` in f32, the type the half types are rounded from. An f64 is cut rather than rounded, its last
+/// bit set if anything was cut off: rounding that to fewer bits equals rounding the f64 to them.
 fn single(t: &mut Text, value: Value, ty: Type) -> Value {
-    convert(t, value, ty, Elem::F32)
+    if ty.elem == Elem::F32 {
+        return value;
+    }
+    let (float, int) = (ty.of(Elem::F32), ty.of(Elem::I32));
+    let one = t.int(int, 1);
+    let near = convert(t, value, ty, Elem::F32);
+    let back = convert(t, near, float, Elem::F64);
+    let size = emit!(t, "llvm.intr.fabs({value}) : ({ty}) -> {ty}");
+    let back_size = emit!(t, "llvm.intr.fabs({back}) : ({ty}) -> {ty}");
+    let beyond = emit!(t, "arith.cmpf ogt, {back_size}, {size} : {ty}");
+    let bits = emit!(t, "arith.bitcast {near} : {float} to {int}");
+    let below = emit!(t, "arith.subi {bits}, {one} : {int}");
+    let cut = select(t, beyond, below, bits, int);
+    let odd = emit!(t, "arith.ori {cut}, {one} : {int}");
+    let inexact = emit!(t, "arith.cmpf one, {back}, {value} : {ty}");
+    let kept = select(t, inexact, odd, bits, int);
+    emit!(t, "arith.bitcast {kept} : {int} to {float}")
 }
