@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod gemm;
+
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::kernel_eval::round_once;
