@@ -71,7 +71,13 @@ pub struct Basis<'a> {
     pub size: usize,
 }
 
-impl Basis<'_> {
+impl<'a> Basis<'a> {
+    /// As many rows as columns.
+    pub fn new(values: &'a [f64]) -> Basis<'a> {
+        let size = values.len().isqrt();
+        Basis { values, size }
+    }
+
     /// The inner product of one of our columns with one of the reference's.
     fn dot(&self, column: usize, other: &Basis, other_column: usize) -> f64 {
         let at = |basis: &Basis, row: usize, col: usize| basis.values[row * basis.size + col];
@@ -149,19 +155,9 @@ mod tests {
 
     #[test]
     fn column_signs_are_free_and_column_order_is_not() {
-        let (c, s) = (0.6, 0.8);
-        let reference = Basis {
-            values: &[c, -s, s, c],
-            size: 2,
-        };
-        let flipped = Basis {
-            values: &[-c, -s, -s, c],
-            size: 2,
-        };
-        let swapped = Basis {
-            values: &[-s, c, c, s],
-            size: 2,
-        };
+        let reference = Basis::new(&[0.6, -0.8, 0.8, 0.6]);
+        let flipped = Basis::new(&[-0.6, -0.8, -0.8, 0.6]);
+        let swapped = Basis::new(&[-0.8, 0.6, 0.6, 0.8]);
         assert!(bases(flipped, reference, 2).max < 1e-15);
         assert_eq!(column_signs(flipped, reference), [-1.0, 1.0]);
         assert!(bases(swapped, reference, 2).max > 0.9);

@@ -16,8 +16,8 @@ pub struct Setup {
     pub optimizer: &'static str,
     /// Parameter groups in the order of the reference.
     pub groups: Vec<Group>,
-    /// Products declared in low precision run at the precision of the parameters.
-    pub exact: bool,
+    /// The reference replaces a missing gradient by zeros instead of skipping the parameter.
+    pub absent_is_zero: bool,
 }
 
 /// One parameter group.
@@ -39,8 +39,13 @@ pub enum State {
     Plain(String),
     /// An orthogonal basis of a mode, up to the sign of its columns.
     Basis(String),
-    /// A tensor in the rotated basis: it changes sign with the columns.
-    Rotated(String),
+    /// A tensor in the rotated basis, in the layout of the modes.
+    Rotated {
+        /// Its name.
+        name: String,
+        /// It changes sign with the columns.
+        signed: bool,
+    },
     /// The step counter, which runs this far ahead of the recorded one.
     Counter(f64),
     /// An option that the reference keeps among its states.
@@ -73,6 +78,24 @@ const ADAM_STATES: &[(&str, fn(&str) -> State)] = &[
     ("max_exp_avg_sq", plain),
     ("step", |_| State::Counter(0.0)),
 ];
+const MUON_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["lr"]),
+    ("momentum", &["momentum"]),
+    ("weight_decay", &["weight_decay"]),
+];
+/// The groups of the author's Muon that its Adam takes.
+const AUXILIARY_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["adam_lr"]),
+    ("betas", &["adam_beta1", "adam_beta2"]),
+    ("eps", &["adam_eps"]),
+    ("weight_decay", &["adam_weight_decay"]),
+];
+const MUON_STATES: &[(&str, fn(&str) -> State)] = &[
+    ("momentum_buffer", plain),
+    ("exp_avg", plain),
+    ("exp_avg_sq", plain),
+    ("step", |_| State::Counter(0.0)),
+];
 const SOAP_HYPERS: &[(&str, &[&str])] = &[
     ("lr", &["lr"]),
     ("betas", &["beta1", "beta2"]),
@@ -89,13 +112,19 @@ const SOAP_STATICS: &[(&str, &str, fn() -> Value)] = &[
     ("precondition_1d", "precondition_1d", || json!(false)),
     ("normalize_grads", "normalize_grads", || json!(false)),
     ("correct_bias", "correct_bias", || json!(true)),
-    ("data_format", "data_format", || json!("channels_first")),
+    ("data_format", "channels_last", || json!("channels_first")),
 ];
 const SOAP_STATES: &[(&str, fn(&str) -> State)] = &[
     ("GG", |index| State::Plain(format!("gram.{index}"))),
     ("Q", |index| State::Basis(format!("basis.{index}"))),
-    ("exp_avg", |name| State::Rotated(name.to_owned())),
-    ("exp_avg_sq", plain),
+    ("exp_avg", |name| State::Rotated {
+        name: name.to_owned(),
+        signed: true,
+    }),
+    ("exp_avg_sq", |name| State::Rotated {
+        name: name.to_owned(),
+        signed: false,
+    }),
     // The reference does not count the call that only initialises.
     ("step", |_| State::Counter(1.0)),
     ("precondition_frequency", |_| State::Option),
@@ -121,7 +150,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         file: "adam",
-        module: "std.adamw",
+        module: "std.adam",
         optimizer: "Adam",
         hypers: ADAM_HYPERS,
         statics: ADAM_STATICS,
@@ -138,41 +167,25 @@ const TABLE: &[Row] = &[
     Row {
         file: "torch_muon",
         module: "std.muon",
-        optimizer: "TorchMuon",
-        hypers: &[
-            ("lr", &["lr"]),
-            ("momentum", &["momentum"]),
-            ("eps", &["eps"]),
-            ("weight_decay", &["weight_decay"]),
-        ],
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
         statics: &[
             ("nesterov", "nesterov", || json!(true)),
             ("ns_steps", "ns_steps", || json!(5)),
-            ("ns_coefficients", "ns_coefficients", || {
+            ("ns_coefficients", "coefficients", || {
                 json!([3.4445, -4.775, 2.0315])
             }),
-            ("adjust_lr_fn", "adjust_lr_fn", || json!("original")),
+            ("adjust_lr_fn", "adjust_lr", || json!("original")),
         ],
-        states: &[("momentum_buffer", plain)],
+        states: MUON_STATES,
     },
     Row {
         file: "muon",
         module: "std.muon",
         optimizer: "Muon",
-        hypers: &[
-            ("lr", &["lr"]),
-            ("momentum", &["momentum"]),
-            ("betas", &["beta1", "beta2"]),
-            ("eps", &["eps"]),
-            ("weight_decay", &["weight_decay"]),
-        ],
+        hypers: MUON_HYPERS,
         statics: &[],
-        states: &[
-            ("momentum_buffer", plain),
-            ("exp_avg", plain),
-            ("exp_avg_sq", plain),
-            ("step", |_| State::Counter(0.0)),
-        ],
+        states: MUON_STATES,
     },
     Row {
         file: "soap",
@@ -209,7 +222,7 @@ pub fn setup(case: &Case) -> Setup {
         groups: (0..case.groups.len())
             .map(|index| group(case, row, index))
             .collect(),
-        exact: case.exact,
+        absent_is_zero: row.file == "muon",
     }
 }
 
@@ -217,19 +230,15 @@ fn group(case: &Case, row: &Row, index: usize) -> Group {
     let options = &case.groups[index];
     // The author's Muon has one flag for its two rules; the matrix rule is then chosen by shape.
     let other = options.get("use_muon") == Some(&json!(false));
+    let names = if other { AUXILIARY_HYPERS } else { row.hypers };
+    let hypers = names
+        .iter()
+        .flat_map(|(name, ours)| hypers(options.get(*name), ours));
     Group {
         params: strings(&options["params"]),
         rule: other.then_some("other"),
-        hypers: row
-            .hypers
-            .iter()
-            .flat_map(|(name, ours)| hypers(options.get(*name), ours))
-            .collect(),
-        statics: row
-            .statics
-            .iter()
-            .filter_map(|entry| changed(case, index, entry))
-            .collect(),
+        hypers: hypers.collect(),
+        statics: statics(case, row, index),
     }
 }
 
@@ -244,11 +253,24 @@ fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f6
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_f64).collect(),
         Some(one) => one.as_f64().into_iter().collect(),
     };
-    ours.iter()
-        .copied()
-        .zip(values)
-        .filter(|(_, value)| *value >= 0.0)
-        .collect()
+    let pairs = ours.iter().copied().zip(values);
+    pairs.filter(|(_, value)| *value >= 0.0).collect()
+}
+
+fn statics(case: &Case, row: &Row, index: usize) -> BTreeMap<&'static str, Value> {
+    let changed = row
+        .statics
+        .iter()
+        .filter_map(|entry| changed(case, index, entry));
+    let mut statics: BTreeMap<_, _> = changed.collect();
+    if case.file == "torch_muon" {
+        statics.insert("norm_floor", json!("clamp"));
+    }
+    // The recording made the reference's cast to bfloat16 harmless.
+    if case.exact && row.optimizer == "Muon" {
+        statics.insert("ns_dtype", json!("same"));
+    }
+    statics
 }
 
 /// A static that the group, or the case for what the reference keeps outside its groups, sets to another value.
@@ -257,10 +279,19 @@ fn changed(
     index: usize,
     (name, ours, default): &(&str, &'static str, fn() -> Value),
 ) -> Option<(&'static str, Value)> {
-    let value = case.groups[index]
-        .get(*name)
-        .or_else(|| case.hyper.get(*name))?;
-    (!value.is_null() && *value != default()).then(|| (*ours, value.clone()))
+    let options = &case.groups[index];
+    let value = options.get(*name).or_else(|| case.hyper.get(*name))?;
+    let differs = !value.is_null() && *value != default();
+    differs.then(|| (*ours, in_our_terms(ours, value)))
+}
+
+fn in_our_terms(ours: &str, value: &Value) -> Value {
+    match ours {
+        // One triple becomes a table of one row.
+        "coefficients" => json!([value]),
+        "channels_last" => json!(value == "channels_last"),
+        _ => value.clone(),
+    }
 }
 
 /// What a recorded state is in the language; list entries are `NAME.INDEX`.
@@ -289,7 +320,7 @@ pub fn modes(setup: &Setup, param: &str, shape: &Param) -> Modes {
         .find(|g| g.params.iter().any(|p| p == param));
     let statics = &group.expect("every parameter is in a group").statics;
     let set = |name: &str| statics.get(name);
-    let last = set("data_format") == Some(&json!("channels_last")) && shape.shape.len() == 4;
+    let last = set("channels_last") == Some(&json!(true)) && shape.shape.len() == 4;
     let axes: Vec<usize> = if last {
         vec![0, 2, 3, 1]
     } else {
@@ -361,27 +392,53 @@ mod tests {
 
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
-        let equal = [
+        // Equal implementations, what chooses the group, and a constant of the rule.
+        let others = [
             "foreach",
             "fused",
             "capturable",
             "differentiable",
             "decoupled_weight_decay",
+            "params",
+            "use_muon",
+            "eps",
         ];
         for case in load_all() {
             let row = row(&case);
-            let known = |name: &str| {
-                row.hypers.iter().any(|h| h.0 == name) || row.statics.iter().any(|s| s.0 == name)
-            };
-            let options = case.groups.iter().flat_map(|g| g.keys());
-            for name in options.filter(|n| !["params", "use_muon"].contains(&n.as_str())) {
-                assert!(
-                    known(name) || equal.contains(&name.as_str()),
-                    "{}: {name}",
-                    case.id()
-                );
+            let hypers = row.hypers.iter().chain(AUXILIARY_HYPERS).map(|h| h.0);
+            let known: Vec<&str> = hypers.chain(row.statics.iter().map(|s| s.0)).collect();
+            for name in case.groups.iter().flat_map(|group| group.keys()) {
+                let name = name.as_str();
+                let has_place = known.contains(&name) || others.contains(&name);
+                assert!(has_place, "{}: {name}", case.id());
             }
         }
+    }
+
+    #[test]
+    fn muon_has_the_norm_of_torch_or_of_its_author() {
+        for case in load("torch_muon") {
+            let group = &setup(&case).groups[0];
+            assert_eq!(case.groups[0]["eps"], json!(1e-7), "a constant of the rule");
+            assert_eq!(group.statics["norm_floor"], json!("clamp"));
+            assert_eq!(group.statics.contains_key("ns_dtype"), case.exact);
+        }
+        for case in load("muon") {
+            let setup = setup(&case);
+            assert!(setup.absent_is_zero);
+            assert!(!setup.groups[0].statics.contains_key("norm_floor"));
+        }
+    }
+
+    #[test]
+    fn the_flagged_group_takes_the_other_rule() {
+        let cases = load("muon");
+        let case = cases.iter().find(|c| c.name == "exact").expect("the case");
+        let groups = setup(case).groups;
+        assert_eq!((groups[0].rule, groups[1].rule), (None, Some("other")));
+        assert_eq!(groups[0].hypers["momentum"], 0.95);
+        assert_eq!(groups[1].hypers["adam_beta2"], 0.95);
+        assert_eq!(groups[1].hypers["adam_lr"], 0.02);
     }
 
     #[test]

@@ -81,19 +81,23 @@ impl fmt::Display for Report {
 
 /// Steps through the whole case and compares at every snapshot.
 pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Report {
-    let runner = Runner {
-        case,
-        precision,
-        setup: mapping::setup(case),
-    };
+    let setup = mapping::setup(case);
     let mut comparisons = Vec::new();
     for step in 1..=case.steps {
         let at = step as usize - 1;
-        stepper.step(case.lr.as_ref().map(|lr| lr[at]), &case.grads[at]);
+        let lr = case.lr.as_ref().map(|lr| lr[at]);
+        stepper.step(lr, &grads(case, &setup, at));
         if case.snapshots.contains(&step) {
-            case.order
-                .iter()
-                .for_each(|p| runner.compare(step, p, stepper, &mut comparisons));
+            let stepper = &*stepper;
+            let seen = case.order.iter().map(|param| Seen {
+                case,
+                setup: &setup,
+                precision,
+                step,
+                param,
+                stepper,
+            });
+            comparisons.extend(seen.flat_map(|seen| seen.compare()));
         }
     }
     Report {
@@ -102,119 +106,108 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
     }
 }
 
-struct Runner<'a> {
-    case: &'a Case,
-    precision: Precision,
-    setup: Setup,
+fn grads(case: &Case, setup: &Setup, at: usize) -> BTreeMap<String, Vec<f64>> {
+    let mut grads = case.grads[at].clone();
+    if setup.absent_is_zero {
+        for (name, param) in &case.params {
+            let zeros = || vec![0.0; param.init.len()];
+            grads.entry(name.clone()).or_insert_with(zeros);
+        }
+    }
+    grads
 }
 
-impl Runner<'_> {
-    fn compare(&self, step: u64, param: &str, stepper: &dyn Stepper, out: &mut Vec<Comparison>) {
-        let snapshot = self.case.snapshot(step, param);
-        let init = &self.case.params[param].init;
-        out.push(Comparison {
-            step,
-            what: param.to_owned(),
-            distance: compare::movement(&stepper.param(param), &snapshot.param, init),
-            bound: bound(self.case, self.precision, Quantity::Param),
-        });
-        let states = snapshot.states.keys().filter_map(|recorded| {
-            let distance = self.state(param, snapshot, recorded, stepper)?;
-            let bound = bound(self.case, self.precision, Quantity::State(recorded));
-            Some(Comparison {
-                step,
-                what: format!("{param}/{recorded}"),
-                distance,
-                bound,
-            })
-        });
-        out.extend(states);
+/// One parameter at one snapshot.
+struct Seen<'a> {
+    case: &'a Case,
+    setup: &'a Setup,
+    precision: Precision,
+    step: u64,
+    param: &'a str,
+    stepper: &'a dyn Stepper,
+}
+
+impl Seen<'_> {
+    fn compare(&self) -> Vec<Comparison> {
+        let states = self.snapshot().states.keys();
+        let states = states.filter_map(|recorded| self.compare_state(recorded));
+        std::iter::once(self.compare_param())
+            .chain(states)
+            .collect()
     }
 
-    /// The distance of one state, or nothing for an option that the reference keeps among its states.
-    fn state(
-        &self,
-        param: &str,
-        snapshot: &Snapshot,
-        recorded: &str,
-        stepper: &dyn Stepper,
-    ) -> Option<Distance> {
-        let reference = &snapshot.states[recorded];
-        // A missing state is an empty one: infinitely far from what was recorded.
-        let get = |name: &str| stepper.state(param, name).unwrap_or_default();
+    fn snapshot(&self) -> &Snapshot {
+        self.case.snapshot(self.step, self.param)
+    }
+
+    /// Our state; a missing one is empty, and so infinitely far from what was recorded.
+    fn ours(&self, name: &str) -> Vec<f64> {
+        let state = self.stepper.state(self.param, name);
+        state.unwrap_or_default()
+    }
+
+    fn compare_param(&self) -> Comparison {
+        let found = self.stepper.param(self.param);
+        let init = &self.case.params[self.param].init;
+        Comparison {
+            step: self.step,
+            what: self.param.to_owned(),
+            distance: compare::movement(&found, &self.snapshot().param, init),
+            bound: bound(self.case, self.precision, Quantity::Param),
+        }
+    }
+
+    /// Nothing for an option that the reference keeps among its states.
+    fn compare_state(&self, recorded: &str) -> Option<Comparison> {
+        Some(Comparison {
+            step: self.step,
+            what: format!("{}/{recorded}", self.param),
+            distance: self.distance(recorded)?,
+            bound: bound(self.case, self.precision, Quantity::State(recorded)),
+        })
+    }
+
+    fn distance(&self, recorded: &str) -> Option<Distance> {
+        let reference = &self.snapshot().states[recorded];
         Some(match mapping::state(self.case, recorded) {
             State::Option => return None,
-            State::Plain(name) => compare::relative(&get(&name), reference),
+            State::Plain(name) => compare::relative(&self.ours(&name), reference),
             State::Counter(ahead) => {
-                let count: Vec<f64> = get("step").iter().map(|step| step - ahead).collect();
+                let count = self.ours("step");
+                let count: Vec<f64> = count.iter().map(|step| step - ahead).collect();
                 compare::relative(&count, reference)
             }
             State::Basis(name) => {
-                let size = reference.len().isqrt();
-                let rank = self.case.params[param].gradient_rank.unwrap_or(size);
-                let found = get(&name);
-                compare::bases(
-                    Basis {
-                        values: &found,
-                        size,
-                    },
-                    Basis {
-                        values: reference,
-                        size,
-                    },
-                    rank,
-                )
+                let (found, reference) = (self.ours(&name), Basis::new(reference));
+                let rank = self.case.params[self.param].gradient_rank;
+                let rank = rank.unwrap_or(reference.size);
+                compare::bases(Basis::new(&found), reference, rank)
             }
-            State::Rotated(name) => self.rotated(param, snapshot, &get(&name), reference, &get),
+            State::Rotated { name, signed } => self.rotated(&self.ours(&name), reference, signed),
         })
     }
 
     /// Compares in the layout of the modes, after giving our columns the reference's signs.
-    fn rotated(
-        &self,
-        param: &str,
-        snapshot: &Snapshot,
-        found: &[f64],
-        reference: &[f64],
-        get: &dyn Fn(&str) -> Vec<f64>,
-    ) -> Distance {
-        let modes = mapping::modes(&self.setup, param, &self.case.params[param]);
-        if found.len() != modes.order.len() {
-            return compare::relative(found, reference);
+    fn rotated(&self, found: &[f64], reference: &[f64], signed: bool) -> Distance {
+        let modes = mapping::modes(self.setup, self.param, &self.case.params[self.param]);
+        let reference: Vec<f64> = modes.order.iter().map(|at| reference[*at]).collect();
+        if found.len() != reference.len() {
+            return compare::relative(found, &reference);
         }
-        let signs: Vec<_> = (0..modes.dims.len())
-            .map(|i| self.signs(i, snapshot, get))
-            .collect();
-        let reorder = |values: &[f64]| modes.order.iter().map(|at| values[*at]).collect::<Vec<_>>();
-        let found = compare::with_signs(&reorder(found), &modes.dims, &signs);
-        compare::relative(&found, &reorder(reference))
+        let signs = (0..modes.dims.len()).map(|mode| self.signs(mode).filter(|_| signed));
+        let found = compare::with_signs(found, &modes.dims, &signs.collect::<Vec<_>>());
+        compare::relative(&found, &reference)
     }
 
-    fn signs(
-        &self,
-        mode: usize,
-        snapshot: &Snapshot,
-        get: &dyn Fn(&str) -> Vec<f64>,
-    ) -> Option<Vec<f64>> {
+    /// The signs of our columns in a mode that has a basis.
+    fn signs(&self, mode: usize) -> Option<Vec<f64>> {
         let recorded = format!("Q.{mode}");
-        let reference = snapshot.states.get(&recorded)?;
+        let reference = self.snapshot().states.get(&recorded)?;
         let State::Basis(name) = mapping::state(self.case, &recorded) else {
             return None;
         };
-        let found = get(&name);
-        let size = reference.len().isqrt();
+        let found = self.ours(&name);
         let whole = found.len() == reference.len();
-        whole.then(|| {
-            compare::column_signs(
-                Basis {
-                    values: &found,
-                    size,
-                },
-                Basis {
-                    values: reference,
-                    size,
-                },
-            )
-        })
+        whole.then(|| compare::column_signs(Basis::new(&found), Basis::new(reference)))
     }
 }

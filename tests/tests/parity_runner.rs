@@ -181,7 +181,7 @@ impl Player<'_> {
     fn recorded(&self, param: &str, ours: &str) -> Option<(String, Vec<f64>)> {
         let states = &self.case.snapshot(self.step, param).states;
         let is_ours = |recorded: &str| match mapping::state(self.case, recorded) {
-            State::Plain(name) | State::Basis(name) | State::Rotated(name) => name == ours,
+            State::Plain(name) | State::Basis(name) | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
             State::Option => false,
         };
@@ -202,22 +202,20 @@ impl Player<'_> {
         }
     }
 
-    /// Flips the elements whose index is zero in an odd number of rotated modes.
-    fn rotated(&self, param: &str, values: &mut Vec<f64>) {
+    /// Gives a rotated tensor the layout of the modes, and flips what a flipped first column flips:
+    /// elements whose index is zero in an odd number of rotated modes.
+    fn rotated(&self, param: &str, values: &mut Vec<f64>, signed: bool) {
         let setup = mapping::setup(self.case);
         let modes = mapping::modes(&setup, param, &self.case.params[param]);
+        *values = modes.order.iter().map(|at| values[*at]).collect();
         let states = &self.case.snapshot(self.step, param).states;
         let mut stride = values.len();
         for (mode, dim) in modes.dims.iter().enumerate() {
             stride /= dim;
-            if states.contains_key(&format!("Q.{mode}")) {
-                let zero = |(at, _): &(usize, &usize)| (at / stride).is_multiple_of(*dim);
-                modes
-                    .order
-                    .iter()
-                    .enumerate()
-                    .filter(zero)
-                    .for_each(|(_, i)| values[*i] *= -1.0);
+            let flips = signed && self.fault == Fault::FlippedTogether;
+            if flips && states.contains_key(&format!("Q.{mode}")) {
+                let first = values.chunks_mut(stride).step_by(*dim);
+                first.flatten().for_each(|value| *value = -*value);
             }
         }
     }
@@ -237,9 +235,7 @@ impl Stepper for Player<'_> {
         match mapping::state(self.case, &recorded) {
             _ if self.fault == Fault::NoStates => return None,
             State::Basis(_) => self.basis(&mut values),
-            State::Rotated(_) if self.fault == Fault::FlippedTogether => {
-                self.rotated(param, &mut values);
-            }
+            State::Rotated { signed, .. } => self.rotated(param, &mut values, signed),
             State::Counter(ahead) => {
                 values[0] += ahead - f64::from(self.fault == Fault::Counter);
             }

@@ -12,7 +12,7 @@ mod select;
 mod stmt;
 mod view;
 
-pub use select::rule_for;
+pub use select::{rule_for, rule_takes};
 
 use crate::dtype::DType;
 use crate::hir::{self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target};

@@ -12,8 +12,12 @@ pub fn rule_for(program: &Program, optimizer: OptimizerId, settings: &Settings, 
     matching_rule(program, &root_frame(program, optimizer, settings), dims)
 }
 
-/// Whether rule `rule`, asked for by name, can take a parameter of this shape.
-pub(super) fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
+/// Whether a rule, asked for by index rather than by matching order, can take a parameter of this shape.
+pub fn rule_takes(program: &Program, optimizer: OptimizerId, settings: &Settings, rule: usize, dims: &[u64]) -> bool {
+    takes(program, &root_frame(program, optimizer, settings), rule, dims)
+}
+
+fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
     let data = &program.optimizers[frame.optimizer].rules[rule];
     let Some(symbols) = bind_pattern(&data.pattern, dims) else { return false };
     let mut lowerer = Lowerer::new(program, frame.clone());

@@ -11,6 +11,11 @@
 //! not. The runtime executes it; `optc inspect` prints it; its cost is read off it. Buffers are slots (the parameter,
 //! its gradient, its state) and temporaries at fixed offsets of one scratch arena.
 
+mod cost;
+mod print;
+
+pub use cost::Cost;
+
 use crate::dtype::DType;
 use crate::kernel::MapKernel;
 

@@ -1,0 +1,352 @@
+//! The body of a map kernel at one point or at 16 neighbouring points: one op of `arith` or `llvm.intr` per
+//! instruction, the same on every target.
+//!
+//! Values are emitted as far out as they are known: constants and host scalars once per call, an element per row once
+//! per row, the rest at the point. Conversions to and from the half types use integer arithmetic where a target's
+//! instruction would flush subnormals (`vcvtneps2bf16`) or call a library (bf16 below AVX-512, f64 to f16).
+
+use crate::text::{Elem, Text, Type, Value, emit};
+use optc_core::dtype::DType;
+use optc_core::kernel::{Access, BinaryOp, CompareOp, Inst, IntOp, LogicOp, MapKernel, UnaryOp, Val};
+
+/// Where a kernel's operands and scalars are.
+pub(crate) struct Frame<'k> {
+    pub(crate) kernel: &'k MapKernel,
+    /// The addresses of the inputs, then of the outputs.
+    pub(crate) operands: Vec<Value>,
+    /// The address of the host scalars.
+    pub(crate) scalars: Value,
+    /// The MLIR type of all these addresses.
+    pub(crate) pointer: &'static str,
+}
+
+/// A point of the index space, as offsets of the elements that belong to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Point {
+    /// Of a full operand.
+    pub(crate) full: Value,
+    /// Of an operand with one element per column.
+    pub(crate) col: Value,
+}
+
+/// The values of a body, as far as they are known.
+#[derive(Clone)]
+pub(crate) struct Body<'f> {
+    frame: &'f Frame<'f>,
+    lanes: u32,
+    values: Vec<Option<Value>>,
+}
+
+/// When a value is known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Call,
+    Row,
+    Point,
+}
+
+impl<'f> Body<'f> {
+    /// Emits what does not depend on the point.
+    pub(crate) fn new(t: &mut Text, frame: &'f Frame<'f>, lanes: u32) -> Self {
+        let values = vec![None; frame.kernel.insts.len()];
+        let mut body = Body { frame, lanes, values };
+        let zero = t.index(0);
+        body.emit_phase(t, Phase::Call, |_| zero);
+        body
+    }
+
+    /// This body with the loads of one row emitted.
+    pub(crate) fn in_row(&self, t: &mut Text, row: Value) -> Self {
+        let mut body = self.clone();
+        body.emit_phase(t, Phase::Row, |_| row);
+        body
+    }
+
+    /// Emits all that is left at `point` and returns the value of each output, in order.
+    pub(crate) fn at(&self, t: &mut Text, point: Point) -> Vec<Value> {
+        let mut body = self.clone();
+        body.emit_phase(t, Phase::Point, |access| if access == Access::Col { point.col } else { point.full });
+        self.frame.kernel.outputs.iter().map(|output| body.value(output.value)).collect()
+    }
+
+    /// The type all arithmetic happens in.
+    pub(crate) fn float(&self) -> Type {
+        Type { elem: elem(self.frame.kernel.compute), lanes: self.lanes }
+    }
+
+    /// A value of the compute type in f64.
+    pub(crate) fn to_f64(&self, t: &mut Text, value: Value) -> Value {
+        convert(t, value, self.float(), Elem::F64)
+    }
+
+    /// Stores a value of the compute type in output `n`.
+    pub(crate) fn store(&self, t: &mut Text, n: usize, index: Value, value: Value) {
+        let dtype = self.frame.kernel.outputs[n].dtype;
+        let base = self.frame.operands[self.frame.kernel.inputs.len() + n];
+        store(t, self.frame.pointer, base, index, dtype, value, self.float());
+    }
+
+    fn emit_phase(&mut self, t: &mut Text, phase: Phase, index: impl Fn(Access) -> Value) {
+        for (n, inst) in self.frame.kernel.insts.iter().enumerate() {
+            if self.phase(inst) == phase {
+                self.values[n] = Some(self.inst(t, inst, &index));
+            }
+        }
+    }
+
+    fn phase(&self, inst: &Inst) -> Phase {
+        match inst {
+            Inst::Load(n) => match self.frame.kernel.inputs[*n as usize].access {
+                Access::Full | Access::Col => Phase::Point,
+                Access::Row => Phase::Row,
+                Access::One => Phase::Call,
+            },
+            Inst::Scalar(_) | Inst::ScalarMask(_) | Inst::Const(_) | Inst::IntConst(_) => Phase::Call,
+            _ => Phase::Point,
+        }
+    }
+
+    fn value(&self, val: Val) -> Value {
+        self.values[val as usize].expect("an operand comes before its use")
+    }
+
+    fn inst(&self, t: &mut Text, inst: &Inst, index: &impl Fn(Access) -> Value) -> Value {
+        let (float, int, mask) = (self.float(), self.int(), self.float().of(Elem::I1));
+        match *inst {
+            Inst::Load(n) => self.load(t, n as usize, index),
+            Inst::Scalar(n) => self.scalar(t, n),
+            Inst::ScalarMask(n) => self.scalar_mask(t, n),
+            Inst::Const(x) => t.float(float, x),
+            Inst::IntConst(x) => t.int(int, x),
+            Inst::Unary(op, a) => unary(t, op, self.value(a), float),
+            Inst::Binary(op, a, b) => binary(t, op, self.value(a), self.value(b), float),
+            Inst::Compare(op, a, b) => {
+                emit!(t, "arith.cmpf {}, {}, {} : {float}", predicate(op), self.value(a), self.value(b))
+            }
+            Inst::Logic(LogicOp::And, a, b) => emit!(t, "arith.andi {}, {} : {mask}", self.value(a), self.value(b)),
+            Inst::Logic(LogicOp::Or, a, b) => emit!(t, "arith.ori {}, {} : {mask}", self.value(a), self.value(b)),
+            Inst::Not(a) => {
+                let truth = t.int(mask, 1);
+                emit!(t, "arith.xori {}, {truth} : {mask}", self.value(a))
+            }
+            Inst::Select(c, a, b) => self.select(t, self.value(c), self.value(a), self.value(b)),
+            Inst::Round(dtype, a) => {
+                let stored = narrow(t, self.value(a), float, dtype);
+                widen(t, stored, dtype, float)
+            }
+            Inst::ToInt(a) => self.to_int(t, self.value(a)),
+            Inst::FromInt(a) => emit!(t, "arith.sitofp {} : {int} to {float}", self.value(a)),
+            Inst::Bits(a) => emit!(t, "arith.bitcast {} : {float} to {int}", self.value(a)),
+            Inst::FromBits(a) => emit!(t, "arith.bitcast {} : {int} to {float}", self.value(a)),
+            Inst::Int(op, a, b) => emit!(t, "arith.{} {}, {} : {int}", integer(op), self.value(a), self.value(b)),
+        }
+    }
+
+    fn int(&self) -> Type {
+        self.float().of(if self.frame.kernel.compute == DType::F64 { Elem::I64 } else { Elem::I32 })
+    }
+
+    fn load(&self, t: &mut Text, n: usize, index: &impl Fn(Access) -> Value) -> Value {
+        let input = self.frame.kernel.inputs[n];
+        let (base, at) = (self.frame.operands[n], index(input.access));
+        match input.access {
+            Access::Full | Access::Col => load(t, self.frame.pointer, base, at, input.dtype, self.float()),
+            Access::Row | Access::One => {
+                let one = Type::scalar(self.float().elem);
+                let value = load(t, self.frame.pointer, base, at, input.dtype, one);
+                self.splat(t, value, one.elem)
+            }
+        }
+    }
+
+    fn host_scalar(&self, t: &mut Text, n: u32) -> Value {
+        let index = t.index(i64::from(n));
+        load(t, self.frame.pointer, self.frame.scalars, index, DType::F64, Type::scalar(Elem::F64))
+    }
+
+    fn scalar(&self, t: &mut Text, n: u32) -> Value {
+        let host = self.host_scalar(t, n);
+        let elem = self.float().elem;
+        let value = convert(t, host, Type::scalar(Elem::F64), elem);
+        self.splat(t, value, elem)
+    }
+
+    fn scalar_mask(&self, t: &mut Text, n: u32) -> Value {
+        let host = self.host_scalar(t, n);
+        let zero = t.float(Type::scalar(Elem::F64), 0.0);
+        let truth = emit!(t, "arith.cmpf une, {host}, {zero} : f64");
+        self.splat(t, truth, Elem::I1)
+    }
+
+    fn splat(&self, t: &mut Text, value: Value, elem: Elem) -> Value {
+        match self.lanes {
+            1 => value,
+            lanes => emit!(t, "vector.broadcast {value} : {elem} to {}", Type { elem, lanes }),
+        }
+    }
+
+    fn select(&self, t: &mut Text, condition: Value, a: Value, b: Value) -> Value {
+        select(t, condition, a, b, self.float())
+    }
+
+    /// Out of range is a value of no account, but it has to be one value: hence the freeze.
+    fn to_int(&self, t: &mut Text, value: Value) -> Value {
+        let (float, int) = (self.float(), self.int());
+        let whole = emit!(t, "llvm.intr.roundeven({value}) : ({float}) -> {float}");
+        let converted = emit!(t, "arith.fptosi {whole} : {float} to {int}");
+        emit!(t, "llvm.freeze {converted} : {int}")
+    }
+}
+
+fn unary(t: &mut Text, op: UnaryOp, a: Value, ty: Type) -> Value {
+    match op {
+        UnaryOp::Neg => emit!(t, "arith.negf {a} : {ty}"),
+        UnaryOp::Abs => emit!(t, "llvm.intr.fabs({a}) : ({ty}) -> {ty}"),
+        UnaryOp::Sqrt => emit!(t, "llvm.intr.sqrt({a}) : ({ty}) -> {ty}"),
+        UnaryOp::RoundEven => emit!(t, "llvm.intr.roundeven({a}) : ({ty}) -> {ty}"),
+        UnaryOp::Floor => emit!(t, "llvm.intr.floor({a}) : ({ty}) -> {ty}"),
+    }
+}
+
+fn binary(t: &mut Text, op: BinaryOp, a: Value, b: Value, ty: Type) -> Value {
+    let name = match op {
+        BinaryOp::Add => "addf",
+        BinaryOp::Sub => "subf",
+        BinaryOp::Mul => "mulf",
+        BinaryOp::Div => "divf",
+        BinaryOp::Min => "minimumf",
+        BinaryOp::Max => "maximumf",
+    };
+    emit!(t, "arith.{name} {a}, {b} : {ty}")
+}
+
+fn predicate(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::Eq => "oeq",
+        CompareOp::Ne => "une",
+        CompareOp::Lt => "olt",
+        CompareOp::Le => "ole",
+        CompareOp::Gt => "ogt",
+        CompareOp::Ge => "oge",
+    }
+}
+
+fn integer(op: IntOp) -> &'static str {
+    match op {
+        IntOp::Add => "addi",
+        IntOp::Sub => "subi",
+        IntOp::And => "andi",
+        IntOp::Or => "ori",
+        IntOp::Shl => "shli",
+        IntOp::Shr => "shrui",
+        IntOp::Sar => "shrsi",
+    }
+}
+
+/// The float MLIR computes with for a compute type.
+fn elem(compute: DType) -> Elem {
+    if compute == DType::F64 { Elem::F64 } else { Elem::F32 }
+}
+
+/// How MLIR sees a stored element: bf16 as its bits.
+fn storage(dtype: DType) -> Elem {
+    match dtype {
+        DType::F64 => Elem::F64,
+        DType::F32 => Elem::F32,
+        DType::BF16 => Elem::I16,
+        DType::F16 => Elem::F16,
+        DType::I64 => Elem::I64,
+    }
+}
+
+/// Loads elements from `index` on and converts them to `ty`.
+fn load(t: &mut Text, pointer: &str, base: Value, index: Value, dtype: DType, ty: Type) -> Value {
+    let stored = ty.of(storage(dtype));
+    let address = t.at(pointer, base, index, stored.elem);
+    let size = dtype.size();
+    let value = emit!(t, "llvm.load {address} {{alignment = {size} : i64}} : {pointer} -> {stored}");
+    widen(t, value, dtype, ty)
+}
+
+/// Rounds a value of type `ty` and stores it from `index` on.
+pub(crate) fn store(t: &mut Text, pointer: &str, base: Value, index: Value, dtype: DType, value: Value, ty: Type) {
+    let stored = ty.of(storage(dtype));
+    let value = narrow(t, value, ty, dtype);
+    let address = t.at(pointer, base, index, stored.elem);
+    let size = dtype.size();
+    crate::text::act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {stored}, {pointer}");
+}
+
+/// A stored value in `ty`; exact, except f64 to f32.
+fn widen(t: &mut Text, stored: Value, dtype: DType, ty: Type) -> Value {
+    let single = ty.of(Elem::F32);
+    match dtype {
+        DType::F64 | DType::F32 | DType::I64 => convert(t, stored, ty.of(storage(dtype)), ty.elem),
+        DType::F16 => {
+            let value = emit!(t, "arith.extf {stored} : {} to {single}", ty.of(Elem::F16));
+            convert(t, value, single, ty.elem)
+        }
+        DType::BF16 => {
+            let bits = ty.of(Elem::I32);
+            let low = emit!(t, "arith.extui {stored} : {} to {bits}", ty.of(Elem::I16));
+            let sixteen = t.int(bits, 16);
+            let high = emit!(t, "arith.shli {low}, {sixteen} : {bits}");
+            let value = emit!(t, "arith.bitcast {high} : {bits} to {single}");
+            convert(t, value, single, ty.elem)
+        }
+    }
+}
+
+/// A value of type `ty` as it is stored: one rounding, to nearest, ties to even.
+fn narrow(t: &mut Text, value: Value, ty: Type, dtype: DType) -> Value {
+    match dtype {
+        DType::F64 | DType::F32 | DType::I64 => convert(t, value, ty, storage(dtype)),
+        DType::F16 => {
+            let value = single(t, value, ty);
+            emit!(t, "arith.truncf {value} : {} to {}", ty.of(Elem::F32), ty.of(Elem::F16))
+        }
+        DType::BF16 => {
+            let value = single(t, value, ty);
+            bf16_bits(t, value, ty.lanes)
+        }
+    }
+}
+
+/// One float type to another.
+fn convert(t: &mut Text, value: Value, from: Type, to: Elem) -> Value {
+    match (from.elem, to) {
+        (Elem::F64, Elem::F32) => emit!(t, "arith.truncf {value} : {from} to {}", from.of(to)),
+        (Elem::F32, Elem::F64) => emit!(t, "arith.extf {value} : {from} to {}", from.of(to)),
+        _ => value,
+    }
+}
+
+/// The bits of f32 values rounded to bf16: half a unit minus the tie is added below the cut. A NaN is made quiet, for
+/// the sum could carry its payload away.
+fn bf16_bits(t: &mut Text, value: Value, lanes: u32) -> Value {
+    let float = Type { elem: Elem::F32, lanes };
+    let int = float.of(Elem::I32);
+    let (one, sixteen, half, quiet) = (t.int(int, 1), t.int(int, 16), t.int(int, 0x7fff), t.int(int, 0x40_0000));
+    let bits = emit!(t, "arith.bitcast {value} : {float} to {int}");
+    let above = emit!(t, "arith.shrui {bits}, {sixteen} : {int}");
+    let odd = emit!(t, "arith.andi {above}, {one} : {int}");
+    let bias = emit!(t, "arith.addi {odd}, {half} : {int}");
+    let rounded = emit!(t, "arith.addi {bits}, {bias} : {int}");
+    let nan = emit!(t, "arith.ori {bits}, {quiet} : {int}");
+    let is_nan = emit!(t, "arith.cmpf uno, {value}, {value} : {float}");
+    let kept = select(t, is_nan, nan, rounded, int);
+    let high = emit!(t, "arith.shrui {kept}, {sixteen} : {int}");
+    emit!(t, "arith.trunci {high} : {int} to {}", int.of(Elem::I16))
+}
+
+fn select(t: &mut Text, condition: Value, a: Value, b: Value, ty: Type) -> Value {
+    match ty.lanes {
+        1 => emit!(t, "arith.select {condition}, {a}, {b} : {ty}"),
+        _ => emit!(t, "arith.select {condition}, {a}, {b} : {}, {ty}", ty.of(Elem::I1)),
+    }
+}
+
+/// A value of type `ty` in f32, the type the half types are rounded from.
+fn single(t: &mut Text, value: Value, ty: Type) -> Value {
+    convert(t, value, ty, Elem::F32)
+}
