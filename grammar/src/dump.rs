@@ -1,12 +1,17 @@
 //! The tree as S-expressions, for `--emit ast` and for snapshots; spans are left out.
 
 use crate::ast::*;
+use crate::parse::with_stack;
 
 /// Columns of a line before a list is broken over several.
 const WIDTH: usize = 100;
 
 /// The tree of a file as text, one item after another, each ending its line.
 pub fn dump(module: &Module) -> String {
+    with_stack(|| items(module))
+}
+
+fn items(module: &Module) -> String {
     let mut out = String::new();
     let docs = docs(&module.docs).map(|docs| list("docs", [docs]));
     for item in docs.into_iter().chain(module.items.iter().map(item)) {

@@ -157,6 +157,9 @@ pub enum ParseError {
     },
 }
 
+/// Characters of a token that a message shows.
+const LONGEST: usize = 40;
+
 /// Words that `name` in `opt.pest` refuses.
 const RESERVED: &str = "and each else every false fn hyper if in inf keep let modes not on optimizer or repeat \
                         retry rule skip state static true use var where";
@@ -204,6 +207,9 @@ impl ParseError {
     /// `expected` does not stand at `at`.
     pub(crate) fn unexpected(text: &str, expected: String, at: Span) -> Self {
         let found = match text.get(at.start as usize..at.end as usize) {
+            Some(token) if token.chars().count() > LONGEST => {
+                format!("`{}…`", token.chars().take(LONGEST).collect::<String>())
+            }
             Some(token) if !token.is_empty() => format!("`{token}`"),
             _ => "the end of the file".to_owned(),
         };
@@ -398,5 +404,26 @@ fn describe(rule: Rule) -> &'static str {
         Rule::EOI => "the end of the file",
         Rule::WHITESPACE | Rule::COMMENT | Rule::gap | Rule::blank => "a space",
         Rule::word_char | Rule::reserved => "a word",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    #[test]
+    fn the_grammar_refuses_the_same_words() {
+        for word in RESERVED.split(' ') {
+            let error = parse(&format!("table {word} = [1]")).expect_err("reserved");
+            assert!(matches!(error, ParseError::Reserved { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn words_of_one_place_are_names_elsewhere() {
+        for word in "absent choice first from grad of step steps table take zeros".split(' ') {
+            assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use pest::iterators::Pair;
 
 use crate::ast::*;
 use crate::error::ParseError;
-use crate::parse::{Builder, Node, Result, Rule, name, only, span, subscript};
+use crate::pairs::{Node, name, only, span, subscript};
+use crate::parse::{Builder, Result, Rule};
 
 /// How tightly `not` binds.
 const NOT: u8 = 3;

@@ -11,10 +11,12 @@
 #![warn(missing_docs)]
 
 pub mod ast;
+mod block;
 mod docs;
 mod dump;
 mod error;
 mod expr;
+mod pairs;
 mod parse;
 mod scan;
 

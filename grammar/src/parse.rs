@@ -1,16 +1,15 @@
-//! Text → pest pairs → [`ast`](crate::ast): files, items, types and statements; `expr.rs` has the expressions.
+//! Text → pest pairs → [`ast`](crate::ast): files, items and types; `block.rs` and `expr.rs` have the rest.
 //!
 //! Pest proves that a pair has the children `opt.pest` gives it, so the code here takes them in order.
 //! A text is refused before pest sees it when it is too large or its brackets nest too deep, and the tree built
 //! here is never deeper than the same bound, so everything that walks it may recurse.
 
-use std::iter::{Filter, Peekable};
-
 use pest::Parser;
-use pest::iterators::{Pair, Pairs};
+use pest::iterators::Pair;
 
 use crate::ast::*;
 use crate::error::ParseError;
+use crate::pairs::{Node, name, only, span};
 use crate::{docs, scan};
 
 /// The largest source, in bytes.
@@ -20,6 +19,8 @@ pub const MAX_SIZE: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 256;
 
 /// Reads one `.opt` file.
+///
+/// Takes time linear in the text, on any thread: the little stack it needs is allocated where it is missing.
 ///
 /// # Errors
 ///
@@ -32,11 +33,21 @@ pub fn parse(text: &str) -> Result<Module, ParseError> {
         });
     }
     scan::check_brackets(text)?;
+    with_stack(|| module(text))
+}
+
+/// Runs `work` with the stack that [`MAX_DEPTH`] levels need, whatever the thread has.
+///
+/// A build without optimization takes 6 MiB in the worst case.
+pub(crate) fn with_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(8 << 20, 16 << 20, work)
+}
+
+fn module(text: &str) -> Result<Module> {
     let mut pairs =
         Grammar::parse(Rule::module, text).map_err(|error| ParseError::from_pest(text, &error))?;
-    let module = pairs
-        .next()
-        .unwrap_or_else(|| unreachable!("pest gives one pair for `module`"));
+    let module = pairs.next();
+    let module = module.unwrap_or_else(|| unreachable!("pest gives one pair for `module`"));
     Builder { text, depth: 0 }.module(module)
 }
 
@@ -233,7 +244,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn guard(&mut self, node: &mut Node<'a>) -> Result<Option<Expr>> {
+    pub(crate) fn guard(&mut self, node: &mut Node<'a>) -> Result<Option<Expr>> {
         node.maybe(Rule::guard)
             .map(|guard| self.expr(only(guard)))
             .transpose()
@@ -271,7 +282,7 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    fn ty(&mut self, pair: Pair<'a, Rule>) -> Result<Type> {
+    pub(crate) fn ty(&mut self, pair: Pair<'a, Rule>) -> Result<Type> {
         let pair = only(pair);
         let (span, rule) = (span(&pair), pair.as_rule());
         let mut node = Node::new(pair);
@@ -318,177 +329,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(crate) fn block(&mut self, pair: Pair<'a, Rule>) -> Result<Block> {
-        let span = span(&pair);
-        let mut node = Node::new(pair);
-        self.nested(1, span, |this| {
-            let stmts = node
-                .all(Rule::statement)
-                .map(|stmt| this.statement(only(stmt)))
-                .collect::<Result<_>>()?;
-            let tail = node
-                .maybe(Rule::expr)
-                .map(|tail| this.expr(tail))
-                .transpose()?;
-            Ok(block(stmts, tail, span))
-        })
-    }
-
-    fn statement(&mut self, pair: Pair<'a, Rule>) -> Result<Stmt> {
-        let (span, rule) = (span(&pair), pair.as_rule());
-        if rule == Rule::if_form {
-            let branches = self.branches(pair)?;
-            return Ok(branches.into_statement(span));
-        }
-        let mut node = Node::new(pair);
-        let kind = match rule {
-            Rule::state => self.state(&mut node)?,
-            Rule::binding => self.binding(&mut node)?,
-            Rule::assign => self.assign(&mut node)?,
-            Rule::on_first => StmtKind::OnFirst(self.block(node.need(Rule::block))?),
-            Rule::every => self.every(&mut node)?,
-            Rule::modes => self.modes(&mut node)?,
-            Rule::each => {
-                let var = name(node.need(Rule::name));
-                StmtKind::Each {
-                    var,
-                    body: self.block(node.need(Rule::block))?,
-                }
-            }
-            Rule::repeat => self.repeat(&mut node)?,
-            _ => StmtKind::Skip,
-        };
-        Ok(Stmt { kind, span })
-    }
-
-    fn state(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let name = name(node.need(Rule::name));
-        let index = node.maybe(Rule::subscript).map(subscript);
-        let ty = node.maybe(Rule::ty).map(|ty| self.ty(ty)).transpose()?;
-        Ok(StmtKind::State {
-            name,
-            index,
-            ty,
-            init: self.expr(node.need(Rule::expr))?,
-        })
-    }
-
-    fn binding(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let mutable = node.maybe(Rule::kw_var).is_some();
-        let name = name(node.need(Rule::name));
-        let ty = node.maybe(Rule::ty).map(|ty| self.ty(ty)).transpose()?;
-        Ok(StmtKind::Let {
-            name,
-            mutable,
-            ty,
-            value: self.expr(node.need(Rule::expr))?,
-        })
-    }
-
-    fn assign(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let target = name(node.need(Rule::name));
-        let index = node.maybe(Rule::subscript).map(subscript);
-        let op = match node.need(Rule::assign_op).as_str() {
-            "+=" => Some(BinaryOp::Add),
-            "-=" => Some(BinaryOp::Sub),
-            "*=" => Some(BinaryOp::Mul),
-            "/=" => Some(BinaryOp::Div),
-            _ => None,
-        };
-        Ok(StmtKind::Assign {
-            target,
-            index,
-            op,
-            value: self.expr(node.need(Rule::expr))?,
-        })
-    }
-
-    fn every(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let period = self.expr(node.need(Rule::expr))?;
-        let from = node
-            .maybe(Rule::expr)
-            .map(|from| self.expr(from))
-            .transpose()?;
-        Ok(StmtKind::Every {
-            period,
-            from,
-            body: self.block(node.need(Rule::block))?,
-        })
-    }
-
-    fn modes(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let (var, of) = (name(node.need(Rule::name)), name(node.need(Rule::name)));
-        let guard = self.guard(node)?;
-        Ok(StmtKind::Modes {
-            var,
-            of,
-            guard,
-            body: self.block(node.need(Rule::block))?,
-        })
-    }
-
-    fn repeat(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
-        let row: Option<Vec<Name>> = node
-            .maybe(Rule::row)
-            .map(|row| Node::new(row).all(Rule::name).map(name).collect());
-        let first = self.expr(node.need(Rule::expr))?;
-        let (row, table, count) = match row {
-            Some(row) => (
-                row,
-                Some(first),
-                node.maybe(Rule::take)
-                    .map(|take| self.expr(only(take)))
-                    .transpose()?,
-            ),
-            None => (Vec::new(), None, Some(first)),
-        };
-        Ok(StmtKind::Repeat {
-            row,
-            table,
-            count,
-            body: self.block(node.need(Rule::block))?,
-        })
-    }
-
-    /// An `if` with all that hangs on it, in either use.
-    pub(crate) fn branches(&mut self, pair: Pair<'a, Rule>) -> Result<Branches> {
-        let end = span(&pair);
-        let mut node = Node::new(pair);
-        let mut arms = Vec::new();
-        while let Some(start) = node.maybe(Rule::kw_if) {
-            arms.push((
-                span(&start).to(end),
-                node.need(Rule::expr),
-                node.need(Rule::block),
-            ));
-        }
-        self.nested(arms.len(), end, |this| {
-            let mut otherwise = node
-                .maybe(Rule::block)
-                .map(|block| this.block(block))
-                .transpose()?;
-            let complete = otherwise.is_some();
-            let (_, cond, then) = arms.remove(0);
-            for (span, cond, then) in arms.into_iter().rev() {
-                let (cond, then) = (this.expr(cond)?, this.block(then)?);
-                let inner = Branches {
-                    cond,
-                    then,
-                    otherwise,
-                    complete,
-                }
-                .into_statement(span);
-                otherwise = Some(block(vec![inner], None, span));
-            }
-            Ok(Branches {
-                cond: this.expr(cond)?,
-                then: this.block(then)?,
-                otherwise,
-                complete,
-            })
-        })
-    }
-
     /// Builds something `levels` deeper.
     pub(crate) fn nested<T>(
         &mut self,
@@ -498,6 +338,7 @@ impl<'a> Builder<'a> {
     ) -> Result<T> {
         self.depth += levels;
         if self.depth > MAX_DEPTH {
+            let at = Span::at(at.start as usize, 1);
             return Err(ParseError::TooDeep { at });
         }
         let built = build(self);
@@ -514,65 +355,6 @@ impl<'a> Builder<'a> {
             above if above.is_empty() => docs::beside(self.text, span(pair).end),
             above => above,
         }
-    }
-}
-
-/// The parts of an `if`; an `else if` is a block of one statement.
-pub(crate) struct Branches {
-    pub(crate) cond: Expr,
-    pub(crate) then: Block,
-    pub(crate) otherwise: Option<Block>,
-    /// The chain ends in an `else`.
-    pub(crate) complete: bool,
-}
-
-impl Branches {
-    fn into_statement(self, span: Span) -> Stmt {
-        let Self {
-            cond,
-            then,
-            otherwise,
-            ..
-        } = self;
-        Stmt {
-            kind: StmtKind::If {
-                cond,
-                then,
-                otherwise,
-            },
-            span,
-        }
-    }
-}
-
-/// A block; an `if` at its end is its value when both branches have one.
-fn block(mut stmts: Vec<Stmt>, tail: Option<Expr>, span: Span) -> Block {
-    let tail = tail.or_else(|| match stmts.pop()? {
-        Stmt {
-            kind:
-                StmtKind::If {
-                    cond,
-                    then,
-                    otherwise: Some(otherwise),
-                },
-            span,
-        } if then.tail.is_some() && otherwise.tail.is_some() => Some(Expr {
-            kind: ExprKind::If {
-                cond: Box::new(cond),
-                then,
-                otherwise,
-            },
-            span,
-        }),
-        other => {
-            stmts.push(other);
-            None
-        }
-    });
-    Block {
-        stmts,
-        tail: tail.map(Box::new),
-        span,
     }
 }
 
@@ -625,139 +407,4 @@ fn width(pair: &Pair<Rule>) -> Result<u32> {
             help,
             at: span(pair),
         })
-}
-
-pub(crate) fn name(pair: Pair<Rule>) -> Name {
-    Name {
-        text: pair.as_str().to_owned(),
-        span: span(&pair),
-    }
-}
-
-pub(crate) fn subscript(pair: Pair<Rule>) -> Name {
-    name(only(pair))
-}
-
-/// The one child that is not a mark.
-pub(crate) fn only(pair: Pair<Rule>) -> Pair<Rule> {
-    let rule = pair.as_rule();
-    Node::new(pair)
-        .children
-        .next()
-        .unwrap_or_else(|| unreachable!("opt.pest gives `{rule:?}` a child"))
-}
-
-/// From the first to the last token: a pair itself may include the space before an absent optional part.
-pub(crate) fn span(pair: &Pair<Rule>) -> Span {
-    let start = pair.as_span().start();
-    let mut last = pair.clone();
-    while !ends_in_bracket(last.as_rule()) {
-        match last.clone().into_inner().next_back() {
-            Some(child) => last = child,
-            None => break,
-        }
-    }
-    Span::at(start, last.as_span().end() - start)
-}
-
-/// Rules whose end needs no search; without them a long block would be searched at each level around it.
-fn ends_in_bracket(rule: Rule) -> bool {
-    matches!(
-        rule,
-        Rule::block | Rule::shape | Rule::args | Rule::paren | Rule::list | Rule::optimizer
-    )
-}
-
-/// The children of a pair in order, without marks.
-pub(crate) struct Node<'a> {
-    children: Peekable<Filter<Pairs<'a, Rule>, fn(&Pair<'a, Rule>) -> bool>>,
-}
-
-impl<'a> Node<'a> {
-    pub(crate) fn new(pair: Pair<'a, Rule>) -> Self {
-        let keep: fn(&Pair<'a, Rule>) -> bool = |child| !is_mark(child.as_rule());
-        Self {
-            children: pair.into_inner().filter(keep).peekable(),
-        }
-    }
-
-    /// The next child, if it is a `rule`.
-    pub(crate) fn maybe(&mut self, rule: Rule) -> Option<Pair<'a, Rule>> {
-        self.children.next_if(|child| child.as_rule() == rule)
-    }
-
-    /// The next child, which `opt.pest` makes a `rule`.
-    pub(crate) fn need(&mut self, rule: Rule) -> Pair<'a, Rule> {
-        self.maybe(rule)
-            .unwrap_or_else(|| unreachable!("opt.pest promises `{rule:?}` here"))
-    }
-
-    /// The children that follow and are a `rule`.
-    pub(crate) fn all(&mut self, rule: Rule) -> impl Iterator<Item = Pair<'a, Rule>> {
-        std::iter::from_fn(move || self.maybe(rule))
-    }
-
-    /// The next child.
-    pub(crate) fn peek(&mut self) -> Option<&Pair<'a, Rule>> {
-        self.children.peek()
-    }
-
-    /// The next child, of any rule.
-    pub(crate) fn next(&mut self) -> Option<Pair<'a, Rule>> {
-        self.children.next()
-    }
-}
-
-/// Tokens that carry no more than their place in a production.
-fn is_mark(rule: Rule) -> bool {
-    use Rule::*;
-    matches!(
-        rule,
-        call_open
-            | field_dot
-            | index_open
-            | key_colon
-            | kw_absent
-            | kw_choice
-            | kw_each
-            | kw_else
-            | kw_every
-            | kw_first
-            | kw_fn
-            | kw_from
-            | kw_grad
-            | kw_hyper
-            | kw_in
-            | kw_let
-            | kw_modes
-            | kw_of
-            | kw_on
-            | kw_optimizer
-            | kw_or
-            | kw_repeat
-            | kw_retry
-            | kw_rule
-            | kw_skip
-            | kw_state
-            | kw_static
-            | kw_step
-            | kw_steps
-            | kw_table
-            | kw_take
-            | kw_use
-            | kw_where
-            | arrow
-            | brace_close
-            | brace_open
-            | bracket_close
-            | bracket_open
-            | colon
-            | comma
-            | dot
-            | equals
-            | paren_close
-            | paren_open
-            | semicolon
-            | EOI
-    )
 }

@@ -5,6 +5,8 @@
 
 pub mod compare;
 pub mod golden;
+pub mod interpreted;
+pub mod library;
 pub mod mapping;
 pub mod parity;
 pub mod tolerance;

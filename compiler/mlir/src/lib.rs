@@ -4,13 +4,15 @@ mod error;
 mod link;
 mod lower;
 mod map;
+mod number;
+mod product;
 mod target;
 mod text;
 
 pub use error::EmitError;
 pub use target::Isa;
 
-use lower::{LlvmContext, TO_LLVM, lower, translate};
+use lower::{LlvmContext, LlvmModule, TO_LLVM, lower, translate};
 use optc_core::dtype::DType;
 use optc_core::kernel::MapKernel;
 use std::ffi::CStr;
@@ -37,7 +39,8 @@ pub enum Stage {
     Asm,
 }
 
-const PASSES: &CStr = c"default<O2>";
+/// Loads, addresses and invariants made plain; the vectors are ours, and no pass may call a library.
+const PASSES: &CStr = c"function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm<allowspeculation>),early-cse<memssa>,instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
 /// An ELF shared object with `unit`'s kernels and products for `isa`, without undefined symbols. The same unit gives
 /// the same bytes.
@@ -47,8 +50,7 @@ const PASSES: &CStr = c"default<O2>";
 /// [`EmitError::LinkerMissing`] and [`EmitError::LinkerFailed`] if LLVM's linker does not run;
 /// [`EmitError::Internal`] if MLIR or LLVM refuse what this crate wrote.
 pub fn compile_cpu(unit: &Unit<'_>, isa: Isa) -> Result<Vec<u8>, EmitError> {
-    let machine = Machine::cpu(isa)?;
-    let object = cpu_module(unit, &machine, |module| machine.object(module))?;
+    let object = cpu_module(unit, isa, |machine, module| machine.object(module))?;
     link::shared_object(&object)
 }
 
@@ -58,19 +60,21 @@ pub fn compile_cpu(unit: &Unit<'_>, isa: Isa) -> Result<Vec<u8>, EmitError> {
 ///
 /// [`EmitError::Internal`] if MLIR or LLVM refuse what this crate wrote.
 pub fn emit_cpu_text(unit: &Unit<'_>, isa: Isa, stage: Stage) -> Result<String, EmitError> {
-    let machine = Machine::cpu(isa)?;
     match stage {
-        Stage::Mlir => lower(&cpu_source(unit), &[], |module| Ok(module.as_operation().to_string())),
-        Stage::Llvm => cpu_module(unit, &machine, |module| Ok(target::llvm_text(module))),
-        Stage::Asm => cpu_module(unit, &machine, |module| machine.assembly(module)),
+        Stage::Mlir => lower(&cpu_source(unit, isa), &[], |module| Ok(module.as_operation().to_string())),
+        Stage::Llvm => cpu_module(unit, isa, |_, module| Ok(target::llvm_text(module))),
+        Stage::Asm => cpu_module(unit, isa, |machine, module| machine.assembly(module)),
     }
 }
 
-fn cpu_source(unit: &Unit<'_>) -> String {
+fn cpu_source(unit: &Unit<'_>, isa: Isa) -> String {
     let mut t = Text::default();
     t.block(format_args!("module"), |t| {
         for kernel in unit.kernels {
             map::cpu::emit(t, kernel);
+        }
+        for &dtype in unit.products {
+            product::emit(t, dtype, isa);
         }
     });
     t.finish()
@@ -78,13 +82,14 @@ fn cpu_source(unit: &Unit<'_>) -> String {
 
 fn cpu_module<R>(
     unit: &Unit<'_>,
-    machine: &Machine,
-    then: impl FnOnce(&lower::LlvmModule<'_>) -> Result<R, EmitError>,
+    isa: Isa,
+    then: impl FnOnce(&Machine, &LlvmModule<'_>) -> Result<R, EmitError>,
 ) -> Result<R, EmitError> {
-    lower(&cpu_source(unit), TO_LLVM, |module| {
+    let machine = Machine::cpu(isa)?;
+    lower(&cpu_source(unit, isa), TO_LLVM, |module| {
         let context = LlvmContext::new();
         let module = translate(module.as_operation().to_raw(), &context)?;
         machine.optimize(&module, PASSES)?;
-        then(&module)
+        then(&machine, &module)
     })
 }

@@ -45,6 +45,7 @@ pub(crate) enum Elem {
     I16,
     I32,
     I64,
+    BF16,
     F16,
     F32,
     F64,
@@ -57,6 +58,7 @@ impl fmt::Display for Elem {
             Elem::I16 => "i16",
             Elem::I32 => "i32",
             Elem::I64 => "i64",
+            Elem::BF16 => "bf16",
             Elem::F16 => "f16",
             Elem::F32 => "f32",
             Elem::F64 => "f64",
@@ -201,17 +203,43 @@ impl Text {
     }
 
     /// One body or the other.
-    pub(crate) fn choose(
+    pub(crate) fn either(
         &mut self,
         condition: Value,
         then: impl FnOnce(&mut Text),
         otherwise: impl FnOnce(&mut Text),
     ) {
         self.block(format_args!("scf.if {condition}"), then);
+        self.otherwise(otherwise);
+    }
+
+    /// The value of one body or the other, of type `ty`.
+    pub(crate) fn choose(
+        &mut self,
+        condition: Value,
+        ty: Type,
+        then: impl FnOnce(&mut Text) -> Value,
+        otherwise: impl FnOnce(&mut Text) -> Value,
+    ) -> Value {
+        let result = self.fresh();
+        let giving = |body: &mut Text, value| act!(body, "scf.yield {value} : {ty}");
+        self.block(format_args!("{result} = scf.if {condition} -> ({ty})"), |t| {
+            let value = then(t);
+            giving(t, value);
+        });
+        self.otherwise(|t| {
+            let value = otherwise(t);
+            giving(t, value);
+        });
+        result
+    }
+
+    /// Goes on after the `}` of an `scf.if`.
+    fn otherwise(&mut self, body: impl FnOnce(&mut Text)) {
         self.out.truncate(self.out.trim_end().len());
         self.out.push_str(" else {\n");
         self.depth += 1;
-        otherwise(self);
+        body(self);
         self.depth -= 1;
         act!(self, "}}");
     }

@@ -10,7 +10,8 @@
 //! buffer on the stack, so both halves follow the order that `optc_core::kernel` fixes. No pointer is marked
 //! `noalias`: an output may be an input.
 
-use super::body::{Body, Frame, Point, store};
+use super::body::{Body, Frame, Point};
+use crate::number::store;
 use crate::text::{Elem, Range, Text, Type, Value, act, emit, list};
 use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
 
