@@ -2,6 +2,7 @@
 //!
 //! Pure: no file, environment or clock access, no native library.
 
+pub mod check;
 pub mod dtype;
 pub mod hir;
 pub mod interp;
@@ -17,5 +18,6 @@ pub mod passes;
 pub mod plan;
 pub mod planner;
 pub mod settings;
+pub mod source;
 pub mod specialize;
 pub mod variants;

@@ -1,0 +1,360 @@
+//! What is known while the statements and expressions of one rule, function or setting are checked.
+
+use super::diagnostics::{Fault, Sink};
+use super::error::CheckError;
+use super::items::{FunctionInfo, Items};
+use super::names::{Binding, Entry, Names, did_you_mean};
+use super::phase::Phase;
+use crate::hir::{self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId, Symbol, Type};
+use cranelift_entity::PrimaryMap;
+use optc_grammar::ast::{self, Span};
+use std::collections::{HashMap, HashSet};
+
+/// What checking a program builds.
+pub(super) struct Context {
+    pub(super) program: hir::Program,
+    /// By function.
+    pub(super) functions: PrimaryMap<hir::FunctionId, FunctionInfo>,
+    /// Hyperparameters and statics that something reads.
+    pub(super) used: HashSet<(OptimizerId, Setting)>,
+    pub(super) sink: Sink,
+}
+
+/// A hyperparameter or static of an optimizer, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Setting {
+    Hyper(usize),
+    Static(usize),
+}
+
+/// Which kind of place a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Rule,
+    Function,
+    /// A default, guard or bound: only host values.
+    Setting(&'static str),
+}
+
+impl Room {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Room::Rule => "a rule",
+            Room::Function => "a function",
+            Room::Setting(name) => name,
+        }
+    }
+}
+
+/// Which statements the current block may hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flow {
+    /// Why state cannot be declared here.
+    pub(super) no_state: Option<&'static str>,
+    /// Inside `repeat` or `each`, which `skip` cannot leave.
+    pub(super) in_loop: bool,
+    /// How many blocks with a value stand around.
+    pub(super) value_depth: u32,
+}
+
+/// What is known of a local besides its type.
+#[derive(Debug, Clone)]
+pub(super) struct LocalInfo {
+    pub(super) phase: Phase,
+    /// [`Flow::value_depth`] at its declaration.
+    pub(super) value_depth: u32,
+    /// An unused name is worth a warning.
+    pub(super) warn: bool,
+}
+
+/// The parameter of a rule.
+#[derive(Debug, Clone)]
+pub(super) struct Param {
+    pub(super) name: String,
+    pub(super) shape: Shape,
+}
+
+/// One rule, function or setting while it is checked.
+pub(super) struct Body<'a> {
+    pub(super) cx: &'a mut Context,
+    pub(super) items: &'a Items,
+    pub(super) file: FileId,
+    pub(super) room: Room,
+    pub(super) optimizer: Option<OptimizerId>,
+    pub(super) function: Option<hir::FunctionId>,
+    pub(super) names: Names,
+    pub(super) param: Option<Param>,
+    pub(super) symbols: PrimaryMap<Symbol, String>,
+    pub(super) locals: PrimaryMap<Local, LocalData>,
+    pub(super) local_info: PrimaryMap<Local, LocalInfo>,
+    pub(super) states: PrimaryMap<StateId, hir::State>,
+    pub(super) modes: PrimaryMap<ModesId, Modes>,
+    /// The chosen mode, inside `each` and `modes`.
+    pub(super) mode: Option<(ModesId, Span)>,
+    pub(super) flow: Flow,
+    /// An initial value of state is checked: it is computed before the rule runs.
+    pub(super) in_init: bool,
+    /// The state whose assignment is checked: what `or keep` keeps.
+    pub(super) kept: Option<Place>,
+    /// Something assigns the parameter.
+    pub(super) updates: bool,
+    /// The lengths that are known only by themselves: identity and text.
+    pub(super) fresh: Vec<(String, String)>,
+    /// All declarations of the body, filled when first needed.
+    pub(super) later: Option<HashMap<String, Span>>,
+    pub(super) source: Option<&'a ast::Block>,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn new(cx: &'a mut Context, items: &'a Items, room: Room) -> Self {
+        Self {
+            cx,
+            file: items.file,
+            items,
+            room,
+            optimizer: None,
+            function: None,
+            names: Names::default(),
+            param: None,
+            symbols: PrimaryMap::new(),
+            locals: PrimaryMap::new(),
+            local_info: PrimaryMap::new(),
+            states: PrimaryMap::new(),
+            modes: PrimaryMap::new(),
+            mode: None,
+            flow: Flow::default(),
+            in_init: false,
+            kept: None,
+            updates: false,
+            fresh: Vec::new(),
+            later: None,
+            source: None,
+        }
+    }
+
+    pub(super) fn report(&mut self, error: CheckError) {
+        self.cx.sink.report(self.file, Fault::Check(error));
+    }
+
+    /// Makes a name visible, or reports that it is taken.
+    pub(super) fn declare(&mut self, name: &ast::Name, binding: Binding) {
+        if let Err(entry) = self.names.declare(&name.text, binding, Some(name.span)) {
+            self.report(CheckError::Duplicate { name: name.text.clone(), at: name.span, origin: entry.span });
+        }
+    }
+
+    /// A new local, visible to the end of the block.
+    pub(super) fn add_local(&mut self, name: &ast::Name, ty: Type, mutable: bool, phase: Phase, warn: bool) -> Local {
+        let local = self.locals.push(LocalData { name: name.text.clone(), ty, mutable });
+        let warn = warn && !name.text.starts_with('_');
+        self.local_info.push(LocalInfo { phase, value_depth: self.flow.value_depth, warn });
+        self.declare(name, Binding::Local(local));
+        local
+    }
+
+    /// The dimension of that name, new or known.
+    pub(super) fn add_symbol(&mut self, name: &ast::Name) -> Symbol {
+        if let Some(Entry { binding: Binding::Symbol(symbol), .. }) = self.names.get(&name.text) {
+            return symbol;
+        }
+        let symbol = self.symbols.push(name.text.clone());
+        self.declare(name, Binding::Symbol(symbol));
+        symbol
+    }
+
+    /// Runs `check` in a block of its own, with changed rules for its statements.
+    pub(super) fn within<T>(&mut self, flow: Flow, check: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.flow, flow);
+        self.names.enter();
+        let result = check(self);
+        self.leave();
+        self.flow = outer;
+        result
+    }
+
+    fn leave(&mut self) {
+        for (name, entry) in self.names.leave() {
+            if let (false, Some(at)) = (entry.used, entry.span) {
+                self.warn_unused(name, entry.binding, at);
+            }
+        }
+    }
+
+    fn warn_unused(&mut self, name: String, binding: Binding, at: Span) {
+        match binding {
+            Binding::Local(local) if self.local_info[local].warn => self.report(CheckError::UnusedLocal { name, at }),
+            Binding::State(_) => self.report(CheckError::UnusedState { name, at }),
+            _ => {}
+        }
+    }
+
+    /// What a name stands for; one that is unknown or unusable here is reported.
+    pub(super) fn resolve(&mut self, name: &str, at: Span) -> Option<Entry> {
+        let Some(entry) = self.names.get(name) else {
+            let error = self.unknown(name, at);
+            self.report(error);
+            return None;
+        };
+        self.names.mark_used(name);
+        match (entry.binding, self.optimizer) {
+            (Binding::Hyper(index), Some(id)) => self.use_setting(id, Setting::Hyper(index)),
+            (Binding::Static(index), Some(id)) => self.use_setting(id, Setting::Static(index)),
+            _ => {}
+        }
+        match self.unusable(name, entry, at) {
+            Some(error) => {
+                self.report(error);
+                None
+            }
+            None => Some(entry),
+        }
+    }
+
+    fn use_setting(&mut self, optimizer: OptimizerId, setting: Setting) {
+        self.cx.used.insert((optimizer, setting));
+    }
+
+    fn unusable(&self, name: &str, entry: Entry, at: Span) -> Option<CheckError> {
+        let not_available = |place: &str, help: &str| CheckError::NotAvailable {
+            name: name.to_owned(),
+            place: place.to_owned(),
+            help: help.to_owned(),
+            at,
+        };
+        match entry.binding {
+            Binding::Later => {
+                Some(CheckError::BeforeDeclaration { name: name.to_owned(), at, origin: entry.span })
+            }
+            Binding::Hidden => Some(not_available(
+                self.room.name(),
+                "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
+            )),
+            Binding::Local(_) | Binding::State(_) if self.in_init => Some(not_available(
+                "an initial value",
+                "state begins before the rule runs: use the parameter, `grad`, hyperparameters and statics",
+            )),
+            _ => None,
+        }
+    }
+
+    /// The reason why nothing of that name is visible.
+    fn unknown(&mut self, name: &str, at: Span) -> CheckError {
+        let owned = name.to_owned();
+        if let Some(entry) = self.names.ended(name) {
+            return CheckError::OutOfScope { name: owned, at, origin: entry.span };
+        }
+        if let Some(origin) = self.declared_later(name) {
+            return CheckError::BeforeDeclaration { name: owned, at, origin: Some(origin) };
+        }
+        if matches!(name, "grad" | "step") {
+            let help = match self.room {
+                Room::Function => format!("a function sees its parameters only: pass `{name}` to it"),
+                _ => format!("use `{name}` in the body of a rule"),
+            };
+            return CheckError::NotAvailable { name: owned, place: self.room.name().to_owned(), help, at };
+        }
+        let help = self.suggest_name(name);
+        CheckError::UnknownName { name: owned, help, at }
+    }
+
+    fn suggest_name(&self, name: &str) -> String {
+        let tables = self.items.tables.keys().map(String::as_str);
+        let fallback = if self.items.functions.contains_key(name) || super::builtins::find(name).is_some() {
+            format!("`{name}` is a function: write `{name}(…)`")
+        } else {
+            format!("declare `{name}` with `let` above, or as a `hyper` or `static`")
+        };
+        did_you_mean(name, self.names.all().chain(tables), fallback)
+    }
+
+    fn declared_later(&mut self, name: &str) -> Option<Span> {
+        let source = self.source?;
+        let later = self.later.get_or_insert_with(|| {
+            let mut all = HashMap::new();
+            collect_declarations(source, &mut all);
+            all
+        });
+        later.get(name).copied()
+    }
+
+    /// A length known only by itself; the same `key` gives the same length.
+    pub(super) fn fresh_dim(&mut self, key: String, text: String) -> Dim {
+        let known = self.fresh.iter().position(|(other, _)| *other == key);
+        let index = known.unwrap_or_else(|| {
+            self.fresh.push((key, text));
+            self.fresh.len() - 1
+        });
+        Dim::Fresh(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// `[m, dim(w, i)]`
+    pub(super) fn show_shape(&self, shape: &Shape) -> String {
+        let axes: Vec<String> = shape.axes.iter().map(|axis| self.show_axis(axis)).collect();
+        format!("[{}]", axes.join(", "))
+    }
+
+    fn show_axis(&self, axis: &hir::Axis) -> String {
+        match axis {
+            hir::Axis::Dim(dim) => self.show_dim(dim),
+            hir::Axis::Rest(_) => "...".to_owned(),
+        }
+    }
+
+    pub(super) fn show_dim(&self, dim: &Dim) -> String {
+        let param = self.param.as_ref().map_or("w", |param| param.name.as_str());
+        match dim {
+            Dim::Const(length) => length.to_string(),
+            Dim::Named(name) => name.clone(),
+            Dim::Mode(modes) => format!("dim({param}, {})", self.modes[*modes].var),
+            Dim::Fresh(index) => match self.fresh.get(*index as usize) {
+                Some((_, text)) => text.clone(),
+                None => "?".to_owned(),
+            },
+        }
+    }
+
+    /// `a whole number`, `a tensor of shape [m, n]`.
+    pub(super) fn describe(&self, ty: &Type) -> String {
+        match ty {
+            Type::Error => "unknown".to_owned(),
+            Type::Int => "a whole number".to_owned(),
+            Type::Float => "a number".to_owned(),
+            Type::Bool => "a truth value".to_owned(),
+            Type::Choice(names) => format!("one of {}", list(names)),
+            Type::DType => "a storage type".to_owned(),
+            Type::Table(width) => format!("a table with {width} numbers per row"),
+            Type::Tensor { shape, .. } => format!("a tensor of shape `{}`", self.show_shape(shape)),
+            Type::Mask(shape) => format!("a mask of shape `{}`", self.show_shape(shape)),
+            Type::Indices(shape) => format!("indices of shape `{}`", self.show_shape(shape)),
+            Type::Eigh(_) => "the result of `eigh`".to_owned(),
+            Type::Qr(_) => "the result of `qr`".to_owned(),
+            Type::Family(_) => "one tensor per mode".to_owned(),
+        }
+    }
+}
+
+/// `` `a`, `b` ``
+pub(super) fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// Every `let`, `var` and `state` of a block and the blocks in it; the first of a name counts.
+fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
+    use ast::StmtKind::*;
+    for stmt in &block.stmts {
+        match &stmt.kind {
+            State { name, .. } | Let { name, .. } => {
+                into.entry(name.text.clone()).or_insert(name.span);
+            }
+            If { then, otherwise, .. } => {
+                collect_declarations(then, into);
+                otherwise.iter().for_each(|block| collect_declarations(block, into));
+            }
+            OnFirst(body) | Every { body, .. } | Modes { body, .. } | Each { body, .. } | Repeat { body, .. } => {
+                collect_declarations(body, into);
+            }
+            Assign { .. } | Skip => {}
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The functions of the language: their arguments and the types of their results.
+
+use super::body::Body;
+use super::error::CheckError;
+use super::expr::{general, is_numeric, sum_fact};
+use super::phase::Level;
+use super::shapes::{self, Matrix};
+use super::types::{fact_name, implies};
+use crate::hir::{Builtin, Dim, Expr, ExprKind, Fact, Shape, Type};
+use optc_grammar::ast::Span;
+
+/// How an argument is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An expression.
+    Value,
+    /// `ascending` or `descending`; `ascending` when left out.
+    Order,
+    /// A state with one tensor per mode.
+    Family,
+}
+
+/// A function of the language.
+#[derive(Debug)]
+pub(super) struct Signature {
+    pub(super) name: &'static str,
+    pub(super) builtin: Builtin,
+    pub(super) params: &'static [(&'static str, Kind)],
+}
+
+use Kind::{Family, Order, Value};
+
+const X: &[(&str, Kind)] = &[("x", Value)];
+const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
+const A: &[(&str, Kind)] = &[("a", Value)];
+
+const fn signature(name: &'static str, builtin: Builtin, params: &'static [(&'static str, Kind)]) -> Signature {
+    Signature { name, builtin, params }
+}
+
+/// All of them; `gram` stands twice, once for each number of arguments.
+static SIGNATURES: [Signature; 37] = [
+    signature("sqrt", Builtin::Sqrt, X),
+    signature("abs", Builtin::Abs, X),
+    signature("exp", Builtin::Exp, X),
+    signature("log", Builtin::Log, X),
+    signature("tanh", Builtin::Tanh, X),
+    signature("sign", Builtin::Sign, X),
+    signature("floor", Builtin::Floor, X),
+    signature("min", Builtin::Min, XY),
+    signature("max", Builtin::Max, XY),
+    signature("clamp", Builtin::Clamp, &[("x", Value), ("lo", Value), ("hi", Value)]),
+    signature("lerp", Builtin::Lerp, &[("x", Value), ("y", Value), ("weight", Value)]),
+    signature("select", Builtin::Select, &[("mask", Value), ("x", Value), ("y", Value)]),
+    signature("zeros_like", Builtin::ZerosLike, X),
+    signature("ones_like", Builtin::OnesLike, X),
+    signature("sum", Builtin::Sum, X),
+    signature("mean", Builtin::Mean, X),
+    signature("norm", Builtin::Norm, X),
+    signature("rms", Builtin::Rms, X),
+    signature("frobenius", Builtin::Frobenius, X),
+    signature("dot", Builtin::Dot, XY),
+    signature("numel", Builtin::Numel, X),
+    signature("rank", Builtin::Rank, X),
+    signature("dim", Builtin::Dim, &[("x", Value), ("axis", Value)]),
+    signature("gram", Builtin::Gram, X),
+    signature("gram", Builtin::GramMode, &[("x", Value), ("mode", Value)]),
+    signature("rotate", Builtin::Rotate, &[("x", Value), ("basis", Family)]),
+    signature("rotate_back", Builtin::RotateBack, &[("x", Value), ("basis", Family)]),
+    signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
+    signature("qr", Builtin::Qr, A),
+    signature("cholesky", Builtin::Cholesky, A),
+    signature("solve_triangular", Builtin::SolveTriangular, &[("a", Value), ("b", Value)]),
+    signature("diag", Builtin::Diag, A),
+    signature("trace", Builtin::Trace, A),
+    signature("argsort", Builtin::Argsort, &[("v", Value), ("order", Order)]),
+    signature("permute", Builtin::Permute, &[("x", Value), ("axis", Value), ("order", Value)]),
+    signature("columns", Builtin::Columns, &[("a", Value), ("order", Value)]),
+    signature("flatten", Builtin::Flatten, &[("x", Value), ("from", Value)]),
+];
+
+/// The function of that name.
+pub(super) fn find(name: &str) -> Option<&'static Signature> {
+    SIGNATURES.iter().find(|signature| signature.name == name)
+}
+
+/// The function of that name and number of arguments, or else of that name.
+pub(super) fn find_for(name: &str, args: usize) -> Option<&'static Signature> {
+    let exact = SIGNATURES.iter().find(|signature| signature.name == name && signature.params.len() == args);
+    exact.or_else(|| find(name))
+}
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SIGNATURES.iter().map(|signature| signature.name)
+}
+
+impl Signature {
+    /// `lerp(x, y, weight)`
+    pub(super) fn usage(&self) -> String {
+        let params = self.params.iter().map(|(name, kind)| match kind {
+            Order => format!("{name}: descending"),
+            _ => (*name).to_owned(),
+        });
+        format!("{}({})", self.name, params.collect::<Vec<_>>().join(", "))
+    }
+
+    /// How many arguments must be given.
+    pub(super) fn required(&self) -> usize {
+        self.params.iter().filter(|(_, kind)| *kind != Order).count()
+    }
+}
+
+type Typed = Result<Type, CheckError>;
+
+/// A call whose arguments have types.
+struct Call<'c, 'b, 'a> {
+    body: &'c mut Body<'a>,
+    signature: &'static Signature,
+    args: &'b [Expr],
+    span: Span,
+}
+
+impl Body<'_> {
+    /// The type of a call; no argument has [`Type::Error`].
+    pub(super) fn builtin_type(&mut self, signature: &'static Signature, args: &[Expr], span: Span) -> Type {
+        let typed = Call { body: self, signature, args, span }.result();
+        typed.unwrap_or_else(|error| {
+            self.report(error);
+            Type::Error
+        })
+    }
+}
+
+impl Call<'_, '_, '_> {
+    fn result(&mut self) -> Typed {
+        use Builtin::*;
+        match self.signature.builtin {
+            Sqrt | Exp | Log => self.map(Type::Float),
+            Abs | Sign => self.map(self.args[0].ty.clone()),
+            Floor => self.map(Type::Int),
+            Tanh | ZerosLike | OnesLike => self.tensor(0).cloned().map(general),
+            Min | Max => self.elementwise(0, 1),
+            Clamp => self.clamp(),
+            Lerp => self.lerp(),
+            Select => self.select(),
+            Sum | Mean | Norm | Rms => self.tensor(0).map(|_| general(shapes::scalar())),
+            Frobenius => Ok(general(self.matrix(0)?.sized(crate::hir::Dim::Const(1), crate::hir::Dim::Const(1)))),
+            Dot => self.dot(),
+            Numel | Rank => self.tensor(0).map(|_| Type::Int),
+            Dim => self.dim(),
+            Gram => self.gram(),
+            GramMode => self.gram_of_mode(),
+            Rotate | RotateBack => self.rotate(),
+            Eigh => self.symmetric().map(Type::Eigh),
+            Qr => self.matrix(0).and(self.tensor(0).cloned()).map(Type::Qr),
+            Cholesky => self.symmetric().map(|shape| Type::Tensor { shape, fact: Fact::Lower }),
+            SolveTriangular => self.solve(),
+            Diag => self.square(0).map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+            Trace => self.square(0).map(|_| general(shapes::scalar())),
+            Argsort => self.argsort(),
+            Permute => self.permute(),
+            Columns => self.columns(),
+            Flatten => self.flatten(),
+            Identity => Ok(Type::Error),
+        }
+    }
+
+    fn wrong(&self, index: usize, expected: &str) -> CheckError {
+        CheckError::ArgumentType {
+            name: self.signature.name.to_owned(),
+            argument: self.signature.params[index].0.to_owned(),
+            expected: expected.to_owned(),
+            found: self.body.describe(&self.args[index].ty),
+            usage: self.signature.usage(),
+            at: self.args[index].span,
+        }
+    }
+
+    fn tensor(&self, index: usize) -> Result<&Shape, CheckError> {
+        match &self.args[index].ty {
+            Type::Tensor { shape, .. } => Ok(shape),
+            _ => Err(self.wrong(index, "a tensor")),
+        }
+    }
+
+    fn numeric(&self, index: usize) -> Result<(), CheckError> {
+        if is_numeric(&self.args[index].ty) { Ok(()) } else { Err(self.wrong(index, "a number or a tensor")) }
+    }
+
+    fn matrix(&self, index: usize) -> Result<Matrix, CheckError> {
+        let shape = self.tensor(index)?;
+        let what = format!("`{}`", self.signature.name);
+        Matrix::of(shape).ok_or_else(|| self.body.wrong_rank(&what, "a matrix", shape, self.args[index].span))
+    }
+
+    fn square(&self, index: usize) -> Result<Matrix, CheckError> {
+        let matrix = self.matrix(index)?;
+        if matrix.rows == matrix.cols {
+            return Ok(matrix);
+        }
+        Err(CheckError::NotSquare {
+            what: format!("`{}`", self.signature.name),
+            shape: self.body.show_shape(self.tensor(index)?),
+            at: self.args[index].span,
+        })
+    }
+
+    /// A whole number that is known at bind.
+    fn axis(&mut self, index: usize) -> Result<&Expr, CheckError> {
+        if self.args[index].ty != Type::Int {
+            return Err(self.wrong(index, "a whole number"));
+        }
+        self.body.require(&self.args[index], Level::Bind, "an axis");
+        Ok(&self.args[index])
+    }
+
+    /// One operand: a number gives `host`, a tensor one of its shape.
+    fn map(&self, host: Type) -> Typed {
+        match &self.args[0].ty {
+            Type::Int | Type::Float => Ok(host),
+            Type::Tensor { shape, .. } => Ok(general(shape.clone())),
+            _ => Err(self.wrong(0, "a number or a tensor")),
+        }
+    }
+
+    fn elementwise(&mut self, x: usize, y: usize) -> Typed {
+        self.numeric(x)?;
+        self.numeric(y)?;
+        let ty = self.body.elementwise(&self.args[x], &self.args[y], self.span);
+        Ok(ty.unwrap_or(Type::Error))
+    }
+
+    /// The type of three operands together; bounds and weights do not change the shape of `x`.
+    fn clamp(&mut self) -> Typed {
+        let low = self.elementwise(0, 1)?;
+        let high = self.elementwise(0, 2)?;
+        Ok(if low == Type::Int { high } else { low })
+    }
+
+    fn lerp(&mut self) -> Typed {
+        let ends = self.elementwise(0, 1)?;
+        self.numeric(2)?;
+        if ends == Type::Error {
+            return Ok(ends);
+        }
+        let whole = Expr { kind: ExprKind::Number(0.0), ty: ends, span: self.args[0].span };
+        let ty = self.body.elementwise(&whole, &self.args[2], self.span).unwrap_or(Type::Error);
+        Ok(match (ty, &self.args[0].ty, &self.args[1].ty, &self.args[2].ty) {
+            (Type::Int, ..) => Type::Float,
+            (Type::Tensor { shape, .. }, Type::Tensor { fact: a, shape: s }, Type::Tensor { fact: b, shape: t }, Type::Int | Type::Float)
+                if s == t =>
+            {
+                Type::Tensor { shape, fact: sum_fact(*a, *b) }
+            }
+            (ty, ..) => ty,
+        })
+    }
+
+    fn select(&mut self) -> Typed {
+        let mask = match &self.args[0].ty {
+            Type::Mask(shape) => shape.clone(),
+            _ => return Err(self.wrong(0, "a mask, such as `x > 0` (a condition on the host takes `if`)")),
+        };
+        self.numeric(1)?;
+        self.numeric(2)?;
+        let mut shape = mask;
+        for index in [1, 2] {
+            if let Type::Tensor { shape: other, .. } = &self.args[index].ty {
+                let (at, of) = (Some(self.args[0].span), Some(self.args[index].span));
+                match self.body.broadcast(&shape, other, self.span, at, of) {
+                    Some(joined) => shape = joined,
+                    None => return Ok(Type::Error),
+                }
+            }
+        }
+        Ok(general(shape))
+    }
+
+    fn same_shape(&mut self, left: usize, right: &Shape, help: &str) -> Result<bool, CheckError> {
+        let shape = self.tensor(left)?.clone();
+        if shape == *right {
+            return Ok(true);
+        }
+        let at = self.args[left].span;
+        self.body.shape_mismatch(&shape, right, help, self.span, Some(at), None);
+        Ok(false)
+    }
+
+    fn dot(&mut self) -> Typed {
+        let right = self.tensor(1)?.clone();
+        let same = self.same_shape(0, &right, "`dot(x, y)` needs two tensors of one shape")?;
+        Ok(if same { general(shapes::scalar()) } else { Type::Error })
+    }
+
+    fn dim(&mut self) -> Typed {
+        let shape = self.tensor(0)?.clone();
+        self.axis(1)?;
+        self.existing_axis(&shape, 1)?;
+        Ok(Type::Int)
+    }
+
+    /// A constant axis must exist where the rank is known.
+    fn existing_axis(&self, shape: &Shape, index: usize) -> Result<(), CheckError> {
+        let axis = super::constant::constant(&self.args[index]);
+        let missing = |axis: f64| axis < 0.0 || shapes::rank(shape).is_some_and(|rank| axis >= rank as f64);
+        match axis.filter(|axis| missing(*axis)) {
+            Some(axis) => Err(CheckError::NoSuchAxis {
+                axis: axis.to_string(),
+                shape: self.body.show_shape(shape),
+                at: self.args[index].span,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn gram(&self) -> Typed {
+        let matrix = self.matrix(0)?;
+        let shape = matrix.sized(matrix.rows.clone(), matrix.rows.clone());
+        Ok(Type::Tensor { shape, fact: Fact::Symmetric })
+    }
+
+    fn gram_of_mode(&mut self) -> Typed {
+        let length = self.axis_length(0, 1)?;
+        let shape = shapes::of_dims([length.clone(), length]);
+        Ok(Type::Tensor { shape, fact: Fact::Symmetric })
+    }
+
+    /// The length of the axis of argument `x` that argument `index` chooses.
+    fn axis_length(&mut self, x: usize, index: usize) -> Result<Dim, CheckError> {
+        let shape = self.tensor(x)?.clone();
+        self.existing_axis(&shape, index)?;
+        let axis = self.axis(index)?.clone();
+        if let Some(length) = self.body.axis_length(&shape, &axis) {
+            return Ok(length);
+        }
+        let key = format!("axis {} of {}", super::same::key(&axis), self.body.show_shape(&shape));
+        let text = self.body.cx.sink.text(self.body.file, axis.span).to_owned();
+        Ok(self.body.fresh_dim(key, format!("dim(…, {text})")))
+    }
+
+    fn rotate(&mut self) -> Typed {
+        let Some(param) = self.body.param.clone() else { return Ok(Type::Error) };
+        let help = format!("only tensors of the shape of `{}` have its modes", param.name);
+        let same = self.same_shape(0, &param.shape, &help)?;
+        Ok(if same { general(param.shape) } else { Type::Error })
+    }
+
+    /// A square matrix that should be symmetric.
+    fn symmetric(&mut self) -> Result<Shape, CheckError> {
+        self.square(0)?;
+        if let Type::Tensor { fact, .. } = self.args[0].ty
+            && !implies(fact, Fact::Symmetric)
+        {
+            let name = format!("argument `a` of `{}`", self.signature.name);
+            let declared = fact_name(Fact::Symmetric).to_owned();
+            self.body.report(CheckError::UnprovenFact { name, declared, at: self.args[0].span });
+        }
+        self.tensor(0).cloned()
+    }
+
+    fn solve(&mut self) -> Typed {
+        let a = self.square(0)?;
+        let b = self.matrix(1)?;
+        if !matches!(self.args[0].ty, Type::Tensor { fact: Fact::Upper | Fact::Lower | Fact::Diagonal, .. }) {
+            return Err(self.wrong(0, "a triangular matrix, such as `cholesky(s)` or `qr(x).r`"));
+        }
+        let expected = a.sized(a.rows.clone(), b.cols.clone());
+        let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
+        let same = self.same_shape(1, &expected, help)?;
+        Ok(if same { general(expected) } else { Type::Error })
+    }
+
+    fn argsort(&self) -> Typed {
+        let shape = self.tensor(0)?;
+        match shapes::rank(shape) {
+            Some(1) => Ok(Type::Indices(shape.clone())),
+            _ => Err(self.body.wrong_rank("`argsort`", "a vector", shape, self.args[0].span)),
+        }
+    }
+
+    fn permute(&mut self) -> Typed {
+        let length = self.axis_length(0, 1)?;
+        self.order_of(2, length)?;
+        self.tensor(0).cloned().map(general)
+    }
+
+    fn columns(&mut self) -> Typed {
+        let matrix = self.matrix(0)?;
+        self.order_of(1, matrix.cols)?;
+        let Type::Tensor { shape, fact } = &self.args[0].ty else { return Ok(Type::Error) };
+        let fact = if *fact == Fact::Orthogonal { Fact::Orthogonal } else { Fact::General };
+        Ok(Type::Tensor { shape: shape.clone(), fact })
+    }
+
+    /// Indices for an axis of that length.
+    fn order_of(&mut self, index: usize, length: Dim) -> Result<(), CheckError> {
+        let Type::Indices(found) = &self.args[index].ty else {
+            return Err(self.wrong(index, "indices, such as `argsort(v)`"));
+        };
+        let (found, expected) = (found.clone(), shapes::of_dims([length]));
+        if found != expected {
+            let help = "the order must have one index for each place of the axis";
+            let at = self.args[index].span;
+            self.body.shape_mismatch(&expected, &found, help, self.span, None, Some(at));
+        }
+        Ok(())
+    }
+
+    fn flatten(&mut self) -> Typed {
+        let shape = self.tensor(0)?.clone();
+        self.axis(1)?;
+        self.existing_axis(&shape, 1)?;
+        let from = super::constant::constant(&self.args[1]).unwrap_or(f64::INFINITY);
+        let front = shape.axes.get(..from.min(1e9) as usize).filter(|_| from < 1e9);
+        let known = front.filter(|axes| axes.iter().all(|axis| matches!(axis, crate::hir::Axis::Dim(_))));
+        let Some(front) = known else {
+            return Err(self.body.wrong_rank("`flatten`", "known axes before the first merged one", &shape, self.args[0].span));
+        };
+        let mut axes = front.to_vec();
+        let key = format!("axes from {from} of {}", self.body.show_shape(&shape));
+        axes.push(crate::hir::Axis::Dim(self.body.fresh_dim(key, "…".to_owned())));
+        Ok(general(Shape { axes }))
+    }
+}

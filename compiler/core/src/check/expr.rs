@@ -1,0 +1,670 @@
+//! Expressions: every node gets a type, every mistake is reported once.
+
+use super::body::{Body, Flow, list};
+use super::error::CheckError;
+use super::names::{Binding, did_you_mean};
+use super::shapes::{self, Matrix};
+use super::types::{self, fits, implies};
+use super::{phase::is_host, same};
+use crate::hir::{BinaryOp, Block, Expr, ExprKind, Fact, Field, Shape, Type, UnaryOp};
+use optc_grammar::ast::{self, Name, Span};
+
+/// An expression that was reported; its consequences are silent.
+pub(super) fn error(span: Span) -> Expr {
+    Expr { kind: ExprKind::Number(0.0), ty: Type::Error, span }
+}
+
+pub(super) fn general(shape: Shape) -> Type {
+    Type::Tensor { shape, fact: Fact::General }
+}
+
+impl Body<'_> {
+    /// Checks an expression that says itself what it is.
+    pub(super) fn expr(&mut self, expr: &ast::Expr) -> Expr {
+        let span = expr.span;
+        match &expr.kind {
+            ast::ExprKind::Number(value) => number(*value, span),
+            ast::ExprKind::Bool(value) => Expr { kind: ExprKind::Bool(*value), ty: Type::Bool, span },
+            ast::ExprKind::Name(name) => self.name(name, span),
+            ast::ExprKind::Index { name, index } => self.index(name, index, span),
+            ast::ExprKind::Unary(op, x) => {
+                let x = self.expr(x);
+                self.unary(*op, x, span)
+            }
+            ast::ExprKind::Transpose(x) => {
+                let x = self.expr(x);
+                self.transpose(x, span)
+            }
+            ast::ExprKind::Binary(op, x, y) => self.operands(*op, x, y, span),
+            ast::ExprKind::Call { callee, args } => self.call(callee, args, span),
+            ast::ExprKind::Field(x, name) => {
+                let x = self.expr(x);
+                self.field(x, name, span)
+            }
+            ast::ExprKind::If { cond, then, otherwise } => self.if_value(cond, then, otherwise, None, span),
+            ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
+            ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
+            ast::ExprKind::Table(rows) => self.table_literal(rows, span),
+        }
+    }
+
+    /// Checks an expression where `expected` is needed: words of a choice and storage types can be read only so.
+    pub(super) fn expr_as(&mut self, expr: &ast::Expr, expected: &Type) -> Expr {
+        let checked = self.expr_towards(expr, Some(expected));
+        self.expect(checked, expected, None)
+    }
+
+    /// As [`Self::expr`], with a hint for words.
+    pub(super) fn expr_towards(&mut self, expr: &ast::Expr, expected: Option<&Type>) -> Expr {
+        let span = expr.span;
+        match (&expr.kind, expected) {
+            (ast::ExprKind::Name(name), Some(Type::Choice(words))) => self.word(name, words, span),
+            (ast::ExprKind::Name(name), Some(Type::DType)) => self.dtype_word(name, span),
+            (ast::ExprKind::If { cond, then, otherwise }, _) => self.if_value(cond, then, otherwise, expected, span),
+            (ast::ExprKind::In { dtype, body }, _) => self.in_value(dtype, body, expected, span),
+            _ => self.expr(expr),
+        }
+    }
+
+    /// Reports a value whose type does not fit.
+    pub(super) fn expect(&mut self, value: Expr, expected: &Type, origin: Option<Span>) -> Expr {
+        if fits(expected, &value.ty) {
+            return value;
+        }
+        let help = match (expected, &value.ty) {
+            (Type::Int, Type::Float) => "`floor(x)` makes a whole number",
+            (Type::Float | Type::Int, Type::Tensor { .. }) => {
+                "the elements of a tensor are not known on the host; compute with tensors, or use a hyperparameter"
+            }
+            (Type::Tensor { .. }, Type::Int | Type::Float) => "`zeros_like(x)` and `ones_like(x)` make tensors",
+            _ => "write a value of the type that is needed",
+        };
+        let (expected, found) = (self.describe(expected), self.describe(&value.ty));
+        let at = value.span;
+        self.report(CheckError::TypeMismatch { expected, found, help: help.to_owned(), at, origin });
+        error(at)
+    }
+
+    fn word(&mut self, name: &str, words: &[String], span: Span) -> Expr {
+        if words.iter().any(|word| word == name) {
+            return Expr { kind: ExprKind::Word(name.to_owned()), ty: Type::Choice(words.to_vec()), span };
+        }
+        if self.names.get(name).is_some() {
+            return self.name(name, span);
+        }
+        let fallback = format!("write one of {}", list(words));
+        let help = did_you_mean(name, words.iter().map(String::as_str), fallback);
+        self.report(CheckError::UnknownWord { name: name.to_owned(), words: list(words), help, at: span });
+        error(span)
+    }
+
+    fn dtype_word(&mut self, name: &str, span: Span) -> Expr {
+        let dtype = types::dtype(name);
+        if dtype.is_some() || name == "same" {
+            return Expr { kind: ExprKind::DType(dtype), ty: Type::DType, span };
+        }
+        if self.names.get(name).is_some() {
+            return self.name(name, span);
+        }
+        let fallback = "write `f64`, `f32`, `bf16`, `f16`, `same` (the parameter's), or a static of type `dtype`";
+        let help = did_you_mean(name, types::DTYPES, fallback);
+        self.report(CheckError::UnknownDtype { name: name.to_owned(), help, at: span });
+        error(span)
+    }
+
+    fn name(&mut self, name: &str, span: Span) -> Expr {
+        if let (None, Some(table)) = (self.names.get(name), self.items.tables.get(name)) {
+            let rows = &self.cx.program.tables[*table].rows;
+            let width = rows.first().map_or(0, |row| row.len() as u32);
+            return Expr { kind: ExprKind::Table(*table), ty: Type::Table(width), span };
+        }
+        let Some(entry) = self.resolve(name, span) else { return error(span) };
+        let kind = match entry.binding {
+            Binding::Param => ExprKind::Param,
+            Binding::Grad => ExprKind::Grad,
+            Binding::Step => ExprKind::Step,
+            Binding::Symbol(symbol) => ExprKind::Dim(symbol),
+            Binding::Hyper(index) => ExprKind::Hyper(index),
+            Binding::Static(index) => ExprKind::Static(index),
+            Binding::Local(local) => ExprKind::Local(local),
+            Binding::State(state) => match self.states[state].modes {
+                None => ExprKind::State(state),
+                Some(_) => return self.family_as_value(name, entry.span, span),
+            },
+            Binding::Modes(modes) => return self.mode_number(name, modes, entry.span, span),
+            Binding::Later | Binding::Hidden => return error(span),
+        };
+        Expr { kind, ty: self.binding_type(entry.binding), span }
+    }
+
+    fn unary(&mut self, op: ast::UnaryOp, x: Expr, span: Span) -> Expr {
+        let (op, text) = match op {
+            ast::UnaryOp::Neg => (UnaryOp::Neg, "-"),
+            ast::UnaryOp::Not => (UnaryOp::Not, "not"),
+        };
+        let ty = match (op, &x.ty) {
+            (_, Type::Error) => return error(span),
+            (UnaryOp::Neg, Type::Int | Type::Float) | (UnaryOp::Not, Type::Bool | Type::Mask(_)) => x.ty.clone(),
+            (UnaryOp::Neg, Type::Tensor { shape, fact }) => Type::Tensor { shape: shape.clone(), fact: scaled(*fact) },
+            _ => {
+                let help = if op == UnaryOp::Not { "`not` is for conditions" } else { "`-` is for numbers and tensors" };
+                return self.operand(text, &x, help);
+            }
+        };
+        Expr { kind: ExprKind::Unary(op, Box::new(x)), ty, span }
+    }
+
+    fn operand(&mut self, op: &str, x: &Expr, help: &str) -> Expr {
+        let found = self.describe(&x.ty);
+        self.report(CheckError::Operand { op: op.to_owned(), found, help: help.to_owned(), at: x.span });
+        error(x.span)
+    }
+
+    fn transpose(&mut self, x: Expr, span: Span) -> Expr {
+        let (shape, fact) = match &x.ty {
+            Type::Error => return error(span),
+            Type::Tensor { shape, fact } => (shape, *fact),
+            _ => return self.operand("'", &x, "`'` transposes matrices"),
+        };
+        let Some(matrix) = Matrix::of(shape) else {
+            let error = self.wrong_rank("`'`", "a matrix", shape, x.span);
+            self.report(error);
+            return self::error(span);
+        };
+        let ty = Type::Tensor { shape: matrix.sized(matrix.cols.clone(), matrix.rows.clone()), fact: flipped(fact) };
+        Expr { kind: ExprKind::Transpose(Box::new(x)), ty, span }
+    }
+
+    pub(super) fn wrong_rank(&self, what: &str, need: &str, shape: &Shape, at: Span) -> CheckError {
+        let help = if shapes::rank(shape).is_none() {
+            "name the dimensions it needs in the pattern, as in `w: [m, n]` or `w: [..., m, n]`"
+        } else {
+            "hand over a tensor with more or fewer axes"
+        };
+        let (what, need, shape) = (what.to_owned(), need.to_owned(), self.show_shape(shape));
+        CheckError::WrongRank { what, need, shape, help: help.to_owned(), at }
+    }
+
+    /// Words can stand on either side of `==`.
+    fn operands(&mut self, op: ast::BinaryOp, x: &ast::Expr, y: &ast::Expr, span: Span) -> Expr {
+        let equality = matches!(op, ast::BinaryOp::Eq | ast::BinaryOp::Ne);
+        let is_word = |body: &Self, expr: &ast::Expr| match &expr.kind {
+            ast::ExprKind::Name(name) => body.names.get(name).is_none(),
+            _ => false,
+        };
+        if equality && is_word(self, x) && !is_word(self, y) {
+            let y = self.expr(y);
+            let x = self.expr_towards(x, Some(&y.ty));
+            return self.binary(op, x, y, span);
+        }
+        let x = self.expr(x);
+        let y = if equality { self.expr_towards(y, Some(&x.ty)) } else { self.expr(y) };
+        self.binary(op, x, y, span)
+    }
+
+    pub(super) fn binary(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
+        if x.ty == Type::Error || y.ty == Type::Error {
+            return error(span);
+        }
+        use ast::BinaryOp::*;
+        match op {
+            Mul => self.product(x, y, span),
+            Add | Sub | ElementMul | Div | Pow => self.arithmetic(op, x, y, span),
+            Lt | Le | Gt | Ge | Eq | Ne => self.comparison(op, x, y, span),
+            And | Or => self.logic(op, x, y, span),
+        }
+    }
+
+    fn arithmetic(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
+        let text = symbol(op);
+        for side in [&x, &y] {
+            if !is_numeric(&side.ty) {
+                let help = match &side.ty {
+                    Type::Mask(_) => "`select(mask, 1, 0)` makes numbers of a mask",
+                    _ => "arithmetic is for numbers and tensors",
+                };
+                return self.operand(text, side, help);
+            }
+        }
+        if op == ast::BinaryOp::Pow && !is_host(&y.ty) {
+            return self.operand("^", &y, "the exponent is a number; `exp(y * log(x))` takes tensors");
+        }
+        let ty = match self.elementwise(&x, &y, span) {
+            Some(Type::Int) if matches!(op, ast::BinaryOp::Div | ast::BinaryOp::Pow) => Type::Float,
+            Some(Type::Tensor { shape, .. }) => Type::Tensor { shape, fact: fact_of(op, &x, &y) },
+            Some(ty) => ty,
+            None => return error(span),
+        };
+        let op = hir_op(op);
+        Expr { kind: ExprKind::Binary(op, Box::new(x), Box::new(y)), ty, span }
+    }
+
+    /// The type of an elementwise operation of two numeric values.
+    pub(super) fn elementwise(&mut self, x: &Expr, y: &Expr, at: Span) -> Option<Type> {
+        match (&x.ty, &y.ty) {
+            (Type::Int, Type::Int) => Some(Type::Int),
+            (Type::Int | Type::Float, Type::Int | Type::Float) => Some(Type::Float),
+            (Type::Tensor { shape, .. }, Type::Int | Type::Float)
+            | (Type::Int | Type::Float, Type::Tensor { shape, .. }) => Some(general(shape.clone())),
+            (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) => {
+                let shape = self.broadcast(left, right, at, Some(x.span), Some(y.span));
+                shape.map(general)
+            }
+            _ => None,
+        }
+    }
+
+    /// The common shape, or a report with both.
+    pub(super) fn broadcast(
+        &mut self,
+        left: &Shape,
+        right: &Shape,
+        at: Span,
+        left_at: Option<Span>,
+        right_at: Option<Span>,
+    ) -> Option<Shape> {
+        let shape = shapes::broadcast(left, right);
+        if shape.is_none() {
+            let help = "elementwise operations need equal shapes, a scalar, or axes of length 1";
+            self.shape_mismatch(left, right, help, at, left_at, right_at);
+        }
+        shape
+    }
+
+    pub(super) fn shape_mismatch(
+        &mut self,
+        left: &Shape,
+        right: &Shape,
+        help: &str,
+        at: Span,
+        left_at: Option<Span>,
+        right_at: Option<Span>,
+    ) {
+        let (left, right) = (self.show_shape(left), self.show_shape(right));
+        let help = help.to_owned();
+        self.report(CheckError::ShapeMismatch { left, right, help, at, left_at, right_at });
+    }
+
+    /// `*`: scaling, or the product of matrices.
+    fn product(&mut self, x: Expr, y: Expr, span: Span) -> Expr {
+        let (Type::Tensor { shape: left, fact: a }, Type::Tensor { shape: right, fact: b }) = (&x.ty, &y.ty) else {
+            return self.arithmetic(ast::BinaryOp::Mul, x, y, span);
+        };
+        let scales = |shape: &Shape| shape.axes.is_empty() || Matrix::of(shape).is_some_and(|m| m.is_factor());
+        if scales(left) || scales(right) {
+            return self.arithmetic(ast::BinaryOp::Mul, x, y, span);
+        }
+        let (Some(m), Some(n)) = (Matrix::of(left), Matrix::of(right)) else {
+            let (left, right) = (self.show_shape(left), self.show_shape(right));
+            self.report(CheckError::AmbiguousProduct { left, right, at: span, left_at: x.span, right_at: y.span });
+            return error(span);
+        };
+        if m.cols != n.rows {
+            let (left, right) = (self.show_shape(left), self.show_shape(right));
+            let (inner_left, inner_right) = (self.show_dim(&m.cols), self.show_dim(&n.rows));
+            let (left_at, right_at) = (x.span, y.span);
+            self.report(CheckError::InnerMismatch { left, right, inner_left, inner_right, at: span, left_at, right_at });
+            return error(span);
+        }
+        if m.stack != n.stack {
+            let (left, right) = (left.clone(), right.clone());
+            let help = "a product of stacks needs the same leading axes on both sides";
+            self.shape_mismatch(&left, &right, help, span, Some(x.span), Some(y.span));
+            return error(span);
+        }
+        let fact = product_fact(*a, *b);
+        let ty = Type::Tensor { shape: m.sized(m.rows.clone(), n.cols), fact };
+        Expr { kind: ExprKind::Binary(BinaryOp::MatMul, Box::new(x), Box::new(y)), ty, span }
+    }
+
+    fn comparison(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
+        let equality = matches!(op, ast::BinaryOp::Eq | ast::BinaryOp::Ne);
+        let ty = match (&x.ty, &y.ty) {
+            (Type::Bool, Type::Bool) | (Type::DType, Type::DType) if equality => Type::Bool,
+            (Type::Choice(a), Type::Choice(b)) if equality && a == b => Type::Bool,
+            (a, b) if is_numeric(a) && is_numeric(b) => match self.elementwise(&x, &y, span) {
+                Some(Type::Tensor { shape, .. }) => Type::Mask(shape),
+                Some(_) => Type::Bool,
+                None => return error(span),
+            },
+            (a, b) => {
+                let odd = if is_numeric(a) && !is_numeric(b) { &y } else { &x };
+                let help = if equality {
+                    "both sides must be numbers, tensors, truth values, or words of one choice"
+                } else {
+                    "order is for numbers and tensors"
+                };
+                return self.operand(symbol(op), odd, help);
+            }
+        };
+        Expr { kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)), ty, span }
+    }
+
+    fn logic(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
+        let ty = match (&x.ty, &y.ty) {
+            (Type::Bool, Type::Bool) => Type::Bool,
+            (Type::Mask(a), Type::Mask(b)) => match self.broadcast(a, b, span, Some(x.span), Some(y.span)) {
+                Some(shape) => Type::Mask(shape),
+                None => return error(span),
+            },
+            (Type::Bool | Type::Mask(_), _) => {
+                return self.operand(symbol(op), &y, "both sides must be conditions, or both masks");
+            }
+            _ => return self.operand(symbol(op), &x, "both sides must be conditions, or both masks"),
+        };
+        Expr { kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)), ty, span }
+    }
+
+    fn field(&mut self, x: Expr, name: &Name, span: Span) -> Expr {
+        let fields: [&str; 2] = match &x.ty {
+            Type::Error => return error(span),
+            Type::Eigh(_) => ["values", "vectors"],
+            Type::Qr(_) => ["q", "r"],
+            _ => {
+                let help = "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`";
+                return self.unknown_field(&x, name, help.to_owned());
+            }
+        };
+        let Some((field, ty)) = self.field_type(&x.ty, &name.text) else {
+            let help = did_you_mean(&name.text, fields, format!("write `.{}` or `.{}`", fields[0], fields[1]));
+            return self.unknown_field(&x, name, help);
+        };
+        Expr { kind: ExprKind::Field(Box::new(x), field), ty, span }
+    }
+
+    fn unknown_field(&mut self, x: &Expr, name: &Name, help: String) -> Expr {
+        let of = self.describe(&x.ty);
+        self.report(CheckError::UnknownField { of, name: name.text.clone(), help, at: name.span });
+        error(x.span)
+    }
+
+    fn field_type(&mut self, ty: &Type, name: &str) -> Option<(Field, Type)> {
+        let (Type::Eigh(shape) | Type::Qr(shape)) = ty else { return None };
+        let matrix = Matrix::of(shape)?;
+        let fact = |shape: Shape, fact: Fact| Type::Tensor { shape, fact };
+        match (ty, name) {
+            (Type::Eigh(_), "values") => Some((Field::Values, general(matrix.vectors(matrix.rows.clone())))),
+            (Type::Eigh(_), "vectors") => Some((Field::Vectors, fact(shape.clone(), Fact::Orthogonal))),
+            (Type::Qr(_), "q") => {
+                let inner = self.smaller(&matrix);
+                let square = inner == matrix.rows;
+                let q = if square { Fact::Orthogonal } else { Fact::General };
+                Some((Field::Q, fact(matrix.sized(matrix.rows.clone(), inner), q)))
+            }
+            (Type::Qr(_), "r") => {
+                let inner = self.smaller(&matrix);
+                Some((Field::R, fact(matrix.sized(inner, matrix.cols.clone()), Fact::Upper)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The smaller of rows and columns.
+    fn smaller(&mut self, matrix: &Matrix) -> crate::hir::Dim {
+        if matrix.rows == matrix.cols {
+            return matrix.rows.clone();
+        }
+        let text = format!("min({}, {})", self.show_dim(&matrix.rows), self.show_dim(&matrix.cols));
+        self.fresh_dim(text.clone(), text)
+    }
+
+    fn if_value(
+        &mut self,
+        cond: &ast::Expr,
+        then: &ast::Block,
+        otherwise: &ast::Block,
+        expected: Option<&Type>,
+        span: Span,
+    ) -> Expr {
+        let cond = self.condition(cond);
+        let then = self.inner_value(then, expected);
+        let otherwise = self.inner_value(otherwise, expected);
+        let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else { return error(span) };
+        let Some(ty) = self.join(a, b, span) else { return error(span) };
+        Expr { kind: ExprKind::If { cond: Box::new(cond), then, otherwise }, ty, span }
+    }
+
+    /// The common type of two branches.
+    fn join(&mut self, a: &Expr, b: &Expr, span: Span) -> Option<Type> {
+        match (&a.ty, &b.ty) {
+            (Type::Error, _) | (_, Type::Error) => None,
+            (a, b) if fits(a, b) && is_host(a) => Some(a.clone()),
+            (a, b) if fits(b, a) && is_host(b) => Some(b.clone()),
+            (Type::Tensor { shape, fact: x }, Type::Tensor { shape: other, fact: y }) if shape == other => {
+                let fact = if implies(*x, *y) { *y } else if implies(*y, *x) { *x } else { Fact::General };
+                Some(Type::Tensor { shape: shape.clone(), fact })
+            }
+            (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) => {
+                let (left, right) = (left.clone(), right.clone());
+                let help = "both branches need one shape, whatever the condition; bring both to it, or write two rules";
+                self.shape_mismatch(&left, &right, help, span, Some(a.span), Some(b.span));
+                None
+            }
+            (x, y) if x == y => Some(x.clone()),
+            (x, y) => {
+                let (expected, found) = (self.describe(x), self.describe(y));
+                let help = "both branches need one type".to_owned();
+                self.report(CheckError::TypeMismatch { expected, found, help, at: b.span, origin: None });
+                None
+            }
+        }
+    }
+
+    /// A host condition.
+    pub(super) fn condition(&mut self, cond: &ast::Expr) -> Expr {
+        let checked = self.expr(cond);
+        let help = match &checked.ty {
+            Type::Bool | Type::Error => return checked,
+            Type::Mask(_) => "choose element by element with `select(mask, a, b)`",
+            Type::Int | Type::Float => "compare the number, as in `x != 0`",
+            _ => "a condition is made with comparisons, `and`, `or`, `not`, and statics of type `bool`",
+        };
+        let found = self.describe(&checked.ty);
+        self.report(CheckError::NotACondition { found, help: help.to_owned(), at: cond.span });
+        error(cond.span)
+    }
+
+    fn in_value(&mut self, dtype: &Name, block: &ast::Block, expected: Option<&Type>, span: Span) -> Expr {
+        let dtype = self.dtype_word(&dtype.text, dtype.span);
+        let dtype = self.expect(dtype, &Type::DType, None);
+        let block = self.inner_value(block, expected);
+        let Some(ty) = block.tail.as_ref().map(|tail| tail.ty.clone()) else { return error(span) };
+        Expr { kind: ExprKind::In(Box::new(dtype), block), ty, span }
+    }
+
+    /// A block inside an expression: it may name things, but change nothing outside.
+    fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
+        let depth = self.flow.value_depth + 1;
+        let flow = Flow { value_depth: depth, no_state: Some("a block that gives a value"), ..self.flow };
+        self.within(flow, |body| body.value_statements(block, expected))
+    }
+
+    /// The body of a function: its value has the declared type.
+    pub(super) fn value_block(&mut self, block: &ast::Block, result: Option<&Type>) -> Block {
+        let mut checked = self.value_statements(block, result);
+        if let (Some(tail), Some(result)) = (checked.tail.take(), result) {
+            checked.tail = Some(Box::new(self.result(*tail, result)));
+        }
+        checked
+    }
+
+    fn result(&mut self, tail: Expr, result: &Type) -> Expr {
+        if let (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) = (result, &tail.ty)
+            && left != right
+        {
+            let help = "the value must have the shape after `->`";
+            let (at, right) = (tail.span, right.clone());
+            self.shape_mismatch(left, &right, help, at, None, Some(at));
+            return error(at);
+        }
+        self.expect(tail, result, None)
+    }
+
+    fn value_statements(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
+        let stmts = self.statements(&block.stmts);
+        let tail = match &block.tail {
+            Some(tail) => self.expr_towards(tail, expected),
+            None => {
+                let end = Span { start: block.span.end.saturating_sub(1), end: block.span.end };
+                self.report(CheckError::NoValue { at: end });
+                error(end)
+            }
+        };
+        Block { stmts, tail: Some(Box::new(tail)) }
+    }
+
+    fn or_else(&mut self, value: &ast::Expr, policies: &[ast::Policy], span: Span) -> Expr {
+        let kept = self.kept.take();
+        let value = self.expr(value);
+        if value.ty != Type::Error && !can_fail(&value) {
+            self.report(CheckError::CannotFail { at: value.span });
+        }
+        let (mut retry_f64, mut keep) = (false, None);
+        for policy in policies {
+            match policy {
+                ast::Policy::Retry(dtype) if dtype.text == "f64" => retry_f64 = true,
+                ast::Policy::Retry(dtype) => {
+                    self.report(CheckError::RetryDtype { dtype: dtype.text.clone(), at: dtype.span });
+                }
+                ast::Policy::Keep(at) => match kept {
+                    Some(place) => keep = Some(place),
+                    None => self.report(CheckError::KeepOutside { at: *at }),
+                },
+            }
+        }
+        let ty = value.ty.clone();
+        Expr { kind: ExprKind::OrElse { value: Box::new(value), retry_f64, keep }, ty, span }
+    }
+
+    fn table_literal(&mut self, rows: &[Vec<ast::Expr>], span: Span) -> Expr {
+        let rows = self.constant_rows(rows);
+        let width = rows.first().map_or(0, |row| row.len() as u32);
+        Expr { kind: ExprKind::TableLiteral(rows), ty: Type::Table(width), span }
+    }
+}
+
+/// Whole numbers are whole numbers, however they are written.
+fn number(value: f64, span: Span) -> Expr {
+    let whole = value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0;
+    Expr { kind: ExprKind::Number(value), ty: if whole { Type::Int } else { Type::Float }, span }
+}
+
+pub(super) fn is_numeric(ty: &Type) -> bool {
+    matches!(ty, Type::Int | Type::Float | Type::Tensor { .. })
+}
+
+fn can_fail(value: &Expr) -> bool {
+    use crate::hir::Builtin::{Cholesky, Eigh, Qr};
+    match &value.kind {
+        ExprKind::Field(x, _) => can_fail(x),
+        ExprKind::Builtin(builtin, _) => matches!(builtin, Eigh | Qr | Cholesky),
+        _ => false,
+    }
+}
+
+fn symbol(op: ast::BinaryOp) -> &'static str {
+    use ast::BinaryOp::*;
+    match op {
+        Add => "+",
+        Sub => "-",
+        Mul => "*",
+        ElementMul => ".*",
+        Div => "/",
+        Pow => "^",
+        Lt => "<",
+        Le => "<=",
+        Gt => ">",
+        Ge => ">=",
+        Eq => "==",
+        Ne => "!=",
+        And => "and",
+        Or => "or",
+    }
+}
+
+fn hir_op(op: ast::BinaryOp) -> BinaryOp {
+    use ast::BinaryOp::*;
+    match op {
+        Add => BinaryOp::Add,
+        Sub => BinaryOp::Sub,
+        Mul | ElementMul => BinaryOp::Mul,
+        Div => BinaryOp::Div,
+        Pow => BinaryOp::Pow,
+        Lt => BinaryOp::Lt,
+        Le => BinaryOp::Le,
+        Gt => BinaryOp::Gt,
+        Ge => BinaryOp::Ge,
+        Eq => BinaryOp::Eq,
+        Ne => BinaryOp::Ne,
+        And => BinaryOp::And,
+        Or => BinaryOp::Or,
+    }
+}
+
+/// What is left of a fact when a matrix is multiplied by some number.
+pub(super) fn scaled(fact: Fact) -> Fact {
+    match fact {
+        Fact::Spd => Fact::Symmetric,
+        Fact::Orthogonal => Fact::General,
+        other => other,
+    }
+}
+
+fn flipped(fact: Fact) -> Fact {
+    match fact {
+        Fact::Upper => Fact::Lower,
+        Fact::Lower => Fact::Upper,
+        other => other,
+    }
+}
+
+fn product_fact(a: Fact, b: Fact) -> Fact {
+    match (a, b) {
+        (Fact::Orthogonal, Fact::Orthogonal) => Fact::Orthogonal,
+        (Fact::Diagonal, Fact::Diagonal) => Fact::Diagonal,
+        (Fact::Upper | Fact::Diagonal, Fact::Upper | Fact::Diagonal) => Fact::Upper,
+        (Fact::Lower | Fact::Diagonal, Fact::Lower | Fact::Diagonal) => Fact::Lower,
+        _ => Fact::General,
+    }
+}
+
+/// The fact of an elementwise result.
+fn fact_of(op: ast::BinaryOp, x: &Expr, y: &Expr) -> Fact {
+    use ast::BinaryOp::*;
+    match (op, &x.ty, &y.ty) {
+        (Add | Sub, Type::Tensor { shape, fact: a }, Type::Tensor { shape: other, fact: b }) if shape == other => {
+            if is_symmetric_sum(op, x, y) { Fact::Symmetric } else { sum_fact(*a, *b) }
+        }
+        (Mul | ElementMul | Div, Type::Tensor { fact, shape }, other) if scales(other, shape) => scaled(*fact),
+        (Mul | ElementMul, other, Type::Tensor { fact, shape }) if scales(other, shape) => scaled(*fact),
+        _ => Fact::General,
+    }
+}
+
+/// One number for each matrix.
+fn scales(ty: &Type, of: &Shape) -> bool {
+    match ty {
+        Type::Int | Type::Float => true,
+        Type::Tensor { shape, .. } => {
+            shape.axes.is_empty() || (Matrix::of(shape).is_some_and(|m| m.is_factor()) && shape.axes.len() == of.axes.len())
+        }
+        _ => false,
+    }
+}
+
+/// The fact of a sum or difference, or of a mean with weights.
+pub(super) fn sum_fact(a: Fact, b: Fact) -> Fact {
+    let (a, b) = (scaled(a), scaled(b));
+    match (a, b) {
+        (Fact::General, _) | (_, Fact::General) => Fact::General,
+        _ if implies(a, b) => b,
+        _ if implies(b, a) => a,
+        _ => Fact::General,
+    }
+}
+
+/// `x + x'`
+fn is_symmetric_sum(op: ast::BinaryOp, x: &Expr, y: &Expr) -> bool {
+    let transposed = |a: &Expr, b: &Expr| matches!(&a.kind, ExprKind::Transpose(inner) if same::key(inner) == same::key(b));
+    op == ast::BinaryOp::Add && (transposed(x, y) || transposed(y, x))
+}

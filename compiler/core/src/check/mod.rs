@@ -1,0 +1,154 @@
+//! Checks a module and all it uses: syntax tree in, resolved and typed tree out, or every mistake with its place.
+//!
+//! ```
+//! use optc_core::{check::check, source::Sources};
+//!
+//! struct Nothing;
+//! impl Sources for Nothing {
+//!     fn read(&self, _: &str) -> Option<String> { None }
+//!     fn modules(&self) -> Vec<String> { Vec::new() }
+//! }
+//!
+//! let text = "optimizer Sgd { hyper lr = 0.1  rule each(w: [...]) { w -= lr * grad } }";
+//! let checked = check("sgd.opt", text, &Nothing)?;
+//! assert_eq!(checked.program.optimizers.len(), 1);
+//! # Ok::<(), optc_core::check::Diagnostics>(())
+//! ```
+//!
+//! Checking goes on after a mistake: what depends on it has type `Error` and stays silent. A rule is checked once, for
+//! all shapes that its pattern takes.
+
+mod body;
+mod builtins;
+mod call;
+mod constant;
+mod diagnostics;
+mod error;
+mod expr;
+mod functions;
+mod graph;
+mod items;
+mod modules;
+mod names;
+mod phase;
+mod rules;
+mod same;
+mod shapes;
+mod state;
+mod stmt;
+mod types;
+
+pub use diagnostics::{Diagnostics, Fault, Located};
+pub use error::CheckError;
+
+use crate::hir::{FileId, Program};
+use crate::source::Sources;
+use body::Context;
+use cranelift_entity::{EntityRef, PrimaryMap};
+use diagnostics::Sink;
+use items::Items;
+use modules::{File, Modules};
+use optc_grammar::ast::{self, Item, Span};
+use std::collections::{HashMap, HashSet};
+
+/// A program without mistakes.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The program.
+    pub program: Program,
+    /// What looks like an oversight in the root file.
+    pub warnings: Vec<Located>,
+}
+
+/// Checks a file that declares an optimizer, and all it uses.
+///
+/// # Errors
+///
+/// Every mistake of every file, by file and place. A file with a syntax error counts as empty.
+pub fn check(root_name: &str, root_text: &str, sources: &dyn Sources) -> Result<Checked, Diagnostics> {
+    run(root_name, root_text, sources, true)
+}
+
+/// Checks a file that may consist of functions and tables alone, made to be imported.
+///
+/// # Errors
+///
+/// As [`check`], except that no optimizer is needed.
+pub fn check_library(root_name: &str, root_text: &str, sources: &dyn Sources) -> Result<Checked, Diagnostics> {
+    run(root_name, root_text, sources, false)
+}
+
+fn run(name: &str, text: &str, sources: &dyn Sources, needs_optimizer: bool) -> Result<Checked, Diagnostics> {
+    let mut sink = Sink::default();
+    let mut modules = modules::load(name, text, sources, &mut sink);
+    let mut cx = Context {
+        program: empty_program(&mut modules),
+        functions: PrimaryMap::new(),
+        used: HashSet::new(),
+        sink,
+    };
+    let mut exports: HashMap<FileId, Items> = HashMap::new();
+    for file in &modules.order {
+        let own = check_file(&mut cx, &modules, *file, &exports);
+        exports.insert(*file, own);
+    }
+    rules::optimizer_circles(&mut cx);
+    root(&mut cx, &modules, exports.get(&FileId::new(0)), needs_optimizer);
+    let Context { program, sink, .. } = cx;
+    sink.finish().map(|warnings| Checked { program, warnings })
+}
+
+fn empty_program(modules: &mut Modules) -> Program {
+    Program {
+        docs: modules.files.get(FileId::new(0)).map(|root| root.ast.docs.clone()).unwrap_or_default(),
+        sources: std::mem::take(&mut modules.sources),
+        optimizers: PrimaryMap::new(),
+        functions: PrimaryMap::new(),
+        tables: PrimaryMap::new(),
+        roots: Vec::new(),
+    }
+}
+
+/// Checks one file whose imports are checked; returns its own names.
+fn check_file(cx: &mut Context, modules: &Modules, id: FileId, exports: &HashMap<FileId, Items>) -> Items {
+    let file = &modules.files[id];
+    let own = Items::declare(cx, id, &file.ast);
+    let items = own.clone().import(cx, file, exports);
+    functions::bodies(cx, &items, &file.ast);
+    for_each_optimizer(file, &own, |optimizer, id| items::settings(cx, &items, id, optimizer));
+    for_each_optimizer(file, &own, |optimizer, id| rules::rules(cx, &items, id, optimizer));
+    own
+}
+
+/// A name declared twice is checked once: its second meaning was reported.
+fn for_each_optimizer(
+    file: &File,
+    own: &Items,
+    mut visit: impl FnMut(&ast::Optimizer, crate::hir::OptimizerId),
+) {
+    let mut seen = HashSet::new();
+    for item in &file.ast.items {
+        if let Item::Optimizer(optimizer) = item
+            && seen.insert(&optimizer.name.text)
+            && let Some(id) = own.optimizers.get(&optimizer.name.text)
+        {
+            visit(optimizer, *id);
+        }
+    }
+}
+
+/// The optimizers of the root file, and whether their settings are used.
+fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimizer: bool) {
+    let (Some(own), Some(file)) = (own, modules.files.get(own.map_or(FileId::new(0), |own| own.file))) else { return };
+    let mut roots = Vec::new();
+    for_each_optimizer(file, own, |optimizer, id| {
+        items::unused_settings(cx, own.file, id, optimizer);
+        roots.push(id);
+    });
+    if roots.is_empty() && needs_optimizer && !cx.sink.has_errors() {
+        let source = &cx.program.sources[own.file];
+        let (name, end) = (source.name.clone(), source.text.trim_end().len());
+        cx.sink.report(own.file, CheckError::NoOptimizer { name, at: Span::at(end, 0) });
+    }
+    cx.program.roots = roots;
+}

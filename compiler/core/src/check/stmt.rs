@@ -1,0 +1,349 @@
+//! Statements: bindings, assignments, branches, loops and time.
+
+use super::body::{Body, Flow, Room};
+use super::error::CheckError;
+use super::expr::{general, is_numeric};
+use super::names::{Binding, Entry};
+use super::phase::{Level, Phase};
+use super::types::{fact_name, implies};
+use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use optc_grammar::ast::{self, Name, Span};
+
+/// What an assignment changes.
+struct Target {
+    place: Place,
+    /// The value before.
+    current: Expr,
+    /// Where it was declared.
+    origin: Option<Span>,
+}
+
+impl Body<'_> {
+    /// Statements without a value.
+    pub(super) fn block(&mut self, block: &ast::Block) -> Block {
+        let stmts = self.statements(&block.stmts);
+        if let Some(tail) = &block.tail
+            && self.expr(tail).ty != Type::Error
+        {
+            self.report(CheckError::UnusedValue { at: tail.span });
+        }
+        Block { stmts, tail: None }
+    }
+
+    pub(super) fn statements(&mut self, stmts: &[ast::Stmt]) -> Vec<Stmt> {
+        if let Some(pair) = stmts.windows(2).find(|pair| pair[0].kind == ast::StmtKind::Skip) {
+            self.report(CheckError::SkipNotLast { at: pair[0].span, origin: pair[1].span });
+        }
+        let kinds = stmts.iter().flat_map(|stmt| {
+            let kinds = self.statement(stmt);
+            kinds.into_iter().map(|kind| Stmt { kind, span: stmt.span })
+        });
+        kinds.collect()
+    }
+
+    /// A `modes` block becomes one statement per state, everything else one statement, a mistake none.
+    fn statement(&mut self, stmt: &ast::Stmt) -> Vec<StmtKind> {
+        use ast::StmtKind::*;
+        if !self.allowed(stmt) {
+            return Vec::new();
+        }
+        match &stmt.kind {
+            State { name, index, ty, init } => {
+                self.state(name, index.as_ref(), ty.as_ref(), init, stmt.span).into_iter().collect()
+            }
+            Let { name, mutable, ty, value } => vec![self.binding(name, *mutable, ty.as_ref(), value)],
+            Assign { target, index, op, value } => {
+                self.assign(target, index.as_ref(), *op, value, stmt.span).into_iter().collect()
+            }
+            If { cond, then, otherwise } => vec![self.branch(cond, then, otherwise.as_ref())],
+            OnFirst(body) => {
+                let flow = Flow { no_state: Some("`on first step`"), ..self.flow };
+                vec![StmtKind::OnFirst(self.within(flow, |inner| inner.block(body)))]
+            }
+            Every { period, from, body } => vec![self.every(period, from.as_ref(), body)],
+            Modes { var, of, guard, body } => self.modes(var, of, guard.as_ref(), body),
+            Each { var, body } => self.each(var, body, stmt.span).into_iter().collect(),
+            Repeat { row, table, count, body } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
+            Skip => vec![StmtKind::Skip],
+        }
+    }
+
+    /// Functions and blocks with a value may only name things and loop.
+    fn allowed(&mut self, stmt: &ast::Stmt) -> bool {
+        use ast::StmtKind::*;
+        let what = match &stmt.kind {
+            Let { .. } | Assign { .. } | If { .. } | Repeat { .. } => return true,
+            Skip if self.flow.in_loop => {
+                let help = "leave a loop out by its count, and the rule by a `skip` outside";
+                return self.misplaced("`skip`", "a loop", help, stmt.span);
+            }
+            State { .. } if self.flow.value_depth > 0 || self.room == Room::Function => "state",
+            OnFirst(_) => "`on first step`",
+            Every { .. } => "`every`",
+            Modes { .. } => "`modes`",
+            Each { .. } => "`each`",
+            Skip => "`skip`",
+            State { .. } => return true,
+        };
+        if self.room == Room::Function {
+            return self.misplaced(what, "a function", "functions are pure: do this in the rule that calls it", stmt.span);
+        }
+        if self.flow.value_depth > 0 {
+            let help = "end the expression first: a block that gives a value changes nothing else";
+            return self.misplaced(what, "a block that gives a value", help, stmt.span);
+        }
+        true
+    }
+
+    fn misplaced(&mut self, what: &str, place: &str, help: &str, at: Span) -> bool {
+        let (what, place, help) = (what.to_owned(), place.to_owned(), help.to_owned());
+        self.report(CheckError::MisplacedStatement { what, place, help, at });
+        false
+    }
+
+    fn binding(&mut self, name: &Name, mutable: bool, ty: Option<&ast::Type>, value: &ast::Expr) -> StmtKind {
+        let (value, ty) = match ty {
+            Some(written) => self.declared_value(name, written, value),
+            None => {
+                let value = self.expr(value);
+                let ty = value.ty.clone();
+                (value, ty)
+            }
+        };
+        let ty = match ty {
+            Type::Int if mutable => Type::Float,
+            other => other,
+        };
+        let phase = if mutable { Phase::at(Level::Step) } else { self.phase(&value) };
+        StmtKind::Let(self.add_local(name, ty, mutable, phase, true), value)
+    }
+
+    fn declared_value(&mut self, name: &Name, written: &ast::Type, value: &ast::Expr) -> (Expr, Type) {
+        let origin = super::functions::type_span(written);
+        match written {
+            ast::Type::Tensor(_) | ast::Type::Applied { .. } => {
+                let declared = self.tensor_type(written);
+                let value = self.expr(value);
+                let Some(declared) = declared else { return (value, Type::Error) };
+                let value = self.fitting(value, &general(declared.shape.clone()), Some(origin));
+                self.prove(&name.text, declared.fact, &value);
+                (value, Type::Tensor { shape: declared.shape, fact: declared.fact })
+            }
+            other => {
+                let ty = self.host_type(other, "a shape, `int`, `float` or `bool`").unwrap_or(Type::Error);
+                let value = self.expr_as(value, &ty);
+                (value, ty)
+            }
+        }
+    }
+
+    /// Reports a value whose shape or type does not fit its place.
+    pub(super) fn fitting(&mut self, value: Expr, expected: &Type, origin: Option<Span>) -> Expr {
+        match (expected, &value.ty) {
+            (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) if left != right => {
+                let (right, at) = (right.clone(), value.span);
+                let help = "the value must have exactly the shape of its place";
+                self.shape_mismatch(left, &right, help, at, origin, Some(at));
+                super::expr::error(at)
+            }
+            _ => self.expect(value, expected, origin),
+        }
+    }
+
+    /// Warns when a declared fact is not known of a value.
+    pub(super) fn prove(&mut self, name: &str, declared: crate::hir::Fact, value: &Expr) {
+        if let Type::Tensor { fact, .. } = value.ty
+            && !implies(fact, declared)
+        {
+            let (name, declared) = (name.to_owned(), fact_name(declared).to_owned());
+            self.report(CheckError::UnprovenFact { name, declared, at: value.span });
+        }
+    }
+
+    fn assign(
+        &mut self,
+        target: &Name,
+        index: Option<&Name>,
+        op: Option<ast::BinaryOp>,
+        value: &ast::Expr,
+        span: Span,
+    ) -> Option<StmtKind> {
+        let Some(to) = self.target(target, index) else {
+            self.expr(value);
+            return None;
+        };
+        let keeps = op.is_none() && matches!(value.kind, ast::ExprKind::OrElse { .. });
+        let state = matches!(to.place, Place::State(_) | Place::StateOfMode(_));
+        self.kept = (keeps && state).then_some(to.place);
+        let value = self.expr_towards(value, Some(&to.current.ty));
+        self.kept = None;
+        let value = match op {
+            Some(op) => {
+                self.names.mark_used(&target.text);
+                self.binary(op, to.current.clone(), value, span)
+            }
+            None => value,
+        };
+        let value = self.filling(value, &to.current);
+        let value = self.fitting(value, &to.current.ty.clone(), to.origin);
+        if let Type::Tensor { fact, .. } = to.current.ty {
+            self.prove(&target.text, fact, &value);
+        }
+        self.updates |= to.place == Place::Param;
+        Some(StmtKind::Assign(to.place, value))
+    }
+
+    /// A number assigned to a tensor fills it.
+    pub(super) fn filling(&mut self, value: Expr, like: &Expr) -> Expr {
+        let Type::Tensor { shape, .. } = &like.ty else { return value };
+        if !matches!(value.ty, Type::Int | Type::Float) {
+            return value;
+        }
+        let span = value.span;
+        let ty = general(shape.clone());
+        let ones = Expr { kind: ExprKind::Builtin(Builtin::OnesLike, vec![like.clone()]), ty: ty.clone(), span };
+        Expr { kind: ExprKind::Binary(BinaryOp::Mul, Box::new(value), Box::new(ones)), ty, span }
+    }
+
+    fn target(&mut self, name: &Name, index: Option<&Name>) -> Option<Target> {
+        let used = self.names.get(&name.text).is_some_and(|entry| entry.used);
+        let entry = self.resolve(&name.text, name.span)?;
+        if !used {
+            self.names.unmark_used(&name.text);
+        }
+        let (place, kind) = match entry.binding {
+            Binding::Param => (Place::Param, ExprKind::Param),
+            Binding::Local(local) if self.locals[local].mutable => (Place::Local(local), ExprKind::Local(local)),
+            Binding::State(_) => return self.state_target(name, index, entry),
+            other => {
+                self.immutable(name, other, entry.span);
+                return None;
+            }
+        };
+        if let Some(index) = index {
+            let (name, origin) = (name.text.clone(), entry.span);
+            self.report(CheckError::IndexNotAllowed { name, at: index.span, origin });
+            return None;
+        }
+        self.outside_value(name, entry)?;
+        let current = Expr { kind, ty: self.binding_type(entry.binding), span: name.span };
+        Some(Target { place, current, origin: entry.span })
+    }
+
+    fn state_target(&mut self, name: &Name, index: Option<&Name>, entry: Entry) -> Option<Target> {
+        let current = match index {
+            Some(index) => self.indexed(name, index, entry, name.span)?,
+            None => self.unindexed(name, entry)?,
+        };
+        self.outside_value(name, entry)?;
+        let place = match current.kind {
+            ExprKind::StateOfMode(state) => Place::StateOfMode(state),
+            ExprKind::State(state) => Place::State(state),
+            _ => return None,
+        };
+        Some(Target { place, current, origin: entry.span })
+    }
+
+    /// A block that gives a value may assign only what it declares.
+    fn outside_value(&mut self, name: &Name, entry: Entry) -> Option<()> {
+        let declared = match entry.binding {
+            Binding::Local(local) => self.local_info[local].value_depth,
+            _ => 0,
+        };
+        if declared == self.flow.value_depth {
+            return Some(());
+        }
+        let (name, at) = (name.text.clone(), name.span);
+        self.report(CheckError::AssignInValue { name, at, origin: entry.span });
+        None
+    }
+
+    fn immutable(&mut self, name: &Name, binding: Binding, origin: Option<Span>) {
+        let text = &name.text;
+        let (what, help) = match binding {
+            Binding::Local(local) if self.local_info[local].warn || self.room == Room::Rule => {
+                ("bound with `let`", format!("declare it with `var {text} = …`"))
+            }
+            Binding::Local(_) => ("a parameter", format!("copy it: `var y = {text}`")),
+            Binding::Hyper(_) => ("a hyperparameter", "compute a new value with `let`".to_owned()),
+            Binding::Static(_) => ("fixed when the optimizer is bound", "compute a new value with `let`".to_owned()),
+            Binding::Grad => ("the gradient", "compute a new value: `let g = …`".to_owned()),
+            Binding::Step => ("the step number", "compute a new value: `let t = step - 1`".to_owned()),
+            _ => ("a dimension", "compute a new value with `let`".to_owned()),
+        };
+        let (name, what, at) = (text.clone(), what.to_owned(), name.span);
+        self.report(CheckError::Immutable { name, what, help, at, origin });
+    }
+
+    fn branch(&mut self, cond: &ast::Expr, then: &ast::Block, otherwise: Option<&ast::Block>) -> StmtKind {
+        let cond = self.condition(cond);
+        let decided_at_bind = self.phase(&cond).level == Level::Bind;
+        let no_state = if decided_at_bind { self.flow.no_state } else { Some("an `if` that is decided at each step") };
+        let flow = Flow { no_state, ..self.flow };
+        let then = self.within(flow, |body| body.block(then));
+        let otherwise = match otherwise {
+            Some(block) => self.within(flow, |body| body.block(block)),
+            None => Block { stmts: Vec::new(), tail: None },
+        };
+        StmtKind::If { cond, then, otherwise }
+    }
+
+    fn every(&mut self, period: &ast::Expr, from: Option<&ast::Expr>, block: &ast::Block) -> StmtKind {
+        let checked = self.whole_number(period, "a period");
+        if let Some(value) = super::constant::constant(&checked).filter(|value| *value < 1.0)
+            && checked.ty != Type::Error
+        {
+            self.report(CheckError::BadPeriod { period: value.to_string(), at: period.span });
+        }
+        let from = match from {
+            Some(from) => self.whole_number(from, "the first step of a period"),
+            None => checked.clone(),
+        };
+        let flow = Flow { no_state: Some("`every`"), ..self.flow };
+        let body = self.within(flow, |inner| inner.block(block));
+        StmtKind::Every { period: checked, from, body }
+    }
+
+    /// A host int that is known at bind.
+    fn whole_number(&mut self, expr: &ast::Expr, what: &str) -> Expr {
+        let checked = self.expr_as(expr, &Type::Int);
+        self.require(&checked, Level::Bind, what);
+        checked
+    }
+
+    fn repeat(
+        &mut self,
+        row: &[Name],
+        table: Option<&ast::Expr>,
+        count: Option<&ast::Expr>,
+        block: &ast::Block,
+    ) -> StmtKind {
+        let table = table.map(|table| self.rows(table, row.len()));
+        let count = count.map(|count| self.whole_number(count, "a repeat count"));
+        let no_state = self.flow.no_state.or(Some("`repeat`"));
+        let flow = Flow { no_state, in_loop: true, ..self.flow };
+        let (row, body) = self.within(flow, |inner| {
+            let cells = row.iter().map(|name| inner.add_local(name, Type::Float, false, Phase::at(Level::Bind), false));
+            let cells = cells.collect();
+            (cells, inner.block(block))
+        });
+        StmtKind::Repeat { row, table, count, body }
+    }
+
+    fn rows(&mut self, table: &ast::Expr, names: usize) -> Expr {
+        let checked = self.expr(table);
+        match checked.ty {
+            Type::Table(width) if width as usize != names => {
+                self.report(CheckError::RowWidth { names, width, at: table.span });
+                super::expr::error(table.span)
+            }
+            Type::Table(_) | Type::Error => checked,
+            _ => self.expect(checked, &Type::Table(names as u32), None),
+        }
+    }
+}
+
+/// Whether a value can fill a tensor.
+pub(super) fn is_number(value: &Expr) -> bool {
+    is_numeric(&value.ty) && !matches!(value.ty, Type::Tensor { .. })
+}
