@@ -11,6 +11,31 @@ pub struct Span {
     pub end: u32,
 }
 
+impl Span {
+    /// `len` bytes from `start`; places beyond `u32`, which no accepted source has, saturate.
+    pub fn at(start: usize, len: usize) -> Self {
+        let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self {
+            start: place(start),
+            end: place(start.saturating_add(len)),
+        }
+    }
+
+    /// From the start of `self` to the end of `other`.
+    pub fn to(self, other: Self) -> Self {
+        Self {
+            start: self.start,
+            end: other.end,
+        }
+    }
+}
+
+impl From<Span> for miette::SourceSpan {
+    fn from(span: Span) -> Self {
+        (span.start as usize..span.end as usize).into()
+    }
+}
+
 /// A name and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {

@@ -1,1 +1,12 @@
 //! Helpers that the test suites share.
+//!
+//! `golden` reads the recorded trajectories, `mapping` says which `.opt` optimizer with which options each of them is,
+//! `parity` runs a [`parity::Stepper`] through one and measures it with `compare`, and `tolerance` says how near it must come.
+
+pub mod compare;
+pub mod golden;
+pub mod interpreted;
+pub mod library;
+pub mod mapping;
+pub mod parity;
+pub mod tolerance;

@@ -3,9 +3,19 @@
 //! Pure: no file, environment or clock access, no native library.
 
 pub mod dtype;
+pub mod hir;
+pub mod interp;
+pub mod ir;
 pub mod kernel;
 pub mod kernel_eval;
+pub mod kernel_math;
 #[doc(hidden)]
 pub mod kernel_random;
 pub mod kernel_verify;
+pub mod lower;
+pub mod passes;
 pub mod plan;
+pub mod planner;
+pub mod settings;
+pub mod specialize;
+pub mod variants;

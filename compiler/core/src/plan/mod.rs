@@ -11,6 +11,11 @@
 //! not. The runtime executes it; `optc inspect` prints it; its cost is read off it. Buffers are slots (the parameter,
 //! its gradient, its state) and temporaries at fixed offsets of one scratch arena.
 
+mod cost;
+mod print;
+
+pub use cost::Cost;
+
 use crate::dtype::DType;
 use crate::kernel::MapKernel;
 
@@ -174,7 +179,7 @@ pub struct Gemm {
     pub a: Matrix,
     /// k × n.
     pub b: Matrix,
-    /// m × n, added; may be `out` itself.
+    /// m × n, added; may be `out` itself. Its `col_stride` is 1.
     pub c: Option<Matrix>,
     /// m × n; never overlaps `a` or `b`. Its `col_stride` is 1.
     pub out: Matrix,

@@ -1,0 +1,58 @@
+# make demo and make test install what is missing, build, and run; nothing else is needed first.
+# Settings: OPTC_VENV (Python environment, default ~/.cache/optc/venv), CARGO_TARGET_DIR (default target).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+OUT := out
+# Every recipe that builds runs in this environment.
+ENV := source .ci/env;
+
+.PHONY: help setup build demo test bench docs fmt format-check lint clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## install what is missing: Debian packages, LibTorch in a Python environment
+	@.ci/setup
+
+build: setup ## the command, in target/release/optc
+	@$(ENV) cargo build --release -p optc-cli
+
+demo: setup ## compile SOAP, Muon and AdamW and train a small transformer with each
+	@echo 'demo 1/3: building the compiler and the example (a few minutes the first time)'
+	@$(ENV) cargo build --release -p optc-cli -p char_lm
+	@mkdir -p $(OUT)
+	@echo 'demo 2/3: compiling soap.opt, muon.opt and adamw.opt to native code'
+	@$(ENV) for name in soap muon adamw; do \
+		echo "  optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc"; \
+		$(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; \
+	done
+	@echo 'demo 3/3: training the same transformer three times on the King James text'
+	@$(ENV) $(TARGET)/release/char_lm --optimizer $(OUT)/soap.optc --optimizer $(OUT)/muon.optc \
+		--optimizer $(OUT)/adamw.optc --out $(OUT)/char_lm
+
+test: setup ## every test of every crate
+	@$(ENV) cargo test --workspace
+
+bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
+	@.ci/setup bench
+	@mkdir -p $(OUT)
+	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/competitors.py --out $(OUT)/competitors.json
+
+docs: setup ## the Rust documentation of every crate; the book is docs/README.md
+	@$(ENV) cargo doc --workspace --no-deps
+
+fmt: ## format all Rust
+	@cargo fmt --all
+
+format-check:
+	@cargo fmt --all --check
+
+lint: setup ## clippy, warnings are errors
+	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+
+clean: ## remove build output and results
+	@cargo clean
+	@rm -rf $(OUT)

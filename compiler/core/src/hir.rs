@@ -1,0 +1,719 @@
+//! The tree resolved and typed: every name is an id, every expression has a type, every mistake was reported.
+//!
+//! `check` makes it, [`crate::lower`] specialises it for one parameter shape. Types here are symbolic (a rule is
+//! checked once for all shapes); lowering works with concrete dimensions and never fails on a checked program.
+
+use crate::dtype::DType;
+use cranelift_entity::{PrimaryMap, entity_impl};
+use optc_grammar::ast::Span;
+
+/// An optimizer of the program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OptimizerId(u32);
+entity_impl!(OptimizerId, "optimizer");
+
+/// A function of the program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionId(u32);
+entity_impl!(FunctionId, "fn");
+
+/// A coefficient table of the program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId(u32);
+entity_impl!(TableId, "table");
+
+/// A named dimension of a rule or function.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Symbol(u32);
+entity_impl!(Symbol, "dim");
+
+/// A `let`, `var`, function parameter or row variable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Local(u32);
+entity_impl!(Local, "local");
+
+/// A state declaration of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateId(u32);
+entity_impl!(StateId, "state");
+
+/// A `modes i of w` declaration of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModesId(u32);
+entity_impl!(ModesId, "modes");
+
+/// A source file of the program: an index into [`Program::sources`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(u32);
+entity_impl!(FileId, "file");
+
+/// A source file that took part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The module name: `std.soap`, or the root's name as given.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A checked program: the root file and all it uses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The documentation at the top of the root file.
+    pub docs: String,
+    /// All files; the first is the root.
+    pub sources: PrimaryMap<FileId, SourceFile>,
+    /// All optimizers.
+    pub optimizers: PrimaryMap<OptimizerId, Optimizer>,
+    /// All functions.
+    pub functions: PrimaryMap<FunctionId, Function>,
+    /// All tables.
+    pub tables: PrimaryMap<TableId, Table>,
+    /// The optimizers that the root file itself declares, in order.
+    pub roots: Vec<OptimizerId>,
+}
+
+/// Rows of constants of one width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// At least one row.
+    pub rows: Vec<Vec<f64>>,
+}
+
+/// An update rule set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Optimizer {
+    /// Its name.
+    pub name: String,
+    /// Its documentation, or that of its file.
+    pub docs: String,
+    /// Where it stands.
+    pub file: FileId,
+    /// `optimizer Name`.
+    pub span: Span,
+    /// Numbers that may change between steps.
+    pub hypers: Vec<Hyper>,
+    /// Choices fixed when bound to parameters.
+    pub statics: Vec<Static>,
+    /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
+    pub absent_grad_is_zero: bool,
+    /// Its rules, in matching order.
+    pub rules: Vec<Rule>,
+}
+
+/// A host scalar that may change between steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hyper {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    /// Its default: a host expression over earlier hyperparameters.
+    pub default: Expr,
+    /// The allowed interval.
+    pub range: Option<Range>,
+}
+
+/// An interval of numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Lower bound.
+    pub lo: f64,
+    /// The lower bound belongs to it.
+    pub lo_closed: bool,
+    /// Upper bound.
+    pub hi: f64,
+    /// The upper bound belongs to it.
+    pub hi_closed: bool,
+}
+
+impl Range {
+    /// Whether `x` lies in it; NaN does not.
+    pub fn contains(&self, x: f64) -> bool {
+        let above = if self.lo_closed { x >= self.lo } else { x > self.lo };
+        let below = if self.hi_closed { x <= self.hi } else { x < self.hi };
+        above && below
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (open, close) = (if self.lo_closed { '[' } else { '(' }, if self.hi_closed { ']' } else { ')' });
+        write!(f, "{open}{}, {}{close}", self.lo, self.hi)
+    }
+}
+
+/// A choice fixed when the optimizer is bound to parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Static {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    /// What it may be.
+    pub ty: StaticType,
+    /// Its default: a host expression over hyperparameters (their values at bind) and earlier statics.
+    pub default: Expr,
+    /// The allowed interval, of an int or float.
+    pub range: Option<Range>,
+}
+
+/// What a static may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StaticType {
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// True or false.
+    Bool,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// Rows of that many numbers.
+    Table(u32),
+    /// `f64`, `f32`, `bf16`, `f16`, or `same`: the parameter's.
+    DType,
+}
+
+/// One rule of an optimizer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    /// What it calls its parameter.
+    pub param: String,
+    /// Which shapes it takes; binds symbols.
+    pub pattern: Pattern,
+    /// A host condition over symbols, `rank(w)`, `dim(w, k)` and statics.
+    pub guard: Option<Expr>,
+    /// Its named dimensions.
+    pub symbols: PrimaryMap<Symbol, String>,
+    /// Its locals.
+    pub locals: PrimaryMap<Local, LocalData>,
+    /// Its state declarations.
+    pub states: PrimaryMap<StateId, State>,
+    /// Its mode sets.
+    pub modes: PrimaryMap<ModesId, Modes>,
+    /// What it does.
+    pub body: RuleBody,
+    /// From `rule` to its end.
+    pub span: Span,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RuleBody {
+    /// Statements.
+    Block(Block),
+    /// Another rule takes the parameter, or a view of it.
+    Delegate {
+        /// Which.
+        target: Target,
+        /// The views to apply, first to last.
+        view: Vec<View>,
+    },
+}
+
+/// Whom a rule delegates to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// A rule of the same optimizer, by index.
+    Rule(usize),
+    /// The matching rule of another optimizer.
+    Optimizer {
+        /// Which.
+        id: OptimizerId,
+        /// Hyperparameters set there, by index; host expressions of this optimizer. The others keep their defaults.
+        hypers: Vec<(usize, Expr)>,
+        /// Statics set there, by index.
+        statics: Vec<(usize, Expr)>,
+    },
+}
+
+/// An invertible view of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum View {
+    /// Axes from this one on become one.
+    Flatten {
+        /// The first axis that is merged.
+        from: Expr,
+    },
+    /// Neighbouring axes are merged greedily while their product is at most `limit`; axes of length 1 vanish.
+    Merge {
+        /// The largest merged length.
+        limit: Expr,
+        /// Start at the last axis instead of the first.
+        from_right: bool,
+    },
+    /// Axis `a` of the view is axis `axes[a]` of the parameter.
+    Permute {
+        /// The order.
+        axes: Vec<u32>,
+    },
+}
+
+/// A shape pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// Entries in order; at most one is `Rest`.
+    pub axes: Vec<PatternAxis>,
+}
+
+/// An entry of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatternAxis {
+    /// One axis, whose length is bound to a symbol; a repeated symbol demands equal lengths.
+    Bind(Symbol),
+    /// One axis of this length.
+    Fixed(u64),
+    /// Any number of axes.
+    Rest,
+}
+
+/// A local name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalData {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// It may be assigned.
+    pub mutable: bool,
+}
+
+/// A state declaration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Its name.
+    pub name: String,
+    /// One per mode of this set.
+    pub modes: Option<ModesId>,
+    /// The declared storage type; the parameter's when absent.
+    pub dtype: Option<DType>,
+    /// The declared fact.
+    pub fact: Fact,
+    /// The declared shape as host expressions (the mode variable may occur); the shape of `init` when absent.
+    pub dims: Option<Vec<Expr>>,
+    /// Its value before the first step: a tensor, a number for every element, or `identity`.
+    pub init: Expr,
+    /// Its symbolic type.
+    pub ty: Type,
+    /// The declaration.
+    pub span: Span,
+}
+
+/// `modes i of w where guard`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Modes {
+    /// The variable.
+    pub var: String,
+    /// Which modes take part: a host condition in which [`ExprKind::Mode`] is the mode's number, from 0.
+    pub guard: Option<Expr>,
+}
+
+/// A pure function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    /// Its file.
+    pub file: FileId,
+    /// Its named dimensions.
+    pub symbols: PrimaryMap<Symbol, String>,
+    /// Its locals, parameters first.
+    pub locals: PrimaryMap<Local, LocalData>,
+    /// One per parameter, in order: a tensor parameter binds the symbols of its pattern.
+    pub params: Vec<(Local, Option<Pattern>)>,
+    /// The declared type of its value.
+    pub result: Type,
+    /// Its body; the tail is its value.
+    pub body: Block,
+}
+
+/// Structure of a matrix that operations may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fact {
+    /// Nothing is known.
+    #[default]
+    General,
+    /// A = A'.
+    Symmetric,
+    /// Symmetric, positive definite.
+    Spd,
+    /// A' A = I.
+    Orthogonal,
+    /// Zero below the diagonal.
+    Upper,
+    /// Zero above the diagonal.
+    Lower,
+    /// Zero off the diagonal.
+    Diagonal,
+}
+
+/// The type of an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Type {
+    /// A mistake was reported; consequences are silent.
+    Error,
+    /// A whole number on the host.
+    Int,
+    /// A number on the host.
+    Float,
+    /// A truth value on the host.
+    Bool,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A storage type.
+    DType,
+    /// Rows of that many numbers.
+    Table(u32),
+    /// A tensor of floats.
+    Tensor {
+        /// Its symbolic shape.
+        shape: Shape,
+        /// What is known of it.
+        fact: Fact,
+    },
+    /// Truth values, one per element.
+    Mask(Shape),
+    /// Indices of one axis.
+    Indices(Shape),
+    /// `.values`, `.vectors`
+    Eigh(Shape),
+    /// `.q`, `.r`
+    Qr(Shape),
+    /// A family of states or values, one per mode.
+    Family(ModesId),
+}
+
+/// A symbolic shape.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// Entries in order.
+    pub axes: Vec<Axis>,
+}
+
+/// An entry of a symbolic shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Axis {
+    /// One axis.
+    Dim(Dim),
+    /// Any number of axes; equal ids are equal lists of lengths.
+    Rest(u32),
+}
+
+/// A symbolic length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    /// A number.
+    Const(u64),
+    /// A named dimension of the rule or function.
+    Named(String),
+    /// The length of the current mode of this set.
+    Mode(ModesId),
+    /// A length known only by itself; equal ids are equal lengths.
+    Fresh(u32),
+}
+
+/// Statements and a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// In order.
+    pub stmts: Vec<Stmt>,
+    /// The value.
+    pub tail: Option<Box<Expr>>,
+}
+
+/// A statement and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stmt {
+    /// Which.
+    pub kind: StmtKind,
+    /// Its place.
+    pub span: Span,
+}
+
+/// The statements. Compound assignments were expanded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StmtKind {
+    /// State comes into being here (for its scope).
+    State(StateId),
+    /// A local gets its first value.
+    Let(Local, Expr),
+    /// A new value.
+    Assign(Place, Expr),
+    /// Either block. A condition over statics and shapes is decided at bind, another at each step.
+    If {
+        /// A host condition.
+        cond: Expr,
+        /// When it holds.
+        then: Block,
+        /// Otherwise.
+        otherwise: Block,
+    },
+    /// At step 1 only.
+    OnFirst(Block),
+    /// When `step >= from` and `(step - from) mod period == 0`.
+    Every {
+        /// A host int.
+        period: Expr,
+        /// A host int; the period when it was not written.
+        from: Expr,
+        /// What happens.
+        body: Block,
+    },
+    /// Once per mode of the set, in order; inside, [`ExprKind::Mode`] is the mode's number.
+    Each(ModesId, Block),
+    /// A loop of known length, unrolled at bind.
+    Repeat {
+        /// The row's locals (floats).
+        row: Vec<Local>,
+        /// A table.
+        table: Option<Expr>,
+        /// A host int known at bind; the table's length when absent. Past the end the last row repeats.
+        count: Option<Expr>,
+        /// What happens.
+        body: Block,
+    },
+    /// The rule ends here for this step. Only as the last statement of a block.
+    Skip,
+}
+
+/// What can be assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The parameter.
+    Param,
+    /// State.
+    State(StateId),
+    /// State of the current mode.
+    StateOfMode(StateId),
+    /// A `var`.
+    Local(Local),
+}
+
+/// An expression, its type and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expr {
+    /// Which.
+    pub kind: ExprKind,
+    /// Its type.
+    pub ty: Type,
+    /// Its place.
+    pub span: Span,
+}
+
+/// The expressions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExprKind {
+    /// A number.
+    Number(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A word of a choice (`order: descending`, a static's alternative).
+    Word(String),
+    /// A storage type; `None` is `same`.
+    DType(Option<DType>),
+    /// A hyperparameter of this optimizer, by index.
+    Hyper(usize),
+    /// A static of this optimizer, by index.
+    Static(usize),
+    /// The step number, from 1.
+    Step,
+    /// The parameter (or the view that this rule was given).
+    Param,
+    /// Its gradient.
+    Grad,
+    /// State.
+    State(StateId),
+    /// State of the current mode.
+    StateOfMode(StateId),
+    /// All of a family, as an argument of `rotate` and `rotate_back`; an absent mode is the identity.
+    Family(StateId),
+    /// A local.
+    Local(Local),
+    /// The length of a named dimension, an int.
+    Dim(Symbol),
+    /// The number of the current mode, from 0.
+    Mode,
+    /// A table.
+    Table(TableId),
+    /// A table written in place.
+    TableLiteral(Vec<Vec<f64>>),
+    /// One operand.
+    Unary(UnaryOp, Box<Expr>),
+    /// Two operands.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// The last two axes exchanged.
+    Transpose(Box<Expr>),
+    /// Either value. On a mask, both are computed and chosen element by element (`select`) — that is a builtin, this
+    /// one has a host condition.
+    If {
+        /// A host condition.
+        cond: Box<Expr>,
+        /// The value when it holds.
+        then: Block,
+        /// The value otherwise.
+        otherwise: Block,
+    },
+    /// Tensor operations inside are stored in this type (a [`Type::DType`] expression).
+    In(Box<Expr>, Block),
+    /// A function of the program.
+    Call(FunctionId, Vec<Expr>),
+    /// A function of the language, with its arguments in the order of [`Builtin`]'s text.
+    Builtin(Builtin, Vec<Expr>),
+    /// A field of `eigh` or `qr`.
+    Field(Box<Expr>, Field),
+    /// A factorization with a policy for failure; `keep` is the place assigned.
+    OrElse {
+        /// A [`ExprKind::Field`] of a factorization, or a factorization.
+        value: Box<Expr>,
+        /// Once more in f64.
+        retry_f64: bool,
+        /// The assigned state keeps its value.
+        keep: Option<Place>,
+    },
+}
+
+/// Results of factorizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Of `eigh`.
+    Values,
+    /// Of `eigh`.
+    Vectors,
+    /// Of `qr`.
+    Q,
+    /// Of `qr`.
+    R,
+}
+
+/// Operators with one operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnaryOp {
+    /// Of numbers and tensors.
+    Neg,
+    /// Of truth values and masks.
+    Not,
+}
+
+/// Operators with two operands. Arithmetic is of two numbers, a number and a tensor, or two tensors of one shape
+/// (a scalar tensor, or axes of length 1, broadcast).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinaryOp {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Element by element, or scaling.
+    Mul,
+    /// Product of matrices (stacks of matrices).
+    MatMul,
+    /// Element by element.
+    Div,
+    /// Element by element; the exponent is a number.
+    Pow,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+    /// Equal; of choices too.
+    Eq,
+    /// Not equal; of choices too.
+    Ne,
+    /// Both.
+    And,
+    /// Either.
+    Or,
+}
+
+/// Functions of the language. Arguments in the order written here; `x` may be a number or a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Builtin {
+    /// `sqrt(x)`
+    Sqrt,
+    /// `abs(x)`
+    Abs,
+    /// `exp(x)`
+    Exp,
+    /// `log(x)`
+    Log,
+    /// `tanh(x)` (tensors)
+    Tanh,
+    /// `sign(x)`: −1, 0 or 1; 0 of NaN.
+    Sign,
+    /// `floor(x)`
+    Floor,
+    /// `min(x, y)`
+    Min,
+    /// `max(x, y)`
+    Max,
+    /// `clamp(x, lo, hi)` = `min(max(x, lo), hi)`
+    Clamp,
+    /// `lerp(x, y, weight)` = `x + weight (y − x)`
+    Lerp,
+    /// `select(mask, x, y)`
+    Select,
+    /// `zeros_like(x)`
+    ZerosLike,
+    /// `ones_like(x)`
+    OnesLike,
+    /// `identity` (only as the initial value of a square state)
+    Identity,
+    /// `sum(x)` → scalar tensor
+    Sum,
+    /// `mean(x)` → scalar tensor
+    Mean,
+    /// `norm(x)` = `sqrt(sum(x^2))` → scalar tensor
+    Norm,
+    /// `rms(x)` = `sqrt(mean(x^2))` → scalar tensor
+    Rms,
+    /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
+    Frobenius,
+    /// `dot(x, y)` = `sum(x .* y)`
+    Dot,
+    /// `numel(x)` → int
+    Numel,
+    /// `rank(x)` → int
+    Rank,
+    /// `dim(x, k)` → int; `k` from 0
+    Dim,
+    /// `gram(x)` = `x x'` of each matrix
+    Gram,
+    /// `gram(x, i)`: the Gram matrix of mode `i`, contracted over all other modes
+    GramMode,
+    /// `rotate(x, family)`: mode `i` multiplied by `family[i]'`
+    Rotate,
+    /// `rotate_back(x, family)`: mode `i` multiplied by `family[i]`
+    RotateBack,
+    /// `eigh(a, order)`; order is the word `ascending` or `descending`
+    Eigh,
+    /// `qr(a)`
+    Qr,
+    /// `cholesky(a)` → lower factor
+    Cholesky,
+    /// `solve_triangular(a, b)` → x with a x = b; the fact of `a` says upper or lower
+    SolveTriangular,
+    /// `diag(a)` → vector
+    Diag,
+    /// `trace(a)` → scalar tensor
+    Trace,
+    /// `argsort(v, order)`, stable
+    Argsort,
+    /// `permute(x, i, order)`: axis `i` in the given order
+    Permute,
+    /// `columns(a, order)`: the last axis in the given order
+    Columns,
+    /// `flatten(x, from)`
+    Flatten,
+}

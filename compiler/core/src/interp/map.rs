@@ -1,0 +1,190 @@
+//! Element-wise operations, one at a time, and sums in their defined order.
+
+use super::{Datum, Interp};
+use crate::dtype::DType;
+use crate::ir::{Math, OpKind, Reduce, Value};
+use crate::kernel::{
+    BinaryOp, CHUNK, CompareOp, Inst, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK, Space, UnaryOp,
+};
+use crate::kernel_eval::{self, round_once};
+use crate::kernel_math;
+
+impl Interp<'_> {
+    /// Element `n` of the result's index space, of a broadcast operand.
+    fn element(&self, operand: Value, result: &[u64], n: usize) -> f64 {
+        match &self.values[operand] {
+            Datum::Host(x) => *x,
+            Datum::Tensor(data) => data[source(self.dims(operand), result, n)],
+            other => unreachable!("{operand} is {other:?}, not a number"),
+        }
+    }
+
+    fn truth(&self, operand: Value, result: &[u64], n: usize) -> bool {
+        match &self.values[operand] {
+            Datum::Host(x) => *x != 0.0,
+            Datum::Mask(data) => data[source(self.dims(operand), result, n)],
+            other => unreachable!("{operand} is {other:?}, not a mask"),
+        }
+    }
+
+    pub(super) fn map(&self, kind: &OpKind, result: Value) -> Datum {
+        let dims = self.dims(result);
+        let count = dims.iter().product::<u64>() as usize;
+        let truths = |f: &dyn Fn(usize) -> bool| Datum::Mask((0..count).map(f).collect());
+        match kind {
+            OpKind::Compare(op, a, b) => {
+                let compute = self.compute_of(&[*a, *b]);
+                let read = |v: Value, n: usize| compute.round(self.element(v, dims, n));
+                truths(&|n| compare(*op, read(*a, n), read(*b, n)))
+            }
+            OpKind::Logic(LogicOp::And, a, b) => truths(&|n| self.truth(*a, dims, n) && self.truth(*b, dims, n)),
+            OpKind::Logic(LogicOp::Or, a, b) => truths(&|n| self.truth(*a, dims, n) || self.truth(*b, dims, n)),
+            OpKind::Not(a) => truths(&|n| !self.truth(*a, dims, n)),
+            OpKind::Math(..) | OpKind::Pow(..) => Datum::Tensor(self.expanded(kind, result)),
+            kind => Datum::Tensor((0..count).map(|n| self.arithmetic(kind, result, dims, n)).collect()),
+        }
+    }
+
+    /// The type that an operation on these operands computes in.
+    fn compute_of(&self, operands: &[Value]) -> DType {
+        let wide = operands.iter().any(|&v| self.function.tensor(v).is_some_and(|ty| ty.dtype == DType::F64));
+        if wide { DType::F64 } else { DType::F32 }
+    }
+
+    fn arithmetic(&self, kind: &OpKind, result: Value, dims: &[u64], n: usize) -> f64 {
+        let dtype = self.dtype(result);
+        let compute = dtype.compute();
+        let read = |v: Value| compute.round(self.element(v, dims, n));
+        let x = match kind {
+            OpKind::Fill(a) | OpKind::Cast(a) => read(*a),
+            OpKind::Unary(op, a) => unary(*op, read(*a)),
+            OpKind::Binary(op, a, b) => binary(*op, read(*a), read(*b)),
+            OpKind::Select(c, a, b) => read(if self.truth(*c, dims, n) { *a } else { *b }),
+            OpKind::Lerp(a, b, weight) => {
+                let (a, b, weight) = (read(*a), read(*b), read(*weight));
+                let way = dtype.round(compute.round(b - a));
+                let part = dtype.round(compute.round(weight * way));
+                a + part
+            }
+            other => unreachable!("{other:?} is not arithmetic"),
+        };
+        round_once(dtype, compute.round(x))
+    }
+
+    /// `exp`, `log`, `tanh` and powers: the expansion that every backend runs, evaluated.
+    fn expanded(&self, kind: &OpKind, result: Value) -> Vec<f64> {
+        let dtype = self.dtype(result);
+        let compute = dtype.compute();
+        let mut insts = vec![Inst::Load(0)];
+        let (x, scalars) = match kind {
+            OpKind::Pow(x, exponent) => {
+                insts.push(Inst::Scalar(0));
+                (*x, vec![self.host(*exponent)])
+            }
+            OpKind::Math(_, x) => (*x, Vec::new()),
+            other => unreachable!("{other:?} is not expanded"),
+        };
+        let value = match kind {
+            OpKind::Math(Math::Exp, _) => kernel_math::exp(&mut insts, compute, 0),
+            OpKind::Math(Math::Log, _) => kernel_math::log(&mut insts, compute, 0),
+            OpKind::Math(Math::Tanh, _) => kernel_math::tanh(&mut insts, compute, 0),
+            _ => kernel_math::pow(&mut insts, compute, 0, 1),
+        };
+        let input = crate::kernel::Input { dtype, access: crate::kernel::Access::Full };
+        let output = Output { value, dtype, kind: OutputKind::Store };
+        let count = scalars.len() as u32;
+        let kernel =
+            MapKernel { space: Space::Flat, compute, inputs: vec![input], scalars: count, insts, outputs: vec![output] };
+        let data = self.tensor(x);
+        kernel_eval::run(&kernel, &[data], &scalars, data.len() as u64, 1).swap_remove(0)
+    }
+
+    pub(super) fn sum(&self, a: Value, over: Reduce) -> Vec<f64> {
+        let (x, dims, dtype) = (self.tensor(a), self.dims(a), self.dtype(a));
+        let round = |x: f64| round_once(dtype, x);
+        match over {
+            Reduce::All => {
+                let partials = x.chunks(CHUNK as usize).map(run_sum);
+                vec![round(partials.fold(0.0, |total, partial| total + partial))]
+            }
+            Reduce::From(axis) => {
+                let cols = dims[axis..].iter().product::<u64>() as usize;
+                let rows = dims[..axis].iter().product::<u64>() as usize;
+                (0..rows).map(|row| round(run_sum(&x[row * cols..(row + 1) * cols]))).collect()
+            }
+            Reduce::Before(axis) => {
+                let cols = dims[axis..].iter().product::<u64>() as usize;
+                (0..cols).map(|col| round(column_sum(x, cols, col))).collect()
+            }
+        }
+    }
+}
+
+/// The order of [`crate::kernel`]: 16 lanes, then pairwise.
+fn run_sum(run: &[f64]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    run.iter().enumerate().for_each(|(n, x)| lanes[n % LANES] += x);
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+fn column_sum(x: &[f64], cols: usize, col: usize) -> f64 {
+    let column: Vec<f64> = x.iter().skip(col).step_by(cols).copied().collect();
+    let partials = column.chunks(ROW_CHUNK as usize).map(|rows| rows.iter().fold(0.0, |sum, x| sum + x));
+    partials.fold(0.0, |total, partial| total + partial)
+}
+
+/// In f64, to be rounded: for f32 operands that equals the f32 operation (53 bits are at least 2 · 24 + 2).
+fn unary(op: UnaryOp, x: f64) -> f64 {
+    match op {
+        UnaryOp::Neg => -x,
+        UnaryOp::Abs => x.abs(),
+        UnaryOp::Sqrt => x.sqrt(),
+        UnaryOp::RoundEven => x.round_ties_even(),
+        UnaryOp::Floor => x.floor(),
+    }
+}
+
+fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
+    match op {
+        BinaryOp::Add => x + y,
+        BinaryOp::Sub => x - y,
+        BinaryOp::Mul => x * y,
+        BinaryOp::Div => x / y,
+        BinaryOp::Min | BinaryOp::Max if x.is_nan() || y.is_nan() => f64::NAN,
+        BinaryOp::Min => if x < y || (x == y && x.is_sign_negative()) { x } else { y },
+        BinaryOp::Max => if x > y || (x == y && x.is_sign_positive()) { x } else { y },
+    }
+}
+
+fn compare(op: CompareOp, a: f64, b: f64) -> bool {
+    match op {
+        CompareOp::Eq => a == b,
+        CompareOp::Ne => a != b,
+        CompareOp::Lt => a < b,
+        CompareOp::Le => a <= b,
+        CompareOp::Gt => a > b,
+        CompareOp::Ge => a >= b,
+    }
+}
+
+/// Where element `n` of the result's space lies in an operand that broadcasts.
+fn source(dims: &[u64], result: &[u64], mut n: usize) -> usize {
+    let (mut at, mut stride) = (0, 1);
+    for axis in (0..result.len()).rev() {
+        let index = n % result[axis] as usize;
+        n /= result[axis] as usize;
+        let Some(own) = (axis + dims.len()).checked_sub(result.len()) else { break };
+        if dims[own] != 1 {
+            at += index * stride;
+        }
+        stride *= dims[own] as usize;
+    }
+    at
+}

@@ -1,0 +1,236 @@
+//! The reference interpreter: what the IR means, slow and plain.
+//!
+//! ```text
+//! let mut slots = interp::allocate(&function, &weights);   // state as `init` makes it
+//! slots[GRAD] = gradient;
+//! interp::run(&function, &mut slots, &hypers, step)?;      // slots[PARAM] and the state are new
+//! ```
+//!
+//! Tensors are lists of f64 that hold exactly representable values of their storage type, so a function lowered for
+//! f64 is interpreted in f64 and one lowered for f32 gives bit for bit what every backend must give on element-wise
+//! work. Products and factorizations are computed in f64 and rounded once.
+
+mod linear;
+mod map;
+
+use crate::dtype::DType;
+use crate::ir::{Function, Op, OpKind, Region, Value};
+use crate::kernel_eval;
+use crate::plan::Role;
+use cranelift_entity::SecondaryMap;
+use thiserror::Error;
+
+/// The parameter's slot.
+pub const PARAM: usize = 0;
+/// The gradient's slot.
+pub const GRAD: usize = 1;
+
+/// A step that could not be computed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InterpError {
+    /// A factorization failed and the rule has no policy that helps.
+    #[error("{op}: the factorization failed")]
+    Factorization {
+        /// Which operation.
+        op: String,
+    },
+}
+
+/// A value during interpretation.
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Datum {
+    #[default]
+    Missing,
+    Host(f64),
+    Tensor(Vec<f64>),
+    Mask(Vec<bool>),
+}
+
+/// Slots with the parameter, a zero gradient, and the state as `init` makes it.
+///
+/// # Errors
+///
+/// A factorization in a state's first value failed.
+pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, InterpError> {
+    let mut slots: Vec<Vec<f64>> = function.slots.iter().map(|slot| vec![0.0; slot.ty.numel() as usize]).collect();
+    slots[PARAM] = param.to_vec();
+    let initial = Interp::new(function, &slots, &[], 0.0).region_results(function.init)?;
+    let states = slots.iter_mut().zip(&function.slots).filter(|(_, slot)| slot.role == Role::State);
+    for ((slot, _), value) in states.zip(initial) {
+        *slot = value;
+    }
+    Ok(slots)
+}
+
+/// One step: new values of the parameter and the state, in place.
+///
+/// # Errors
+///
+/// A factorization failed; the slots are unchanged.
+pub fn run(function: &Function, slots: &mut [Vec<f64>], hypers: &[f64], step: f64) -> Result<(), InterpError> {
+    let results = Interp::new(function, slots, hypers, step).region_results(function.body)?;
+    let written = slots.iter_mut().zip(&function.slots).filter(|(_, slot)| slot.role != Role::Grad);
+    for ((slot, _), value) in written.zip(results) {
+        *slot = value;
+    }
+    Ok(())
+}
+
+struct Interp<'a> {
+    function: &'a Function,
+    slots: &'a [Vec<f64>],
+    hypers: &'a [f64],
+    step: f64,
+    values: SecondaryMap<Value, Datum>,
+}
+
+impl<'a> Interp<'a> {
+    fn new(function: &'a Function, slots: &'a [Vec<f64>], hypers: &'a [f64], step: f64) -> Interp<'a> {
+        Interp { function, slots, hypers, step, values: SecondaryMap::new() }
+    }
+
+    fn region_results(&mut self, region: Region) -> Result<Vec<Vec<f64>>, InterpError> {
+        self.region(region)?;
+        let results = &self.function.regions[region].results;
+        Ok(results.iter().map(|&value| self.tensor(value).to_vec()).collect())
+    }
+
+    fn region(&mut self, region: Region) -> Result<(), InterpError> {
+        self.function.regions[region].ops.iter().try_for_each(|&op| self.op(op))
+    }
+
+    fn host(&self, value: Value) -> f64 {
+        match &self.values[value] {
+            Datum::Host(x) => *x,
+            other => unreachable!("{value} is {other:?}, not a host value"),
+        }
+    }
+
+    fn tensor(&self, value: Value) -> &[f64] {
+        match &self.values[value] {
+            Datum::Tensor(data) => data,
+            other => unreachable!("{value} is {other:?}, not a tensor"),
+        }
+    }
+
+    fn dims(&self, value: Value) -> &'a [u64] {
+        self.function.dims(value)
+    }
+
+    fn dtype(&self, value: Value) -> DType {
+        self.function.tensor(value).map_or(DType::F64, |ty| ty.dtype)
+    }
+
+    fn op(&mut self, op: Op) -> Result<(), InterpError> {
+        let data = &self.function.ops[op];
+        if let OpKind::If { cond, then, otherwise } = data.kind {
+            return self.choose(&data.results, if self.host(cond) != 0.0 { then } else { otherwise });
+        }
+        let made = match &data.kind {
+            kind if kind.is_host() => vec![Datum::Host(self.host_op(kind))],
+            OpKind::Fused(fused) => self.fused(fused),
+            kind if kind.is_map() => vec![self.map(kind, data.results[0])],
+            kind => self.structured(kind, op)?,
+        };
+        for (&result, datum) in data.results.iter().zip(made) {
+            self.values[result] = datum;
+        }
+        Ok(())
+    }
+
+    fn choose(&mut self, results: &[Value], region: Region) -> Result<(), InterpError> {
+        self.region(region)?;
+        for (&result, &value) in results.iter().zip(&self.function.regions[region].results) {
+            self.values[result] = self.values[value].clone();
+        }
+        Ok(())
+    }
+
+    fn host_op(&self, kind: &OpKind) -> f64 {
+        match kind {
+            OpKind::Hyper(n) => self.hypers[*n as usize],
+            OpKind::Step => self.step,
+            OpKind::Const(x) => *x,
+            OpKind::HostUnary(op, a) => op.apply(self.host(*a)),
+            OpKind::HostBinary(op, a, b) => op.apply(self.host(*a), self.host(*b)),
+            OpKind::HostSelect(c, a, b) => self.host(if self.host(*c) != 0.0 { *a } else { *b }),
+            other => unreachable!("{other:?} on the host"),
+        }
+    }
+
+    fn fused(&self, fused: &crate::ir::Fused) -> Vec<Datum> {
+        let inputs: Vec<&[f64]> = fused.inputs.iter().map(|&v| self.tensor(v)).collect();
+        let scalars: Vec<f64> = fused.scalars.iter().map(|&v| self.host(v)).collect();
+        let outputs = kernel_eval::run(&fused.kernel, &inputs, &scalars, fused.rows, fused.cols);
+        outputs.into_iter().map(Datum::Tensor).collect()
+    }
+
+    /// Operations that look at more than one element.
+    fn structured(&mut self, kind: &OpKind, op: Op) -> Result<Vec<Datum>, InterpError> {
+        let one = |data: Vec<f64>| Ok(vec![Datum::Tensor(data)]);
+        let result = self.function.ops[op].results[0];
+        match kind {
+            OpKind::Slot(n) => one(self.slots[*n as usize].clone()),
+            OpKind::Reshape(a) => one(self.tensor(*a).to_vec()),
+            OpKind::Sum(a, over) => one(self.sum(*a, *over)),
+            OpKind::Identity(scale) => one(self.identity(*scale, result)),
+            OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
+            OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
+            OpKind::Argsort { x, descending } => one(argsort(self.tensor(*x), *descending)),
+            OpKind::Gather { x, axis, index } => {
+                one(gather(self.tensor(*x), self.dims(*x), *axis as usize, self.tensor(*index)))
+            }
+            OpKind::Product(product) => one(self.product(product, result)),
+            OpKind::Contract { x, q, mode, transposed } => one(self.contract(*x, *q, *mode as usize, *transposed)),
+            OpKind::Gram { x, mode, alpha, added } => one(self.gram(*x, *mode as usize, *alpha, *added)),
+            kind => self.factorize(kind, op),
+        }
+    }
+
+    fn identity(&self, scale: Value, result: Value) -> Vec<f64> {
+        let n = self.dims(result)[0] as usize;
+        let scale = self.dtype(result).round(self.host(scale));
+        (0..n * n).map(|k| if k / n == k % n { scale } else { 0.0 }).collect()
+    }
+}
+
+/// The elements of `x` with axis `a` of the result taken from axis `axes[a]`.
+pub(crate) fn permute(x: &[f64], dims: &[u64], axes: &[u32]) -> Vec<f64> {
+    let mut strides = vec![1usize; dims.len()];
+    for axis in (0..dims.len().saturating_sub(1)).rev() {
+        strides[axis] = strides[axis + 1] * dims[axis + 1] as usize;
+    }
+    let shape: Vec<usize> = axes.iter().map(|&axis| dims[axis as usize] as usize).collect();
+    let steps: Vec<usize> = axes.iter().map(|&axis| strides[axis as usize]).collect();
+    let element = |mut n: usize| {
+        let mut at = 0;
+        for axis in (0..shape.len()).rev() {
+            at += n % shape[axis] * steps[axis];
+            n /= shape[axis];
+        }
+        x[at]
+    };
+    (0..x.len()).map(element).collect()
+}
+
+fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {
+    let n = dims[0] as usize;
+    (0..n).map(|k| x[k * n + k]).collect()
+}
+
+fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|&a, &b| if descending { x[b].total_cmp(&x[a]) } else { x[a].total_cmp(&x[b]) });
+    order.into_iter().map(|k| k as f64).collect()
+}
+
+fn gather(x: &[f64], dims: &[u64], axis: usize, index: &[f64]) -> Vec<f64> {
+    let post: usize = dims[axis + 1..].iter().product::<u64>() as usize;
+    let d = dims[axis] as usize;
+    let from = |n: usize| {
+        let (outer, inner) = (n / (d * post), n % post);
+        let j = n / post % d;
+        x[outer * d * post + index[j] as usize * post + inner]
+    };
+    (0..x.len()).map(from).collect()
+}

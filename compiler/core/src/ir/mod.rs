@@ -1,0 +1,514 @@
+//! Tensor SSA of one rule, specialised for one parameter shape.
+//!
+//! ```text
+//! function {
+//!   slot 0 w f32[512, 64] param
+//!   slot 1 grad f32[512, 64] grad
+//!   slot 2 exp_avg f32[512, 64] state
+//!   body {
+//!     v0 = slot 0 : f32[512, 64]
+//!     v4 = lerp v2, v1, v3 : f32[512, 64]
+//!     if v9 { … yield v4 } else { … yield v2 } -> v10
+//!   } yield v7, v4
+//! }
+//! ```
+//!
+//! # Meaning
+//!
+//! The IR is functional: a slot op is the slot's value before the step, and what the body yields becomes the new value
+//! of the parameter and of every state, in slot order without the gradient. Host values are f64 scalars computed from
+//! hyperparameters and the step number; they have no shape and, entering a tensor operation, are rounded to its compute
+//! type.
+//!
+//! Element-wise arithmetic is strict: each operation computes in its compute type (f32 for the half types) and rounds
+//! once to the result's type. Operands broadcast over axes of length 1, and tensors of one element over anything.
+//! `min` and `max` propagate NaN; comparisons with NaN are false, except `ne`. Sums add in f64 in the order given in
+//! [`crate::kernel`]. Products and factorizations are exact up to the bound of their routine: their order of
+//! summation is free, so rewrites may reassociate *them*, and nothing else.
+//!
+//! Values have no aliasing; which buffers hold them is the plan's concern.
+
+mod build;
+pub mod facts;
+mod print;
+mod verify;
+
+pub use build::Builder;
+pub use verify::verify;
+
+use crate::dtype::DType;
+use crate::hir::Fact;
+use crate::kernel::{BinaryOp, CompareOp, LogicOp, MapKernel, UnaryOp};
+use crate::plan::{HostBinary, HostUnary, Role};
+use cranelift_entity::{PrimaryMap, entity_impl};
+
+/// A value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(u32);
+entity_impl!(Value, "v");
+
+/// An operation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Op(u32);
+entity_impl!(Op, "op");
+
+/// A list of operations with results.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Region(u32);
+entity_impl!(Region, "region");
+
+/// One rule for one parameter shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// The parameter (0), its gradient (1), then its state.
+    pub slots: Vec<Slot>,
+    /// All operations.
+    pub ops: PrimaryMap<Op, OpData>,
+    /// All values.
+    pub values: PrimaryMap<Value, ValueData>,
+    /// All regions.
+    pub regions: PrimaryMap<Region, RegionData>,
+    /// Makes the first value of each state: yields one value per state slot. Reads the parameter's slot only.
+    pub init: Region,
+    /// One step: yields the new value of the parameter, then of each state.
+    pub body: Region,
+}
+
+/// A tensor that outlives the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Its type.
+    pub ty: TensorType,
+    /// The declared fact.
+    pub fact: Fact,
+}
+
+/// What an operation does and makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpData {
+    /// What it does.
+    pub kind: OpKind,
+    /// What it makes.
+    pub results: Vec<Value>,
+}
+
+/// A value's type and origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueData {
+    /// Its type.
+    pub ty: Type,
+    /// The operation that makes it.
+    pub op: Op,
+    /// Which of that operation's results it is.
+    pub index: u32,
+}
+
+/// Operations in order, and what they yield.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegionData {
+    /// In order.
+    pub ops: Vec<Op>,
+    /// The region's results.
+    pub results: Vec<Value>,
+}
+
+/// The type of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// An f64 scalar on the host; a bool is 0 or 1.
+    Host,
+    /// A tensor.
+    Tensor(TensorType),
+    /// Truth values, one per element; lives only between element-wise operations.
+    Mask(Vec<u64>),
+}
+
+/// The type of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// How it is stored.
+    pub dtype: DType,
+    /// Its shape; empty for a scalar.
+    pub dims: Vec<u64>,
+}
+
+impl TensorType {
+    /// Number of elements.
+    pub fn numel(&self) -> u64 {
+        self.dims.iter().product()
+    }
+}
+
+/// Over which axes a sum goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reduce {
+    /// All axes: a scalar.
+    All,
+    /// Axes from this one on: the axes before it remain.
+    From(usize),
+    /// Axes before this one: the axes from it on remain.
+    Before(usize),
+}
+
+/// Element-wise functions that are expanded into primitive instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Math {
+    /// e to the power.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+/// `alpha · op(a) op(b) + beta · c`, on the last two axes; axes before them are a stack, equal in all operands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// Left operand.
+    pub a: Value,
+    /// The last two axes of `a` are exchanged.
+    pub ta: bool,
+    /// Right operand.
+    pub b: Value,
+    /// The last two axes of `b` are exchanged.
+    pub tb: bool,
+    /// The product's factor (host); 1 when absent.
+    pub alpha: Option<Value>,
+    /// An added tensor and its factor (host; 1 when absent).
+    pub added: Option<(Value, Option<Value>)>,
+}
+
+/// What an operation does. Operands called host are [`Type::Host`]; others are tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OpKind {
+    /// Host: the current value of hyperparameter `n`.
+    Hyper(u32),
+    /// Host: the step number.
+    Step,
+    /// Host: a constant.
+    Const(f64),
+    /// Host → host.
+    HostUnary(HostUnary, Value),
+    /// Host, host → host.
+    HostBinary(HostBinary, Value, Value),
+    /// Host, host, host → host.
+    HostSelect(Value, Value, Value),
+
+    /// A slot's value before the step.
+    Slot(u32),
+    /// A tensor whose elements are a host scalar.
+    Fill(Value),
+    /// A host scalar on the diagonal.
+    Identity(Value),
+    /// Another dtype.
+    Cast(Value),
+    /// Element by element.
+    Unary(UnaryOp, Value),
+    /// Element by element; one operand may be host.
+    Binary(BinaryOp, Value, Value),
+    /// Element by element, expanded.
+    Math(Math, Value),
+    /// Element by element: tensor to a host power, expanded.
+    Pow(Value, Value),
+    /// `a + weight (b − a)`; the weight is host or a tensor.
+    Lerp(Value, Value, Value),
+    /// Tensor or host, tensor or host → mask.
+    Compare(CompareOp, Value, Value),
+    /// Mask, mask → mask.
+    Logic(LogicOp, Value, Value),
+    /// Mask → mask.
+    Not(Value),
+    /// Mask (or host), then tensor or host twice.
+    Select(Value, Value, Value),
+    /// A sum.
+    Sum(Value, Reduce),
+    /// Several of the above in one pass; results in the order of the kernel's outputs.
+    Fused(Box<Fused>),
+
+    /// The same elements in another shape.
+    Reshape(Value),
+    /// Axis `a` of the result is axis `axes[a]` of the operand.
+    Permute(Value, Vec<u32>),
+    /// The diagonal of a matrix.
+    Diag(Value),
+    /// Stable order of a vector, as indices.
+    Argsort {
+        /// `[n]`.
+        x: Value,
+        /// Largest first.
+        descending: bool,
+    },
+    /// The elements along one axis in the order of an index vector.
+    Gather {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        axis: u32,
+        /// `i64 [n]`.
+        index: Value,
+    },
+
+    /// A matrix product.
+    Product(Product),
+    /// Mode product: axis `mode` of `x` contracted with the rows of `q` (its columns if transposed).
+    Contract {
+        /// The tensor.
+        x: Value,
+        /// `[d, d]`.
+        q: Value,
+        /// Which axis.
+        mode: u32,
+        /// Contract with the columns of `q`: `x ×_mode q`; otherwise `x ×_mode q'`.
+        transposed: bool,
+    },
+    /// `alpha · X_(mode) X_(mode)' + beta · c`, X_(mode) having the axis as rows.
+    Gram {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        mode: u32,
+        /// The Gram matrix' factor (host); 1 when absent.
+        alpha: Option<Value>,
+        /// An added symmetric matrix and its factor (host; 1 when absent).
+        added: Option<(Value, Option<Value>)>,
+    },
+    /// Symmetric → values, vectors.
+    Eigh {
+        /// `[n, n]`.
+        x: Value,
+        /// Largest eigenvalue first.
+        descending: bool,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
+    /// `[m, n]` → Q, R.
+    Qr {
+        /// `[m, n]`.
+        x: Value,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
+    /// SPD → lower factor.
+    Cholesky {
+        /// `[n, n]`.
+        x: Value,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
+    /// Triangular solve.
+    SolveTriangular {
+        /// Triangular `[n, n]`.
+        a: Value,
+        /// `[n, m]`.
+        b: Value,
+        /// `a` is upper triangular.
+        upper: bool,
+    },
+
+    /// One of two regions, by a host value; results are what the region yields.
+    If {
+        /// Not 0: the first.
+        cond: Value,
+        /// When it holds.
+        then: Region,
+        /// Otherwise.
+        otherwise: Region,
+    },
+}
+
+/// What to do when a factorization fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OnFailure {
+    /// Try once more in f64.
+    pub retry_f64: bool,
+    /// Take this value as the result that may be kept (`eigh`: vectors, `qr`: Q).
+    pub keep: Option<Value>,
+}
+
+/// A map kernel with its operands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fused {
+    /// The kernel.
+    pub kernel: MapKernel,
+    /// One tensor per kernel input.
+    pub inputs: Vec<Value>,
+    /// One host value per kernel scalar.
+    pub scalars: Vec<Value>,
+    /// Flat: elements. Grid: rows.
+    pub rows: u64,
+    /// Flat: 1. Grid: columns.
+    pub cols: u64,
+}
+
+impl Function {
+    /// The type of a value.
+    pub fn ty(&self, value: Value) -> &Type {
+        &self.values[value].ty
+    }
+
+    /// The tensor type of a value that is a tensor.
+    pub fn tensor(&self, value: Value) -> Option<&TensorType> {
+        match self.ty(value) {
+            Type::Tensor(ty) => Some(ty),
+            Type::Host | Type::Mask(_) => None,
+        }
+    }
+
+    /// The shape of a tensor or mask; empty for a host value.
+    pub fn dims(&self, value: Value) -> &[u64] {
+        match self.ty(value) {
+            Type::Host => &[],
+            Type::Tensor(ty) => &ty.dims,
+            Type::Mask(dims) => dims,
+        }
+    }
+
+    /// Whether a value is a host scalar.
+    pub fn is_host(&self, value: Value) -> bool {
+        *self.ty(value) == Type::Host
+    }
+
+    /// The operation that makes a value.
+    pub fn def(&self, value: Value) -> &OpKind {
+        &self.ops[self.values[value].op].kind
+    }
+
+    /// The value of a host constant.
+    pub fn constant(&self, value: Value) -> Option<f64> {
+        match self.def(value) {
+            OpKind::Const(x) => Some(*x),
+            _ => None,
+        }
+    }
+
+    /// Calls `f` on every operation, outer before inner, in order; `init` first.
+    pub fn for_each_op(&self, mut f: impl FnMut(Op)) {
+        for region in [self.init, self.body] {
+            self.visit_region(region, &mut f);
+        }
+    }
+
+    fn visit_region(&self, region: Region, f: &mut impl FnMut(Op)) {
+        for &op in &self.regions[region].ops {
+            f(op);
+            if let OpKind::If { then, otherwise, .. } = self.ops[op].kind {
+                self.visit_region(then, f);
+                self.visit_region(otherwise, f);
+            }
+        }
+    }
+}
+
+impl OpKind {
+    /// The operands, in order. Regions of an `if` are not looked into.
+    pub fn operands(&self) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.clone().map_operands(|v| {
+            found.push(v);
+            v
+        });
+        found
+    }
+
+    /// The operation with every operand replaced.
+    pub fn map_operands(mut self, mut f: impl FnMut(Value) -> Value) -> OpKind {
+        self.each_operand_mut(&mut |v| *v = f(*v));
+        self
+    }
+
+    fn each_operand_mut(&mut self, f: &mut impl FnMut(&mut Value)) {
+        match self {
+            OpKind::Hyper(_) | OpKind::Step | OpKind::Const(_) | OpKind::Slot(_) => {}
+            OpKind::HostUnary(_, a)
+            | OpKind::Fill(a)
+            | OpKind::Identity(a)
+            | OpKind::Cast(a)
+            | OpKind::Unary(_, a)
+            | OpKind::Math(_, a)
+            | OpKind::Not(a)
+            | OpKind::Sum(a, _)
+            | OpKind::Reshape(a)
+            | OpKind::Permute(a, _)
+            | OpKind::Diag(a)
+            | OpKind::Argsort { x: a, .. }
+            | OpKind::If { cond: a, .. } => f(a),
+            OpKind::HostBinary(_, a, b)
+            | OpKind::Binary(_, a, b)
+            | OpKind::Pow(a, b)
+            | OpKind::Compare(_, a, b)
+            | OpKind::Logic(_, a, b)
+            | OpKind::Gather { x: a, index: b, .. }
+            | OpKind::Contract { x: a, q: b, .. }
+            | OpKind::SolveTriangular { a, b, .. } => {
+                f(a);
+                f(b);
+            }
+            OpKind::HostSelect(a, b, c) | OpKind::Lerp(a, b, c) | OpKind::Select(a, b, c) => {
+                f(a);
+                f(b);
+                f(c);
+            }
+            OpKind::Fused(fused) => fused.inputs.iter_mut().chain(&mut fused.scalars).for_each(f),
+            OpKind::Product(product) => {
+                f(&mut product.a);
+                f(&mut product.b);
+                each_factor(&mut product.alpha, &mut product.added, f);
+            }
+            OpKind::Gram { x, alpha, added, .. } => {
+                f(x);
+                each_factor(alpha, added, f);
+            }
+            OpKind::Eigh { x, on_failure, .. } | OpKind::Qr { x, on_failure } | OpKind::Cholesky { x, on_failure } => {
+                f(x);
+                on_failure.keep.iter_mut().for_each(f);
+            }
+        }
+    }
+
+    /// Element by element over its result's shape: may join a kernel.
+    pub fn is_map(&self) -> bool {
+        matches!(
+            self,
+            OpKind::Fill(_)
+                | OpKind::Cast(_)
+                | OpKind::Unary(..)
+                | OpKind::Binary(..)
+                | OpKind::Math(..)
+                | OpKind::Pow(..)
+                | OpKind::Lerp(..)
+                | OpKind::Compare(..)
+                | OpKind::Logic(..)
+                | OpKind::Not(_)
+                | OpKind::Select(..)
+        )
+    }
+
+    /// Computed on the host.
+    pub fn is_host(&self) -> bool {
+        matches!(
+            self,
+            OpKind::Hyper(_)
+                | OpKind::Step
+                | OpKind::Const(_)
+                | OpKind::HostUnary(..)
+                | OpKind::HostBinary(..)
+                | OpKind::HostSelect(..)
+        )
+    }
+}
+
+fn each_factor(
+    alpha: &mut Option<Value>,
+    added: &mut Option<(Value, Option<Value>)>,
+    f: &mut impl FnMut(&mut Value),
+) {
+    alpha.iter_mut().for_each(&mut *f);
+    if let Some((c, beta)) = added {
+        f(c);
+        beta.iter_mut().for_each(f);
+    }
+}

@@ -1,0 +1,172 @@
+//! Checks what every pass must preserve, and reports every violation. A violation is a bug in the compiler.
+//!
+//! 1. A value is used only where it is visible: after its operation, in the same region or one inside it.
+//! 2. Every operation's results point back at it.
+//! 3. Host operands are host values; tensor operands are not; masks feed only `select`, logic and kernels.
+//! 4. Element-wise results have the broadcast shape of their operands.
+//! 5. Products, grams, contractions and factorizations have agreeing dimensions.
+//! 6. An `if` has as many results as each of its regions yields, of the same types.
+//! 7. The body yields the type of each written slot in order; `init` those of the state slots.
+//! 8. A fused operation's kernel is well formed and its operand counts agree.
+
+use super::{Function, Op, OpKind, Product, Region, Type, Value};
+use crate::kernel_verify;
+use crate::plan::Role;
+use std::collections::HashSet;
+
+/// Every violation, as text; empty when the function is well formed.
+pub fn verify(function: &Function) -> Vec<String> {
+    let mut verifier = Verifier { function, visible: HashSet::new(), errors: Vec::new() };
+    verifier.region(function.init);
+    verifier.region(function.body);
+    verifier.yields();
+    verifier.errors
+}
+
+struct Verifier<'a> {
+    function: &'a Function,
+    visible: HashSet<Value>,
+    errors: Vec<String>,
+}
+
+impl Verifier<'_> {
+    fn fail(&mut self, op: Op, what: impl std::fmt::Display) {
+        self.errors.push(format!("{op}: {what}"));
+    }
+
+    fn region(&mut self, region: Region) {
+        let outer = self.visible.clone();
+        let data = &self.function.regions[region];
+        for &op in &data.ops {
+            self.op(op);
+        }
+        for result in &data.results {
+            if !self.visible.contains(result) {
+                self.errors.push(format!("{region}: yields {result}, which is not visible"));
+            }
+        }
+        self.visible = outer;
+    }
+
+    fn op(&mut self, op: Op) {
+        let data = &self.function.ops[op];
+        for operand in data.kind.operands() {
+            if !self.visible.contains(&operand) {
+                self.fail(op, format_args!("uses {operand}, which is not visible"));
+            }
+        }
+        for (index, &result) in data.results.iter().enumerate() {
+            let value = &self.function.values[result];
+            if value.op != op || value.index as usize != index {
+                self.fail(op, format_args!("result {result} points elsewhere"));
+            }
+        }
+        self.shapes(op, &data.kind);
+        self.visible.extend(data.results.iter().copied());
+    }
+
+    fn shapes(&mut self, op: Op, kind: &OpKind) {
+        match kind {
+            OpKind::HostUnary(_, a) | OpKind::Fill(a) | OpKind::Identity(a) => self.host(op, *a),
+            OpKind::HostBinary(_, a, b) => [a, b].into_iter().for_each(|v| self.host(op, *v)),
+            OpKind::If { cond, then, otherwise } => {
+                self.host(op, *cond);
+                self.branches(op, *then, *otherwise);
+            }
+            OpKind::Product(product) => self.product(op, product),
+            OpKind::Contract { x, q, mode, .. } => self.contract(op, *x, *q, *mode),
+            OpKind::Fused(fused) => {
+                if let Err(what) = kernel_verify::verify(&fused.kernel) {
+                    self.fail(op, what);
+                }
+                let counts = (fused.inputs.len(), fused.scalars.len());
+                if counts != (fused.kernel.inputs.len(), fused.kernel.scalars as usize) {
+                    self.fail(op, "operand counts differ from the kernel's");
+                }
+            }
+            OpKind::Reshape(a) => self.same_count(op, *a),
+            kind if kind.is_map() => self.broadcast(op, kind),
+            _ => {}
+        }
+    }
+
+    fn host(&mut self, op: Op, value: Value) {
+        if !self.function.is_host(value) {
+            self.fail(op, format_args!("{value} is not a host value"));
+        }
+    }
+
+    fn same_count(&mut self, op: Op, a: Value) {
+        let result = self.function.ops[op].results[0];
+        let count = |v| self.function.dims(v).iter().product::<u64>();
+        if count(a) != count(result) {
+            self.fail(op, "changes the number of elements");
+        }
+    }
+
+    fn broadcast(&mut self, op: Op, kind: &OpKind) {
+        let result = self.function.ops[op].results[0];
+        let dims = self.function.dims(result).to_vec();
+        for operand in kind.operands() {
+            let from = self.function.dims(operand).to_vec();
+            let skipped = dims.len().checked_sub(from.len());
+            let fits = skipped.is_some_and(|s| from.iter().zip(&dims[s..]).all(|(&a, &b)| a == b || a == 1));
+            if !fits {
+                self.fail(op, format_args!("{operand} {from:?} does not broadcast to {dims:?}"));
+            }
+        }
+    }
+
+    fn product(&mut self, op: Op, product: &Product) {
+        let side = |value: Value, transposed: bool| {
+            let dims = self.function.dims(value);
+            let [.., m, n] = *dims else { return None };
+            Some(if transposed { (n, m) } else { (m, n) })
+        };
+        let (a, b) = (side(product.a, product.ta), side(product.b, product.tb));
+        let result = self.function.dims(self.function.ops[op].results[0]);
+        let agrees = matches!((a, b, result), (Some((m, k)), Some((l, n)), [.., r, c]) if k == l && m == *r && n == *c);
+        if !agrees {
+            self.fail(op, format_args!("product of {a:?} and {b:?}"));
+        }
+        if let Some((c, _)) = product.added
+            && self.function.dims(c) != self.function.dims(self.function.ops[op].results[0])
+        {
+            self.fail(op, "the added matrix has another shape");
+        }
+    }
+
+    fn contract(&mut self, op: Op, x: Value, q: Value, mode: u32) {
+        let d = self.function.dims(x).get(mode as usize).copied();
+        if d.is_none_or(|d| self.function.dims(q) != [d, d]) {
+            self.fail(op, format_args!("mode {mode} of {:?}", self.function.dims(x)));
+        }
+    }
+
+    fn branches(&mut self, op: Op, then: Region, otherwise: Region) {
+        self.region(then);
+        self.region(otherwise);
+        let wanted: Vec<Type> = self.types(&self.function.ops[op].results);
+        for region in [then, otherwise] {
+            if self.types(&self.function.regions[region].results) != wanted {
+                self.fail(op, format_args!("{region} yields other types than the results"));
+            }
+        }
+    }
+
+    fn types(&self, values: &[Value]) -> Vec<Type> {
+        values.iter().map(|&v| self.function.ty(v).clone()).collect()
+    }
+
+    fn yields(&mut self) {
+        let wanted = |roles: &[Role]| -> Vec<Type> {
+            let slots = self.function.slots.iter().filter(|slot| roles.contains(&slot.role));
+            slots.map(|slot| Type::Tensor(slot.ty.clone())).collect()
+        };
+        for (region, roles) in [(self.function.body, &[Role::Param, Role::State][..]), (self.function.init, &[Role::State])] {
+            if self.types(&self.function.regions[region].results) != wanted(roles) {
+                self.errors.push(format!("{region}: yields other types than the slots have"));
+            }
+        }
+    }
+}

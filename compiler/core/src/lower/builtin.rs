@@ -1,0 +1,253 @@
+//! Functions of the language: on numbers they are host functions, on tensors operations.
+
+use super::{Lowerer, Val};
+use crate::dtype::DType;
+use crate::hir::{BinaryOp, Builtin, Expr, Fact};
+use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
+use crate::kernel::{self, CompareOp};
+use crate::plan::{HostBinary, HostUnary};
+
+impl<'p> Lowerer<'p> {
+    pub(super) fn builtin(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        use Builtin as B;
+        let args_of_family = matches!(builtin, B::Rotate | B::RotateBack);
+        match builtin {
+            B::Identity => Val::Identity,
+            B::Numel | B::Rank | B::Dim => self.shape_query(builtin, args),
+            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => self.factorization(builtin, args),
+            B::GramMode | B::Permute | B::Columns | B::Flatten => self.structured(builtin, args),
+            _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
+            _ => {
+                let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
+                if args.iter().any(|arg| matches!(arg, Val::Tensor(_))) {
+                    let values: Vec<Value> = args.into_iter().map(|arg| self.value(arg)).collect();
+                    Val::Tensor(self.tensor_fn(builtin, &values))
+                } else {
+                    self.number_fn(builtin, &args)
+                }
+            }
+        }
+    }
+
+    fn number_fn(&mut self, builtin: Builtin, args: &[Val]) -> Val {
+        let arg = |n: usize| args[n].clone();
+        match builtin {
+            Builtin::Sqrt => self.host_fn(HostUnary::Sqrt, arg(0)),
+            Builtin::Abs => self.host_fn(HostUnary::Abs, arg(0)),
+            Builtin::Exp => self.host_fn(HostUnary::Exp, arg(0)),
+            Builtin::Log => self.host_fn(HostUnary::Log, arg(0)),
+            Builtin::Floor => self.host_fn(HostUnary::Floor, arg(0)),
+            Builtin::Min => self.host_op(HostBinary::Min, arg(0), arg(1)),
+            Builtin::Max => self.host_op(HostBinary::Max, arg(0), arg(1)),
+            Builtin::Clamp => {
+                let above = self.host_op(HostBinary::Max, arg(0), arg(1));
+                self.host_op(HostBinary::Min, above, arg(2))
+            }
+            Builtin::Lerp => {
+                let way = self.host_op(HostBinary::Sub, arg(1), arg(0));
+                let part = self.host_op(HostBinary::Mul, arg(2), way);
+                self.host_op(HostBinary::Add, arg(0), part)
+            }
+            Builtin::Sign => {
+                let above = self.host_op(HostBinary::Lt, Val::Number(0.0), arg(0));
+                let below = self.host_op(HostBinary::Lt, arg(0), Val::Number(0.0));
+                self.host_op(HostBinary::Sub, above, below)
+            }
+            Builtin::Tanh => {
+                let doubled = self.host_op(HostBinary::Mul, Val::Number(2.0), arg(0));
+                let e = self.host_fn(HostUnary::Exp, doubled);
+                let below = self.host_op(HostBinary::Add, e, Val::Number(1.0));
+                let part = self.host_op(HostBinary::Div, Val::Number(2.0), below);
+                self.host_op(HostBinary::Sub, Val::Number(1.0), part)
+            }
+            Builtin::Select => {
+                let (c, a, b) = (self.host(arg(0)), self.host(arg(1)), self.host(arg(2)));
+                Val::Host(self.build.push_one(OpKind::HostSelect(c, a, b), Type::Host))
+            }
+            other => unreachable!("{other:?} of numbers"),
+        }
+    }
+
+    fn tensor_fn(&mut self, builtin: Builtin, args: &[Value]) -> Value {
+        use kernel::{BinaryOp as Map, UnaryOp as MapUnary};
+        match builtin {
+            Builtin::Sqrt => self.build.unary(MapUnary::Sqrt, args[0]),
+            Builtin::Abs => self.build.unary(MapUnary::Abs, args[0]),
+            Builtin::Floor => self.build.unary(MapUnary::Floor, args[0]),
+            Builtin::Exp => self.build.math(Math::Exp, args[0]),
+            Builtin::Log => self.build.math(Math::Log, args[0]),
+            Builtin::Tanh => self.build.math(Math::Tanh, args[0]),
+            Builtin::Min => self.build.binary(Map::Min, args[0], args[1]),
+            Builtin::Max => self.build.binary(Map::Max, args[0], args[1]),
+            Builtin::Clamp => {
+                let above = self.build.binary(Map::Max, args[0], args[1]);
+                self.build.binary(Map::Min, above, args[2])
+            }
+            Builtin::Lerp => self.build.lerp(args[0], args[1], args[2]),
+            Builtin::Select => self.build.select(args[0], args[1], args[2]),
+            Builtin::Sign => self.sign(args[0]),
+            Builtin::ZerosLike | Builtin::OnesLike => {
+                let value = self.build.constant(f64::from(u8::from(builtin == Builtin::OnesLike)));
+                let (dtype, dims) = self.build.parts(args[0]);
+                self.build.fill(value, TensorType { dtype, dims })
+            }
+            Builtin::Gram => self.build.matmul(args[0], false, args[0], true),
+            Builtin::Diag => self.diag(args[0]),
+            Builtin::Trace => {
+                let diagonal = self.diag(args[0]);
+                self.build.sum(diagonal, Reduce::All)
+            }
+            other => self.reduction(other, args),
+        }
+    }
+
+    fn reduction(&mut self, builtin: Builtin, args: &[Value]) -> Value {
+        use kernel::{BinaryOp as Map, UnaryOp as MapUnary};
+        let x = args[0];
+        let (_, dims) = self.build.parts(x);
+        match builtin {
+            Builtin::Sum => self.build.sum(x, Reduce::All),
+            Builtin::Mean => {
+                let sum = self.build.sum(x, Reduce::All);
+                self.divided_by_count(sum, &dims)
+            }
+            Builtin::Dot => {
+                let terms = self.build.binary(Map::Mul, x, args[1]);
+                self.build.sum(terms, Reduce::All)
+            }
+            Builtin::Norm | Builtin::Rms => {
+                let squares = self.build.binary(Map::Mul, x, x);
+                let sum = self.build.sum(squares, Reduce::All);
+                let sum = if builtin == Builtin::Rms { self.divided_by_count(sum, &dims) } else { sum };
+                self.build.unary(MapUnary::Sqrt, sum)
+            }
+            Builtin::Frobenius => {
+                let squares = self.build.binary(Map::Mul, x, x);
+                let stack = dims.len() - 2;
+                let over = if stack == 0 { Reduce::All } else { Reduce::From(stack) };
+                let sum = self.build.sum(squares, over);
+                let mut kept = dims[..stack].to_vec();
+                kept.extend([1, 1]);
+                let sum = self.build.reshape(sum, kept);
+                self.build.unary(MapUnary::Sqrt, sum)
+            }
+            other => unreachable!("{other:?} of tensors"),
+        }
+    }
+
+    fn divided_by_count(&mut self, sum: Value, dims: &[u64]) -> Value {
+        let count = self.build.constant(dims.iter().product::<u64>() as f64);
+        self.tensor_binary(BinaryOp::Div, sum, count)
+    }
+
+    /// −1, 0 or 1; 0 of NaN, as LibTorch has it.
+    fn sign(&mut self, x: Value) -> Value {
+        let [zero, one, minus] = [0.0, 1.0, -1.0].map(|c| self.build.constant(c));
+        let below = self.build.compare(CompareOp::Lt, x, zero);
+        let ty = self.build.function.ty(x).clone();
+        let Type::Tensor(tensor) = ty else { unreachable!("the sign of a tensor") };
+        let nothing = self.build.fill(zero, tensor);
+        let negative = self.build.select(below, minus, nothing);
+        let above = self.build.compare(CompareOp::Gt, x, zero);
+        self.build.select(above, one, negative)
+    }
+
+    fn diag(&mut self, a: Value) -> Value {
+        let (dtype, dims) = self.build.parts(a);
+        let ty = TensorType { dtype, dims: vec![dims[0]] };
+        self.build.push_one(OpKind::Diag(a), Type::Tensor(ty))
+    }
+
+    fn shape_query(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        let x = self.tensor(&args[0]);
+        let dims = self.build.function.dims(x).to_vec();
+        match builtin {
+            Builtin::Numel => Val::Number(dims.iter().product::<u64>() as f64),
+            Builtin::Rank => Val::Number(dims.len() as f64),
+            _ => {
+                let axis = self.count(&args[1]) as usize;
+                Val::Number(dims.get(axis).map_or(1.0, |&d| d as f64))
+            }
+        }
+    }
+
+    fn rotate(&mut self, x: &'p Expr, family: &'p Expr, back: bool) -> Val {
+        let mut x = self.tensor(x);
+        let Val::Family(members) = self.expr(family) else { unreachable!("a family of states") };
+        let dtype = self.build.parts(x).0;
+        for (mode, q) in members {
+            let q = self.build.cast(q, dtype);
+            x = self.build.contract(x, q, mode, back);
+        }
+        Val::Tensor(x)
+    }
+
+    fn structured(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        let x = self.tensor(&args[0]);
+        let rank = self.build.function.dims(x).len() as u32;
+        Val::Tensor(match builtin {
+            Builtin::GramMode => {
+                let mode = self.count(&args[1]) as u32;
+                self.build.gram(x, mode)
+            }
+            Builtin::Permute => {
+                let axis = self.count(&args[1]) as u32;
+                let index = self.tensor(&args[2]);
+                self.gather(x, axis, index)
+            }
+            Builtin::Columns => {
+                let index = self.tensor(&args[1]);
+                self.gather(x, rank - 1, index)
+            }
+            _ => {
+                let from = self.count(&args[1]) as usize;
+                let dims = super::view::flattened(self.build.function.dims(x), from.min(rank as usize));
+                self.build.reshape(x, dims)
+            }
+        })
+    }
+
+    fn gather(&mut self, x: Value, axis: u32, index: Value) -> Value {
+        let ty = self.build.function.ty(x).clone();
+        self.build.push_one(OpKind::Gather { x, axis, index }, ty)
+    }
+
+    fn factorization(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        let x = self.tensor(&args[0]);
+        let (dtype, dims) = self.build.parts(x);
+        let on_failure = self.on_failure;
+        let tensor = |dims: Vec<u64>| Type::Tensor(TensorType { dtype, dims });
+        match builtin {
+            Builtin::Eigh => {
+                let descending = self.word_is(&args[1], "descending");
+                let types = vec![tensor(vec![dims[0]]), tensor(dims)];
+                let results = self.build.push(OpKind::Eigh { x, descending, on_failure }, types);
+                Val::Pair(results[0], results[1])
+            }
+            Builtin::Qr => {
+                let inner = dims[0].min(dims[1]);
+                let types = vec![tensor(vec![dims[0], inner]), tensor(vec![inner, dims[1]])];
+                let results = self.build.push(OpKind::Qr { x, on_failure }, types);
+                Val::Pair(results[0], results[1])
+            }
+            Builtin::Cholesky => {
+                Val::Tensor(self.build.push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)))
+            }
+            Builtin::Argsort => {
+                let descending = self.word_is(&args[1], "descending");
+                let ty = Type::Tensor(TensorType { dtype: DType::I64, dims });
+                Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
+            }
+            _ => {
+                let upper = matches!(args[0].ty, crate::hir::Type::Tensor { fact: Fact::Upper, .. });
+                let b = self.tensor(&args[1]);
+                let ty = self.build.function.ty(b).clone();
+                Val::Tensor(self.build.push_one(OpKind::SolveTriangular { a: x, b, upper }, ty))
+            }
+        }
+    }
+
+    fn word_is(&mut self, expr: &'p Expr, word: &str) -> bool {
+        self.expr(expr) == Val::Word(word.to_owned())
+    }
+}

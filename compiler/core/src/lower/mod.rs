@@ -1,0 +1,285 @@
+//! hir → ir: one rule, specialised for one parameter shape, dtype and set of statics.
+//!
+//! Lowering is partial evaluation. What is known at bind (statics, dimensions, the set of modes, table rows) is
+//! computed here and disappears; functions are inlined and `repeat` and `each` are unrolled, because both depend on
+//! such values. What remains is straight tensor code with host scalars and the branches that depend on the step.
+//!
+//! A checked program lowers without failing; an impossible case is a bug in the checker and panics with its name.
+
+mod builtin;
+mod expr;
+mod select;
+mod stmt;
+mod view;
+
+pub use select::{rule_for, rule_takes};
+
+use crate::dtype::DType;
+use crate::hir::{self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target};
+use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
+use crate::plan::Role;
+use crate::settings::{Settings, StaticValue};
+use cranelift_entity::SecondaryMap;
+use std::collections::HashMap;
+
+/// What a rule is specialised for.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// The optimizer bound to the parameter.
+    pub optimizer: OptimizerId,
+    /// Its numbers and choices; statics are used, hyperparameters stay variable.
+    pub settings: &'a Settings,
+    /// The rule that takes the parameter, an index into the optimizer's rules.
+    pub rule: usize,
+    /// The parameter's shape.
+    pub dims: &'a [u64],
+    /// The parameter's storage type.
+    pub dtype: DType,
+    /// The gradient's storage type.
+    pub grad_dtype: DType,
+}
+
+/// Specialises a rule.
+pub fn lower(spec: &Spec<'_>) -> Function {
+    let mut lowerer = Lowerer::new(spec.program, root_frame(spec.program, spec.optimizer, spec.settings));
+    lowerer.slot("w", Role::Param, spec.dtype, spec.dims, Fact::General);
+    lowerer.slot("grad", Role::Grad, spec.grad_dtype, spec.dims, Fact::General);
+    let [param, grad] = [0, 1].map(|slot| {
+        let value = lowerer.build.slot(slot);
+        lowerer.build.cast(value, spec.dtype.compute())
+    });
+    lowerer.current = vec![param, grad];
+    lowerer.current[0] = lowerer.rule(spec.rule, param, grad);
+    lowerer.finish()
+}
+
+/// The value of a host expression over the settings so far; NaN if it is not a number.
+pub(crate) fn evaluate_number(program: &Program, id: OptimizerId, settings: &Settings, expr: &hir::Expr) -> f64 {
+    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
+    match lowerer.expr(expr) {
+        Val::Number(x) => x,
+        _ => f64::NAN,
+    }
+}
+
+/// The value of a static's default.
+pub(crate) fn evaluate_static(
+    program: &Program,
+    id: OptimizerId,
+    settings: &Settings,
+    expr: &hir::Expr,
+    ty: &StaticType,
+) -> StaticValue {
+    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
+    lowerer.expr(expr).into_static(ty)
+}
+
+/// A value during lowering: known now, or a value of the IR.
+#[derive(Debug, Clone, PartialEq)]
+enum Val {
+    /// A host number or bool (0 or 1) known now.
+    Number(f64),
+    /// A host number known at each step.
+    Host(Value),
+    /// A word of a choice.
+    Word(String),
+    /// A storage type; `None` is the parameter's.
+    DType(Option<DType>),
+    /// Rows of numbers.
+    Table(Vec<Vec<f64>>),
+    /// A tensor or mask.
+    Tensor(Value),
+    /// The two results of a factorization.
+    Pair(Value, Value),
+    /// `identity`: every square state knows what it means.
+    Identity,
+    /// State of every mode that takes part.
+    Family(Vec<(u32, Value)>),
+}
+
+impl Val {
+    fn into_static(self, ty: &StaticType) -> StaticValue {
+        match self {
+            Val::Number(x) if *ty == StaticType::Bool => StaticValue::Bool(x != 0.0),
+            Val::Number(x) => StaticValue::Number(x),
+            Val::Word(word) => StaticValue::Word(word),
+            Val::DType(dtype) => StaticValue::DType(dtype),
+            Val::Table(rows) => StaticValue::Table(rows),
+            other => unreachable!("a static is {other:?}"),
+        }
+    }
+}
+
+impl From<&StaticValue> for Val {
+    fn from(value: &StaticValue) -> Val {
+        match value {
+            StaticValue::Number(x) => Val::Number(*x),
+            StaticValue::Bool(b) => Val::Number(f64::from(u8::from(*b))),
+            StaticValue::Word(word) => Val::Word(word.clone()),
+            StaticValue::DType(dtype) => Val::DType(*dtype),
+            StaticValue::Table(rows) => Val::Table(rows.clone()),
+        }
+    }
+}
+
+/// What names mean inside one optimizer and rule.
+#[derive(Debug, Clone)]
+struct Frame {
+    optimizer: OptimizerId,
+    hypers: Vec<Option<Val>>,
+    statics: Vec<Val>,
+    symbols: SecondaryMap<hir::Symbol, u64>,
+    locals: HashMap<hir::Local, Val>,
+    states: HashMap<(StateId, Option<u32>), usize>,
+    modes: HashMap<ModesId, Vec<u32>>,
+    mode: Option<u32>,
+    param: Option<Value>,
+    grad: Option<Value>,
+    /// How the rule sees the parameter's slot.
+    view: Vec<view::Step>,
+    rule: usize,
+}
+
+impl Frame {
+    fn new(optimizer: OptimizerId, hypers: Vec<Option<Val>>, statics: Vec<Val>) -> Frame {
+        Frame {
+            optimizer,
+            hypers,
+            statics,
+            symbols: SecondaryMap::new(),
+            locals: HashMap::new(),
+            states: HashMap::new(),
+            modes: HashMap::new(),
+            mode: None,
+            param: None,
+            grad: None,
+            view: Vec::new(),
+            rule: 0,
+        }
+    }
+}
+
+/// The frame of the bound optimizer: its hyperparameters are read at each step.
+fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame {
+    let hypers = vec![None; program.optimizers[id].hypers.len()];
+    Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
+}
+
+/// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
+fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
+    let hypers = settings.hypers.iter().map(|&x| Some(Val::Number(x))).collect();
+    Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
+}
+
+struct Lowerer<'p> {
+    program: &'p Program,
+    build: Builder,
+    frame: Frame,
+    /// The value of each slot at this point.
+    current: Vec<Value>,
+    /// The first value of each state slot, in `init`.
+    initial: Vec<Value>,
+    /// Tensors read here are cast to this type.
+    context: Option<DType>,
+    on_failure: OnFailure,
+}
+
+impl<'p> Lowerer<'p> {
+    fn new(program: &'p Program, frame: Frame) -> Lowerer<'p> {
+        Lowerer {
+            program,
+            build: Builder::default(),
+            frame,
+            current: Vec::new(),
+            initial: Vec::new(),
+            context: None,
+            on_failure: OnFailure::default(),
+        }
+    }
+
+    fn slot(&mut self, name: &str, role: Role, dtype: DType, dims: &[u64], fact: Fact) -> usize {
+        let ty = TensorType { dtype, dims: dims.to_vec() };
+        self.build.function.slots.push(Slot { name: name.to_owned(), role, ty, fact });
+        self.build.function.slots.len() - 1
+    }
+
+    fn finish(mut self) -> Function {
+        let (init, body) = (self.build.function.init, self.build.function.body);
+        for slot in 0..self.current.len() {
+            let stored = self.build.function.slots[slot].ty.dtype;
+            self.current[slot] = self.build.cast(self.current[slot], stored);
+        }
+        self.current.remove(1);
+        self.build.function.regions[body].results = self.current;
+        self.build.function.regions[init].results = self.initial;
+        self.build.function
+    }
+
+    fn rule_data(&self) -> &'p Rule {
+        &self.program.optimizers[self.frame.optimizer].rules[self.frame.rule]
+    }
+
+    /// Runs a rule of the frame's optimizer on a parameter and its gradient; gives the parameter's new value.
+    fn rule(&mut self, rule: usize, param: Value, grad: Value) -> Value {
+        self.frame.rule = rule;
+        self.frame.param = Some(param);
+        self.frame.grad = Some(grad);
+        let data = self.rule_data();
+        let dims = self.build.function.dims(param).to_vec();
+        self.frame.symbols = select::bind_pattern(&data.pattern, &dims).unwrap_or_default();
+        match &data.body {
+            RuleBody::Block(block) => {
+                self.stmts(&block.stmts, None);
+                self.frame.param.unwrap_or(param)
+            }
+            RuleBody::Delegate { target, view } => self.delegate(target, view, param, grad),
+        }
+    }
+
+    fn delegate(&mut self, target: &'p Target, views: &'p [hir::View], param: Value, grad: Value) -> Value {
+        let steps: Vec<view::Step> = self.view_steps(views, self.build.function.dims(param).to_vec());
+        let (seen, seen_grad) = (self.apply_view(&steps, param), self.apply_view(&steps, grad));
+        let dims = self.build.function.dims(seen).to_vec();
+        let (frame, rule) = match target {
+            Target::Rule(rule) => {
+                (Frame::new(self.frame.optimizer, self.frame.hypers.clone(), self.frame.statics.clone()), *rule)
+            }
+            Target::Optimizer { id, hypers, statics } => {
+                let frame = self.inner_frame(*id, hypers, statics);
+                let rule = select::matching_rule(self.program, &frame, &dims).unwrap_or_default();
+                (frame, rule)
+            }
+        };
+        let outer = std::mem::replace(&mut self.frame, frame);
+        self.frame.view = [outer.view.clone(), steps.clone()].concat();
+        let updated = self.rule(rule, seen, seen_grad);
+        self.frame = outer;
+        self.undo_view(&steps, updated)
+    }
+
+    /// The frame of an optimizer used inside another: what is not set keeps its default.
+    fn inner_frame(
+        &mut self,
+        id: OptimizerId,
+        hypers: &'p [(usize, hir::Expr)],
+        statics: &'p [(usize, hir::Expr)],
+    ) -> Frame {
+        let given = |this: &mut Self, list: &'p [(usize, hir::Expr)]| -> HashMap<usize, Val> {
+            list.iter().map(|(index, expr)| (*index, this.expr(expr))).collect()
+        };
+        let (mut hypers, mut statics) = (given(self, hypers), given(self, statics));
+        let optimizer = &self.program.optimizers[id];
+        let outer = std::mem::replace(&mut self.frame, Frame::new(id, Vec::new(), Vec::new()));
+        for (index, hyper) in optimizer.hypers.iter().enumerate() {
+            let value = hypers.remove(&index).unwrap_or_else(|| self.expr(&hyper.default));
+            self.frame.hypers.push(Some(value));
+        }
+        for (index, declared) in optimizer.statics.iter().enumerate() {
+            let value = statics.remove(&index).unwrap_or_else(|| self.expr(&declared.default));
+            self.frame.statics.push(value);
+        }
+        std::mem::replace(&mut self.frame, outer)
+    }
+}

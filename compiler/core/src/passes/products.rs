@@ -1,0 +1,137 @@
+//! Scaling and addition move into products: `alpha A B + beta C` is one call.
+//!
+//! ```text
+//! v3 = product v0, v1
+//! v4 = lerp v2, v3, v9     →   v4 = v9 product v0, v1 plus v10 v2     (v10 = 1 - v9)
+//! ```
+//!
+//! Only a product that nobody else reads is absorbed. The sum is rounded once instead of after each operation, which
+//! the bound on products allows.
+
+use super::rewrite::{Visitor, rebuild, use_counts};
+use super::simplify::scaled;
+use crate::ir::{Builder, Function, OpKind, Type, Value};
+use crate::kernel::BinaryOp;
+use crate::plan::{HostBinary, HostUnary};
+use cranelift_entity::SecondaryMap;
+
+/// Runs the pass.
+pub(super) fn run(function: Function) -> Function {
+    rebuild(&function, &mut Products { old_uses: use_counts(&function), uses: SecondaryMap::new() })
+}
+
+struct Products {
+    old_uses: SecondaryMap<Value, u32>,
+    /// How often the old function reads what this value of the new one stands for.
+    uses: SecondaryMap<Value, u32>,
+}
+
+impl Visitor for Products {
+    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, old: &[Value]) -> Vec<Value> {
+        let made = match self.absorb(build, &kind, &types[0]) {
+            Some(value) => vec![value],
+            None => build.push(kind, types),
+        };
+        for (&old, &new) in old.iter().zip(&made) {
+            self.uses[new] = self.old_uses[old];
+        }
+        made
+    }
+}
+
+/// `factor · value`; the factor is 1 when absent.
+#[derive(Clone, Copy)]
+struct Term {
+    value: Value,
+    factor: Option<Value>,
+}
+
+impl Products {
+    fn absorb(&self, build: &mut Builder, kind: &OpKind, ty: &Type) -> Option<Value> {
+        if let Some(scaled) = self.scaled_product(build, kind) {
+            return Some(scaled);
+        }
+        let [first, second] = terms(build, kind)?;
+        let (product, rest) = if self.is_free_product(build, second.value) {
+            (second, first)
+        } else if self.is_free_product(build, first.value) {
+            (first, second)
+        } else {
+            return None;
+        };
+        let same_type = build.function.ty(product.value) == ty && build.function.ty(rest.value) == ty;
+        if !same_type {
+            return None;
+        }
+        let (rest_factor, rest_value) = match scaled(&build.function, rest.value) {
+            Some((factor, value)) if build.function.ty(value) == ty => (times(build, rest.factor, Some(factor)), value),
+            _ => (rest.factor, rest.value),
+        };
+        self.with(build, product, Some((rest_value, rest_factor)))
+    }
+
+    /// `c · product`, when nobody reads the product itself.
+    fn scaled_product(&self, build: &mut Builder, kind: &OpKind) -> Option<Value> {
+        let OpKind::Binary(BinaryOp::Mul, a, b) = *kind else { return None };
+        let (factor, value) = match (build.function.is_host(a), build.function.is_host(b)) {
+            (true, false) => (a, b),
+            (false, true) => (b, a),
+            _ => return None,
+        };
+        let free = self.is_free_product(build, value);
+        free.then(|| self.with(build, Term { value, factor: Some(factor) }, None)).flatten()
+    }
+
+    /// A product with nothing added yet, read once.
+    fn is_free_product(&self, build: &Builder, value: Value) -> bool {
+        let plain = match build.function.def(value) {
+            OpKind::Product(product) => product.added.is_none(),
+            OpKind::Gram { added, .. } => added.is_none(),
+            _ => false,
+        };
+        plain && self.uses[value] == 1
+    }
+
+    fn with(&self, build: &mut Builder, term: Term, sum: Option<(Value, Option<Value>)>) -> Option<Value> {
+        let mut kind = build.function.def(term.value).clone();
+        match &mut kind {
+            OpKind::Product(product) => {
+                product.alpha = times(build, product.alpha, term.factor);
+                product.added = sum;
+            }
+            OpKind::Gram { alpha, added, .. } => {
+                *alpha = times(build, *alpha, term.factor);
+                *added = sum;
+            }
+            _ => return None,
+        }
+        let ty = build.function.ty(term.value).clone();
+        Some(build.push_one(kind, ty))
+    }
+}
+
+fn times(build: &mut Builder, a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(build.host_binary(HostBinary::Mul, a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The two tensors that are added, with their factors.
+fn terms(build: &mut Builder, kind: &OpKind) -> Option<[Term; 2]> {
+    let plain = |value| Term { value, factor: None };
+    match *kind {
+        OpKind::Binary(BinaryOp::Add, a, b) => Some([plain(a), plain(b)]),
+        OpKind::Binary(BinaryOp::Sub, a, b) => {
+            let one = build.constant(1.0);
+            let minus = build.host_unary(HostUnary::Neg, one);
+            Some([plain(a), Term { value: b, factor: Some(minus) }])
+        }
+        OpKind::Lerp(a, b, weight) if build.function.is_host(weight) => {
+            let one = build.constant(1.0);
+            let other = build.host_binary(HostBinary::Sub, one, weight);
+            Some([Term { value: a, factor: Some(other) }, Term { value: b, factor: Some(weight) }])
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! Which values are written straight into a slot.
+//!
+//! The new value of a slot is followed back to what makes it: operations, through branches to what both sides yield.
+//! All of these values may live in the slot's buffer if, whenever one of them is written, everything that the buffer
+//! held before has been read for the last time.
+
+use super::base;
+use super::lives::{Path, Reading, Timeline};
+use crate::ir::{Function, Op, OpKind, Region, Value};
+use std::collections::{BTreeSet, HashMap};
+
+/// The values that live in slots.
+#[derive(Debug, Default)]
+pub(super) struct Homes {
+    pub(super) slots: HashMap<Value, u32>,
+    /// Slots that the region leaves as they are.
+    pub(super) untouched: BTreeSet<u32>,
+}
+
+/// Chooses homes for the results of a root region; result `n` belongs to slot `targets[n]`.
+pub(super) fn choose(function: &Function, timeline: &Timeline, region: Region, targets: &[u32]) -> Homes {
+    let mut homes = Homes::default();
+    for (&slot, &value) in targets.iter().zip(&function.regions[region].results) {
+        let mut chain = Chain { function, timeline, slot, values: Vec::new(), taken: &homes.slots };
+        if chain.follow(value) && chain.is_safe() {
+            let values = chain.values;
+            if values.is_empty() {
+                homes.untouched.insert(slot);
+            }
+            homes.slots.extend(values.into_iter().map(|value| (value, slot)));
+        }
+    }
+    homes
+}
+
+/// The values that would share one slot's buffer.
+struct Chain<'a> {
+    function: &'a Function,
+    timeline: &'a Timeline,
+    slot: u32,
+    values: Vec<Value>,
+    taken: &'a HashMap<Value, u32>,
+}
+
+impl Chain<'_> {
+    /// Collects what makes `value`; false when that cannot be written to the slot.
+    fn follow(&mut self, value: Value) -> bool {
+        let value = base(self.function, value);
+        if self.values.contains(&value) {
+            return true;
+        }
+        if self.taken.contains_key(&value) {
+            return false;
+        }
+        let data = &self.function.values[value];
+        match self.function.ops[data.op].kind {
+            OpKind::Slot(slot) => slot == self.slot,
+            OpKind::If { then, otherwise, .. } => {
+                self.values.push(value);
+                let index = data.index as usize;
+                [then, otherwise].into_iter().all(|region| self.follow(self.function.regions[region].results[index]))
+            }
+            _ => {
+                self.values.push(value);
+                true
+            }
+        }
+    }
+
+    fn op(&self, value: Value) -> Op {
+        self.function.values[value].op
+    }
+
+    fn is_branch(&self, value: Value) -> bool {
+        matches!(self.function.def(value), OpKind::If { .. })
+    }
+
+    fn is_safe(&self) -> bool {
+        let writes: Vec<Value> = self.values.iter().copied().filter(|&value| !self.is_branch(value)).collect();
+        writes.iter().all(|&write| self.write_is_safe(write))
+    }
+
+    /// Whether everything the buffer may hold when `write` happens has been read by then.
+    fn write_is_safe(&self, write: Value) -> bool {
+        let Some(place) = self.timeline.places.get(&self.op(write)) else { return false };
+        self.old_values().chain(self.values.iter().copied()).filter(|&held| held != write).all(|held| {
+            let before = self.made_before(held, place.at, &place.path);
+            !before || self.read_by(held, place.at, &place.path)
+        })
+    }
+
+    /// The slot's value before the step.
+    fn old_values(&self) -> impl Iterator<Item = Value> {
+        let slot = self.slot;
+        self.function.values.keys().filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
+    }
+
+    fn made_before(&self, value: Value, at: u32, path: &Path) -> bool {
+        match self.timeline.places.get(&self.op(value)) {
+            Some(place) if matches!(self.function.def(value), OpKind::Slot(_)) => {
+                !Timeline::exclusive(&place.path, path) || place.path.is_empty()
+            }
+            Some(place) => place.at <= at && !Timeline::exclusive(&place.path, path),
+            None => false,
+        }
+    }
+
+    fn read_by(&self, value: Value, at: u32, path: &Path) -> bool {
+        let uses = self.timeline.uses.get(&value).into_iter().flatten();
+        uses.into_iter().all(|read| {
+            let chain = match read.how {
+                Reading::Yield(op, index) => self.values.contains(&self.function.ops[op].results[index]),
+                Reading::Final(slot) => slot == self.slot,
+                Reading::InPlace | Reading::Anyhow => false,
+            };
+            let same_thunk = read.at == at && read.how == Reading::InPlace;
+            chain || read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! ir → plan: which buffer holds each value, and which thunk makes it.
+//!
+//! A value that ends in a slot is written there at once when nobody reads the slot's old value afterwards (an
+//! element-wise reader in the same pass, or the `c` of a product, may); otherwise it lives in scratch and is copied at
+//! the end. Scratch tensors share memory when their lives do not overlap. Host scalars become one straight program,
+//! branches included, because evaluating both sides costs nothing.
+
+mod homes;
+mod lives;
+mod thunks;
+
+use crate::ir::{Function, OpKind, Region, Value};
+use crate::plan::{Buffer, HostInst, Plan, Reg, Slot, Temp, Thunk};
+use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
+use std::collections::HashMap;
+
+/// Plans a function that went through [`crate::passes::optimize`].
+pub fn plan(function: &Function) -> Plan {
+    let mut planner = Planner::new(function);
+    let init = planner.init();
+    let body = planner.body();
+    let arena_bytes = planner.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0);
+    let slots = function.slots.iter().map(|slot| Slot {
+        name: slot.name.clone(),
+        role: slot.role,
+        dtype: slot.ty.dtype,
+        dims: slot.ty.dims.clone(),
+    });
+    Plan {
+        slots: slots.collect(),
+        temps: planner.temps,
+        arena_bytes,
+        host: planner.host,
+        kernels: planner.kernels,
+        init,
+        body,
+    }
+}
+
+fn bytes(temp: &Temp) -> u64 {
+    temp.dims.iter().product::<u64>() * temp.dtype.size()
+}
+
+struct Planner<'a> {
+    function: &'a Function,
+    buffers: HashMap<Value, Buffer>,
+    temps: Vec<Temp>,
+    host: Vec<HostInst>,
+    regs: SecondaryMap<Value, PackedOption<RegKey>>,
+    kernels: Vec<crate::kernel::MapKernel>,
+}
+
+/// A register as an entity, so that a side map can say "none".
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RegKey(u32);
+cranelift_entity::entity_impl!(RegKey);
+
+impl<'a> Planner<'a> {
+    fn new(function: &'a Function) -> Planner<'a> {
+        let mut planner = Planner {
+            function,
+            buffers: HashMap::new(),
+            temps: Vec::new(),
+            host: Vec::new(),
+            regs: SecondaryMap::new(),
+            kernels: Vec::new(),
+        };
+        planner.host_region(function.init);
+        planner.host_region(function.body);
+        planner
+    }
+
+    /// The value whose buffer `value` is: reshapes move nothing.
+    fn base(&self, value: Value) -> Value {
+        base(self.function, value)
+    }
+
+    fn buffer(&self, value: Value) -> Buffer {
+        let base = self.base(value);
+        match *self.function.def(base) {
+            OpKind::Slot(slot) => Buffer::Slot(slot),
+            _ => match self.buffers.get(&base) {
+                Some(&buffer) => buffer,
+                None => unreachable!("{base} has no buffer"),
+            },
+        }
+    }
+
+    fn init(&mut self) -> Vec<Thunk> {
+        let targets: Vec<u32> = (2..self.function.slots.len() as u32).collect();
+        self.region_thunks(self.function.init, &targets)
+    }
+
+    fn body(&mut self) -> Vec<Thunk> {
+        let targets: Vec<u32> = (0..self.function.slots.len() as u32).filter(|&slot| slot != 1).collect();
+        self.region_thunks(self.function.body, &targets)
+    }
+
+    /// Homes, scratch and thunks of a root region that yields the new values of these slots.
+    fn region_thunks(&mut self, region: Region, targets: &[u32]) -> Vec<Thunk> {
+        let timeline = lives::Timeline::new(self.function, region);
+        let homes = homes::choose(self.function, &timeline, region, targets);
+        self.buffers.extend(homes.slots.iter().map(|(&value, &slot)| (value, Buffer::Slot(slot))));
+        let saved = self.saved_slots(region, targets, &homes);
+        self.allocate(&timeline, region);
+        let mut thunks: Vec<Thunk> = saved.iter().map(|&(x, out)| Thunk::Copy { x, out }).collect();
+        thunks.extend(self.thunks(region));
+        for (&target, &value) in targets.iter().zip(&self.function.regions[region].results) {
+            let out = Buffer::Slot(target);
+            let from = self.buffer(value);
+            let x = saved.iter().find(|(old, _)| *old == from && from != out).map_or(from, |(_, temp)| *temp);
+            if x != out {
+                thunks.push(Thunk::Copy { x, out });
+            }
+        }
+        thunks
+    }
+
+    /// Slots whose old value becomes another slot's new one, while they are written themselves: saved first.
+    fn saved_slots(&mut self, region: Region, targets: &[u32], homes: &homes::Homes) -> Vec<(Buffer, Buffer)> {
+        let results = &self.function.regions[region].results;
+        let mut saved = Vec::new();
+        for (&target, &value) in targets.iter().zip(results) {
+            let OpKind::Slot(old) = *self.function.def(self.base(value)) else { continue };
+            let written = targets.contains(&old) && !homes.untouched.contains(&old);
+            if old == target || !written || saved.iter().any(|&(from, _)| from == Buffer::Slot(old)) {
+                continue;
+            }
+            let ty = &self.function.slots[old as usize].ty;
+            let offset = self.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0).next_multiple_of(64);
+            self.temps.push(Temp { dtype: ty.dtype, dims: ty.dims.clone(), offset });
+            saved.push((Buffer::Slot(old), Buffer::Temp(self.temps.len() as u32 - 1)));
+        }
+        saved
+    }
+
+    /// Host operations of a region and those inside it, in order.
+    fn host_region(&mut self, region: Region) {
+        for &op in &self.function.regions[region].ops {
+            let data = &self.function.ops[op];
+            match &data.kind {
+                OpKind::If { cond, then, otherwise } => self.host_branch(*cond, *then, *otherwise, &data.results),
+                kind if kind.is_host() => {
+                    let inst = self.host_inst(kind);
+                    self.define(data.results[0], inst);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn host_branch(&mut self, cond: Value, then: Region, otherwise: Region, results: &[Value]) {
+        self.host_region(then);
+        self.host_region(otherwise);
+        let yields = |region: Region| self.function.regions[region].results.clone();
+        for ((&result, a), b) in results.iter().zip(yields(then)).zip(yields(otherwise)) {
+            if self.function.is_host(result) {
+                let inst = HostInst::Select(self.reg(cond), self.reg(a), self.reg(b));
+                self.define(result, inst);
+            }
+        }
+    }
+
+    fn define(&mut self, value: Value, inst: HostInst) {
+        let known = self.host.iter().position(|other| same(other, &inst));
+        let reg = known.unwrap_or_else(|| {
+            self.host.push(inst);
+            self.host.len() - 1
+        });
+        self.regs[value] = Some(RegKey::from_u32(reg as u32)).into();
+    }
+
+    fn host_inst(&self, kind: &OpKind) -> HostInst {
+        match kind {
+            OpKind::Hyper(n) => HostInst::Hyper(*n),
+            OpKind::Step => HostInst::Step,
+            OpKind::Const(x) => HostInst::Const(*x),
+            OpKind::HostUnary(op, a) => HostInst::Unary(*op, self.reg(*a)),
+            OpKind::HostBinary(op, a, b) => HostInst::Binary(*op, self.reg(*a), self.reg(*b)),
+            OpKind::HostSelect(c, a, b) => HostInst::Select(self.reg(*c), self.reg(*a), self.reg(*b)),
+            other => unreachable!("{other:?} on the host"),
+        }
+    }
+
+    fn reg(&self, value: Value) -> Reg {
+        match self.regs[value].expand() {
+            Some(reg) => reg.as_u32(),
+            None => unreachable!("{value} has no register"),
+        }
+    }
+}
+
+/// Equality of host instructions; constants by their bits.
+fn same(a: &HostInst, b: &HostInst) -> bool {
+    match (a, b) {
+        (HostInst::Const(x), HostInst::Const(y)) => x.to_bits() == y.to_bits(),
+        (a, b) => a == b,
+    }
+}
+
+fn base(function: &Function, mut value: Value) -> Value {
+    while let OpKind::Reshape(inner) = *function.def(value) {
+        value = inner;
+    }
+    value
+}

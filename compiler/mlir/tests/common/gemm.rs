@@ -1,0 +1,128 @@
+//! A product made of a family's functions, as the runtime composes them.
+
+use super::Object;
+use optc_core::dtype::DType;
+use std::ffi::c_void;
+
+/// A matrix in stored bytes: entry (i, j) at element `i * row_stride + j * col_stride`.
+pub(crate) struct Matrix {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) row_stride: u64,
+    pub(crate) col_stride: u64,
+}
+
+/// Sizes and factors of `out = alpha * a b + beta * c`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) m: u64,
+    pub(crate) n: u64,
+    pub(crate) k: u64,
+    pub(crate) alpha: f64,
+    pub(crate) beta: f64,
+}
+
+type Shape = unsafe extern "C" fn(*mut u64);
+type Pack = unsafe extern "C" fn(*mut c_void, *const c_void, u64, u64, u64, u64);
+type Tile = unsafe extern "C" fn(
+    u64,
+    *const c_void,
+    *const c_void,
+    *mut c_void,
+    u64,
+    *const c_void,
+    u64,
+    f64,
+    f64,
+    u64,
+    u64,
+);
+
+/// The functions of one dtype.
+pub(crate) struct Family {
+    pub(crate) dtype: DType,
+    pub(crate) mr: u64,
+    pub(crate) nr: u64,
+    pack_a: Pack,
+    pack_b: Pack,
+    tile: Tile,
+}
+
+/// What is added to a product.
+pub(crate) enum Addend<'m> {
+    None,
+    Out,
+    Matrix(&'m Matrix),
+}
+
+impl Family {
+    pub(crate) fn of(object: &Object, dtype: DType) -> Family {
+        let name = |function: &str| format!("optc_gemm_{dtype}_{function}");
+        let mut shape = [0; 2];
+        // SAFETY: the types are those that the crate documents; `shape` has room for both numbers.
+        unsafe {
+            object.symbol::<Shape>(&name("shape"))(shape.as_mut_ptr());
+            Family {
+                dtype,
+                mr: shape[0],
+                nr: shape[1],
+                pack_a: object.symbol(&name("pack_a")),
+                pack_b: object.symbol(&name("pack_b")),
+                tile: object.symbol(&name("tile")),
+            }
+        }
+    }
+
+    /// Bytes of one packed panel of `width`.
+    pub(crate) fn panel_bytes(&self, width: u64, k: u64) -> u64 {
+        let steps = if self.dtype == DType::BF16 { k.next_multiple_of(2) } else { k };
+        width * steps * self.dtype.size()
+    }
+
+    pub(crate) fn pack_a(&self, a: &Matrix, m: u64, k: u64) -> Vec<u8> {
+        let mut packed = vec![0xAA; (m.div_ceil(self.mr) * self.panel_bytes(self.mr, k)) as usize];
+        // SAFETY: `a` has m × k entries and `packed` the documented size.
+        unsafe { (self.pack_a)(packed.as_mut_ptr().cast(), a.bytes.as_ptr().cast(), a.row_stride, a.col_stride, m, k) }
+        packed
+    }
+
+    pub(crate) fn pack_b(&self, b: &Matrix, k: u64, n: u64) -> Vec<u8> {
+        let mut packed = vec![0xAA; (n.div_ceil(self.nr) * self.panel_bytes(self.nr, k)) as usize];
+        // SAFETY: `b` has k × n entries and `packed` the documented size.
+        unsafe { (self.pack_b)(packed.as_mut_ptr().cast(), b.bytes.as_ptr().cast(), b.row_stride, b.col_stride, k, n) }
+        packed
+    }
+
+    /// Packs both sides and runs every tile.
+    pub(crate) fn multiply(&self, a: &Matrix, b: &Matrix, out: &mut Matrix, add: Addend<'_>, size: Size) {
+        let (a, b) = (self.pack_a(a, size.m, size.k), self.pack_b(b, size.k, size.n));
+        let row_stride = out.row_stride;
+        let out = out.bytes.as_mut_ptr();
+        for i in (0..size.m).step_by(self.mr as usize) {
+            for j in (0..size.n).step_by(self.nr as usize) {
+                let at = |stride: u64| ((i * stride + j) * self.dtype.size()) as usize;
+                let a = &a[(i * self.panel_bytes(1, size.k)) as usize..];
+                let b = &b[(j * self.panel_bytes(1, size.k)) as usize..];
+                // SAFETY: the tile lies inside `out` and `c`, both with unit column stride.
+                unsafe {
+                    let out: *mut c_void = out.add(at(row_stride)).cast();
+                    let (c, c_stride) = match &add {
+                        Addend::None => (std::ptr::null(), 0),
+                        Addend::Out => (out.cast_const(), row_stride),
+                        Addend::Matrix(c) => (c.bytes.as_ptr().add(at(c.row_stride)).cast(), c.row_stride),
+                    };
+                    let (m, n) = ((size.m - i).min(self.mr), (size.n - j).min(self.nr));
+                    let (a, b) = (a.as_ptr().cast(), b.as_ptr().cast());
+                    (self.tile)(size.k, a, b, out, row_stride, c, c_stride, size.alpha, size.beta, m, n);
+                }
+            }
+        }
+    }
+
+    /// One whole tile over packed panels, without an addend.
+    pub(crate) fn tile(&self, k: u64, a: &[u8], b: &[u8], out: &mut [u8]) {
+        assert!(out.len() as u64 >= self.mr * self.nr * self.dtype.size());
+        let (a, b, out) = (a.as_ptr().cast(), b.as_ptr().cast(), out.as_mut_ptr().cast());
+        // SAFETY: the panels are packed for `k` steps and `out` holds a tile.
+        unsafe { (self.tile)(k, a, b, out, self.nr, std::ptr::null(), 0, 1.0, 0.0, self.mr, self.nr) }
+    }
+}

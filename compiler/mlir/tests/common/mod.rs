@@ -1,0 +1,111 @@
+//! What the tests of this crate share: a loaded object, and kernels called through it.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+pub(crate) mod gemm;
+
+use optc_core::dtype::DType;
+use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel_eval::round_once;
+use optc_core::kernel_random::{decode, encode};
+use optc_mlir::Isa;
+use std::ffi::c_void;
+
+/// The ISA levels this machine can run.
+pub(crate) fn levels() -> Vec<Isa> {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+    let avx512 = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl");
+    let bf16 = is_x86_feature_detected!("avx512bf16");
+    Isa::ALL.into_iter().zip([avx2, avx512, bf16]).filter(|(_, has)| *has).map(|(isa, _)| isa).collect()
+}
+
+/// The index space of one call; a flat one has one column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dims {
+    pub(crate) rows: u64,
+    pub(crate) cols: u64,
+}
+
+/// Rows (or elements of a flat space) that share a partial sum.
+fn chunk(space: Space) -> u64 {
+    if space == Space::Flat { CHUNK } else { ROW_CHUNK }
+}
+
+/// Dtype and number of the elements a backend writes for output `n`: partial sums where the runtime adds.
+pub(crate) fn written(kernel: &MapKernel, n: usize, dims: Dims) -> (DType, u64) {
+    let output = kernel.outputs[n];
+    let chunks = dims.rows.div_ceil(chunk(kernel.space));
+    match output.kind {
+        OutputKind::Store => (output.dtype, dims.rows * dims.cols),
+        OutputKind::SumCols => (output.dtype, dims.rows),
+        OutputKind::SumAll => (DType::F64, chunks),
+        OutputKind::SumRows => (DType::F64, chunks * dims.cols),
+    }
+}
+
+/// What the runtime makes of the elements of output `n`: partial sums added in order and rounded.
+pub(crate) fn finish(kernel: &MapKernel, n: usize, dims: Dims, elements: Vec<f64>) -> Vec<f64> {
+    let output = kernel.outputs[n];
+    let width = match output.kind {
+        OutputKind::Store | OutputKind::SumCols => return elements,
+        OutputKind::SumAll => 1,
+        OutputKind::SumRows => dims.cols as usize,
+    };
+    let sum = |col| elements.iter().skip(col).step_by(width).fold(0.0, |a, b| a + b);
+    (0..width).map(|col| round_once(output.dtype, sum(col))).collect()
+}
+
+/// A shared object in the memory of this process.
+pub(crate) struct Object {
+    library: libloading::Library,
+}
+
+pub(crate) type Kernel = unsafe extern "C" fn(*const *mut c_void, *const f64, *const u64, u64, u64);
+
+impl Object {
+    pub(crate) fn load(bytes: &[u8]) -> Object {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        // SAFETY: an object of ours has no initialisers.
+        let library = unsafe { libloading::Library::new(file.path()).unwrap() };
+        Object { library }
+    }
+
+    /// The function of that name.
+    ///
+    /// # Safety
+    ///
+    /// `F` is its C type.
+    pub(crate) unsafe fn symbol<F: Copy>(&self, name: &str) -> F {
+        // SAFETY: the caller vouches for the type; the library outlives the calls of a test.
+        unsafe { *self.library.get::<F>(name.as_bytes()).unwrap() }
+    }
+
+    /// Runs a kernel in calls of `step` chunks; returns the finished outputs.
+    pub(crate) fn run(
+        &self,
+        kernel: &MapKernel,
+        inputs: &[Vec<f64>],
+        scalars: &[f64],
+        dims: Dims,
+        step: u64,
+    ) -> Vec<Vec<f64>> {
+        // SAFETY: the symbol of a map kernel has this type.
+        let function: Kernel = unsafe { self.symbol(&kernel.symbol()) };
+        let stored = inputs.iter().zip(&kernel.inputs).map(|(values, input)| encode(input.dtype, values));
+        let fresh = (0..kernel.outputs.len()).map(|n| {
+            let (dtype, count) = written(kernel, n, dims);
+            vec![0xAA; (count * dtype.size()) as usize]
+        });
+        let mut tensors: Vec<Vec<u8>> = stored.chain(fresh).collect();
+        let operands: Vec<*mut c_void> = tensors.iter_mut().map(|bytes| bytes.as_mut_ptr().cast()).collect();
+        let unit = chunk(kernel.space) * step;
+        for begin in (0..dims.rows.max(1)).step_by(unit as usize) {
+            let end = (begin + unit).min(dims.rows);
+            // SAFETY: every operand has the elements that `dims` asks for.
+            unsafe { function(operands.as_ptr(), scalars.as_ptr(), [dims.rows, dims.cols].as_ptr(), begin, end) };
+        }
+        let outputs = tensors[inputs.len()..].iter().enumerate();
+        outputs.map(|(n, bytes)| finish(kernel, n, dims, decode(written(kernel, n, dims).0, bytes))).collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! Allocates and initialises state, and builds the tables of a step.
+
+use super::lockstep::{Lockstep, ranges};
+use super::schedule::Schedule;
+use super::{Bucket, Engine, Entry, NonFinite, Param, Tables};
+use crate::error::BindError;
+use crate::execute::{self, Scratch, Scratches, Team};
+use crate::kernels::KernelSet;
+use crate::memory::{Memory, Pointer, padded};
+use crate::moves::MAX_RANK;
+use crate::pool::Pool;
+use crate::prepared::{InvalidPlan, Prepared};
+use crate::view::Device;
+use optc_core::plan::{HostInst, Plan, evaluate_host};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+impl Engine {
+    /// Binds parameters to their plans.
+    ///
+    /// Entries that share a plan share the `Arc`.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub(crate) fn new(
+        entries: Vec<Entry>,
+        hypers: Vec<Vec<f64>>,
+        kernels: &KernelSet,
+        pool: Arc<Pool>,
+        non_finite: NonFinite,
+    ) -> Result<Engine, BindError> {
+        let mut binder = Binder { kernels, hypers: &hypers, prepared: HashMap::new(), buckets: Vec::new(), regs: 0 };
+        check_names(&entries)?;
+        let params = entries.into_iter().map(|entry| binder.param(entry)).collect::<Result<Vec<Param>, BindError>>()?;
+        let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
+        let lockstep = Lockstep::new(&params);
+        let schedule = Schedule::new(&params, &lockstep);
+        let scan = if non_finite == NonFinite::Error { scan_items(&params) } else { Vec::new() };
+        let (scratches, zeros) = (scratches(&params, pool.threads())?, zeros(&params)?);
+        let strided = Vec::with_capacity(2 * params.len());
+        let tables = Tables { buckets, lockstep, schedule, scan, strided };
+        let mut engine =
+            Engine { params, hypers, non_finite, pool, scratches, regs, tables, zeros, failure: Mutex::new(None) };
+        engine.initialise_all()?;
+        Ok(engine)
+    }
+
+    /// Fills the state of every parameter that does not need to see its tensors for it.
+    fn initialise_all(&mut self) -> Result<(), BindError> {
+        self.evaluate_for_init();
+        let broken = AtomicBool::new(false);
+        let this = &*self;
+        let outcome = this.pool.run(this.params.len(), &|worker, n| {
+            if !this.params[n].prepared.init_reads_views && this.initialise(n, worker).is_err() {
+                broken.store(true, Ordering::Relaxed);
+            }
+        });
+        if outcome.is_err() || broken.into_inner() {
+            let source = InvalidPlan::Broken { what: "the initial state cannot be computed".into() };
+            return Err(BindError::InvalidPlan { name: self.params[0].name.clone(), source });
+        }
+        Ok(())
+    }
+
+    /// Host scalars of the first step, for whose sake the state is there.
+    fn evaluate_for_init(&mut self) {
+        for param in &mut self.params {
+            let host = &param.prepared.plan.host;
+            param.regs = param.own_regs;
+            let regs = &mut self.regs[param.own_regs..param.own_regs + host.len()];
+            evaluate_host(host, &self.hypers[param.hypers], 1.0, regs);
+        }
+    }
+
+    /// Runs the initial thunks of one parameter, as that worker.
+    pub(super) fn initialise(&self, n: usize, worker: usize) -> Result<(), execute::Stop> {
+        let param = &self.params[n];
+        // SAFETY: `worker` is this thread's number, and the reference ends here.
+        let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
+        let team = Team { pool: None, scratches: &self.scratches, me: worker };
+        // SAFETY: the state is this parameter's, sized by `Binder::param`; views are set if the thunks read them.
+        unsafe { execute::run(&param.frame(&self.regs, arena), team, &param.prepared.plan.init) }
+    }
+}
+
+fn check_names(entries: &[Entry]) -> Result<(), BindError> {
+    let mut seen = HashSet::new();
+    match entries.iter().find(|entry| !seen.insert(entry.name.as_str())) {
+        Some(entry) => Err(BindError::Duplicate { name: entry.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+struct Binder<'a> {
+    kernels: &'a KernelSet,
+    hypers: &'a [Vec<f64>],
+    prepared: HashMap<*const Plan, Arc<Prepared>>,
+    buckets: Vec<(Arc<Prepared>, usize)>,
+    /// Host scalars given out.
+    regs: usize,
+}
+
+impl Binder<'_> {
+    fn param(&mut self, entry: Entry) -> Result<Param, BindError> {
+        check_entry(&entry)?;
+        let prepared = self.prepare(&entry)?;
+        let arena = if in_lockstep(&prepared) { padded(prepared.plan.arena_bytes) + prepared.work_bytes } else { 0 };
+        let out_of_memory = || BindError::OutOfMemory { name: entry.name.clone() };
+        let allocate = |bytes| Memory::zeroed(bytes).ok_or_else(out_of_memory);
+        let slots = 2..prepared.plan.slots.len();
+        let states = slots.map(|slot| allocate(prepared.slot_bytes(slot))).collect::<Result<Vec<Memory>, BindError>>()?;
+        let views = [Pointer::NULL; 2].into_iter();
+        let param = Param {
+            slots: views.chain(states.iter().map(Memory::pointer)).collect(),
+            arena: allocate(arena)?,
+            bucket: self.bucket(&prepared, entry.hypers),
+            own_regs: self.regs,
+            regs: self.regs,
+            states,
+            dims: entry.dims,
+            device: entry.device,
+            hypers: entry.hypers,
+            absent_zeros: entry.absent_zeros,
+            name: entry.name,
+            step: 0,
+            dense_param: None,
+            dense_grad: None,
+            active: false,
+            failed: AtomicBool::new(false),
+            prepared,
+        };
+        self.regs += param.prepared.plan.host.len();
+        Ok(param)
+    }
+
+    fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
+        let key = Arc::as_ptr(&entry.plan);
+        if let Some(prepared) = self.prepared.get(&key) {
+            return check_fit(entry, prepared).map(|()| Arc::clone(prepared));
+        }
+        let name = entry.name.clone();
+        let prepared = Prepared::new(Arc::clone(&entry.plan), self.kernels).map_err(|source| match source {
+            InvalidPlan::MissingKernel { hash } => BindError::MissingKernel { name: name.clone(), hash },
+            source => BindError::InvalidPlan { name: name.clone(), source },
+        })?;
+        let prepared = Arc::new(prepared);
+        self.check_hypers(entry)?;
+        check_fit(entry, &prepared)?;
+        self.prepared.insert(key, Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    fn check_hypers(&self, entry: &Entry) -> Result<(), BindError> {
+        let count = self.hypers.iter().map(Vec::len).min().unwrap_or(0);
+        let known = |inst: &HostInst| !matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
+        if entry.hypers < self.hypers.len() && entry.plan.host.iter().all(known) {
+            return Ok(());
+        }
+        invalid(entry, "a hyperparameter does not exist")
+    }
+
+    fn bucket(&mut self, prepared: &Arc<Prepared>, hypers: usize) -> usize {
+        let same = |(p, h): &(Arc<Prepared>, usize)| Arc::ptr_eq(p, prepared) && *h == hypers;
+        self.buckets.iter().position(same).unwrap_or_else(|| {
+            self.buckets.push((Arc::clone(prepared), hypers));
+            self.buckets.len() - 1
+        })
+    }
+
+    fn finish(&self, params: &[Param]) -> Vec<Bucket> {
+        let members = |bucket: usize| params.iter().filter(|param| param.bucket == bucket).count();
+        let each = |(n, (prepared, hypers)): (usize, &(Arc<Prepared>, usize))| Bucket {
+            prepared: Arc::clone(prepared),
+            hypers: *hypers,
+            evaluated: Vec::with_capacity(members(n)),
+        };
+        self.buckets.iter().enumerate().map(each).collect()
+    }
+}
+
+fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
+    let source = InvalidPlan::Broken { what: what.into() };
+    Err(BindError::InvalidPlan { name: entry.name.clone(), source })
+}
+
+/// What can be said about a parameter without its plan.
+fn check_entry(entry: &Entry) -> Result<(), BindError> {
+    let name = entry.name.clone();
+    if entry.device != Device::Cpu {
+        return Err(BindError::Device { name, device: entry.device });
+    }
+    if entry.dims.len() > MAX_RANK {
+        return Err(BindError::Rank { name, rank: entry.dims.len() });
+    }
+    let dims = entry.dims.iter().map(|&dim| u64::try_from(dim).ok());
+    let bytes = dims.into_iter().try_fold(entry.dtype.size(), |bytes, dim| bytes.checked_mul(dim?));
+    match bytes.filter(|&bytes| bytes <= isize::MAX as u64) {
+        Some(_) => Ok(()),
+        None => Err(BindError::Shape { name, dims: entry.dims.clone() }),
+    }
+}
+
+/// The plan is for tensors of this size and dtype.
+fn check_fit(entry: &Entry, prepared: &Prepared) -> Result<(), BindError> {
+    let elements: u64 = entry.dims.iter().map(|dim| dim.unsigned_abs()).product();
+    let slots = &prepared.plan.slots[..2];
+    if slots.iter().any(|slot| slot.dims.iter().product::<u64>() != elements) || slots[0].dtype != entry.dtype {
+        return invalid(entry, "the plan is for another shape or dtype");
+    }
+    Ok(())
+}
+
+/// Whether a plan's temporaries are small enough for each parameter to have its own.
+pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
+    let own = prepared.plan.arena_bytes + prepared.work_bytes;
+    prepared.maps_only && own <= 4096.max(prepared.slot_bytes(0) / 16)
+}
+
+fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
+    let plans = params.iter().map(|param| &*param.prepared);
+    let largest = params.iter().max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
+    let out_of_memory = || BindError::OutOfMemory { name: largest.map(|p| p.name.clone()).unwrap_or_default() };
+    let all = (0..threads).map(|_| Scratch::new(plans.clone()).ok_or_else(out_of_memory));
+    Ok(Scratches::new(all.collect::<Result<Vec<Scratch>, BindError>>()?))
+}
+
+fn zeros(params: &[Param]) -> Result<Memory, BindError> {
+    let largest = params.iter().filter(|param| param.absent_zeros).max_by_key(|param| param.prepared.slot_bytes(1));
+    let bytes = largest.map_or(0, |param| param.prepared.slot_bytes(1));
+    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory { name: largest.map(|p| p.name.clone()).unwrap_or_default() })
+}
+
+fn scan_items(params: &[Param]) -> Vec<super::lockstep::Item> {
+    let each = |(n, param): (usize, &Param)| ranges(n, param.elements(), 4, 1);
+    params.iter().enumerate().flat_map(each).collect()
+}

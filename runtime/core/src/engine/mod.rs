@@ -1,0 +1,143 @@
+//! Bound parameters and how a step runs over them.
+//!
+//! Parameters whose plans are maps alone are stepped in lockstep: stage by stage, all of them at once, split by bytes,
+//! so that thousands of small tensors cost their bytes ([`lockstep`]). Every other parameter's plan runs on one worker
+//! from beginning to end, the costliest first; one that is too large for that has each of its thunks shared by the
+//! pool ([`schedule`]). None of this changes a result.
+
+mod bind;
+mod lockstep;
+mod schedule;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Which;
+use crate::execute::{Frame, Scratches, Stop};
+use crate::memory::{Memory, Pointer};
+use crate::pool::Pool;
+use crate::prepared::Prepared;
+use crate::view::{Device, TensorView};
+use lockstep::Lockstep;
+use optc_core::dtype::DType;
+use optc_core::plan::Plan;
+use schedule::Schedule;
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+
+/// What to do about a NaN or an infinity in a gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NonFinite {
+    /// Compute with it.
+    #[default]
+    Propagate,
+    /// Refuse the step, before anything is written.
+    Error,
+}
+
+/// One parameter's tensors for one step.
+#[derive(Debug)]
+pub struct StepInput<'a> {
+    /// Read and written.
+    pub param: TensorView<'a>,
+    /// Read; a parameter without one is skipped, unless the optimizer says `absent grad: zeros`.
+    pub grad: Option<TensorView<'a>>,
+}
+
+/// A parameter to bind, with the plan for its shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dims: Vec<i64>,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+    pub(crate) plan: Arc<Plan>,
+    /// Which set of hyperparameters.
+    pub(crate) hypers: usize,
+    /// A missing gradient counts as zeros.
+    pub(crate) absent_zeros: bool,
+}
+
+/// Parameters, their state, and everything a step needs.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) params: Vec<Param>,
+    /// Current hyperparameters, one list per group.
+    pub(crate) hypers: Vec<Vec<f64>>,
+    pub(crate) non_finite: NonFinite,
+    pool: Arc<Pool>,
+    scratches: Scratches,
+    /// Host scalars of all parameters.
+    regs: Vec<f64>,
+    tables: Tables,
+    /// A gradient of zeros, as large as the largest that may be missing.
+    zeros: Memory,
+    /// The first parameter whose step did not finish.
+    failure: Mutex<Option<(usize, Stop)>>,
+}
+
+/// What is worked out at bind, or used again in every step.
+#[derive(Debug)]
+struct Tables {
+    /// Plan and set of hyperparameters: what shares host scalars.
+    buckets: Vec<Bucket>,
+    lockstep: Lockstep,
+    schedule: Schedule,
+    /// Ranges of gradients to be looked at for NaN.
+    scan: Vec<lockstep::Item>,
+    /// Parameters and gradients of this step that need a contiguous copy.
+    strided: Vec<(usize, Which)>,
+}
+
+/// One bound parameter.
+#[derive(Debug)]
+pub(crate) struct Param {
+    pub(crate) name: String,
+    pub(crate) dims: Vec<i64>,
+    pub(crate) device: Device,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) hypers: usize,
+    /// Steps taken.
+    pub(crate) step: u64,
+    /// One buffer per slot after the gradient.
+    pub(crate) states: Vec<Memory>,
+    absent_zeros: bool,
+    bucket: usize,
+    /// The addresses of all slots in this step.
+    slots: Vec<Pointer>,
+    /// Temporaries and partial sums of a parameter in lockstep; the others use their worker's.
+    arena: Memory,
+    /// Contiguous copies, once one was needed.
+    dense_param: Option<Memory>,
+    dense_grad: Option<Memory>,
+    /// Takes part in this step.
+    active: bool,
+    /// Where its own host scalars are, and those it uses in this step.
+    own_regs: usize,
+    regs: usize,
+    failed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    prepared: Arc<Prepared>,
+    hypers: usize,
+    /// Step numbers already evaluated in this step, and where.
+    evaluated: Vec<(u64, usize)>,
+}
+
+impl Param {
+    pub(crate) fn dtype(&self) -> DType {
+        self.prepared.plan.slots[0].dtype
+    }
+
+    pub(crate) fn elements(&self) -> u64 {
+        self.dims.iter().map(|dim| dim.unsigned_abs()).product()
+    }
+
+    fn frame<'a>(&'a self, regs: &'a [f64], arena: Pointer) -> Frame<'a> {
+        let count = self.prepared.plan.host.len();
+        Frame { prepared: &self.prepared, slots: &self.slots, arena, regs: &regs[self.regs..self.regs + count] }
+    }
+}
+

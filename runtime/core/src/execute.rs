@@ -1,0 +1,431 @@
+//! Runs a plan's thunks for one parameter, alone or with the whole pool behind each thunk.
+//!
+//! Sums are added in the order of their chunks and products in the order of their passes, so both ways, with any
+//! number of workers, give the same bits.
+
+use crate::kernels::MapFn;
+use crate::memory::{Memory, Pointer, padded};
+use crate::moves::{self, Axes};
+use crate::pool::{Panicked, Pool};
+use crate::prepared::{Prepared, partials, shape_of};
+use crate::product::Product;
+use crate::routine::{Call, Failure, Operand};
+use optc_core::dtype::DType;
+use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::plan::{Buffer, Gemm, Matrix, OnFailure, Reg, Routine, Thunk};
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+
+/// Why a parameter's step did not finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A factorization or gather failed, and the rule has no policy for it.
+    Failed(&'static str, Failure),
+    /// A panic: a bug.
+    Panicked,
+}
+
+impl From<Panicked> for Stop {
+    fn from(_: Panicked) -> Stop {
+        Stop::Panicked
+    }
+}
+
+/// One worker's own memory.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// The temporaries of the plan in hand.
+    pub(crate) arena: Memory,
+    /// What one thunk needs besides: partial sums, packed panels, workspaces.
+    pub(crate) work: Memory,
+    operands: Vec<*mut c_void>,
+    scalars: Vec<f64>,
+}
+
+impl Scratch {
+    /// Enough for each of those plans, one at a time. `None` when there is not that much memory.
+    pub(crate) fn new<'a>(plans: impl Iterator<Item = &'a Prepared> + Clone) -> Option<Scratch> {
+        let most = |of: fn(&Prepared) -> u64| plans.clone().map(of).max().unwrap_or(0);
+        Some(Scratch {
+            arena: Memory::zeroed(most(|p| p.plan.arena_bytes))?,
+            work: Memory::zeroed(most(|p| p.work_bytes))?,
+            operands: Vec::with_capacity(most(|p| p.operands as u64) as usize),
+            scalars: Vec::with_capacity(most(|p| p.scalars as u64) as usize),
+        })
+    }
+}
+
+/// The scratch of all workers; worker `n` of a pool uses entry `n` alone.
+#[derive(Debug, Default)]
+pub(crate) struct Scratches(Vec<UnsafeCell<Scratch>>);
+
+// SAFETY: a pool gives each worker number to one thread at a time, and `get` is called with one's own number.
+unsafe impl Sync for Scratches {}
+// SAFETY: scratch holds plain memory; the operand addresses in it are written before each use.
+unsafe impl Send for Scratches {}
+
+impl Scratches {
+    pub(crate) fn new(all: Vec<Scratch>) -> Scratches {
+        Scratches(all.into_iter().map(UnsafeCell::new).collect())
+    }
+
+    /// # Safety
+    ///
+    /// The caller is worker `n`, and has no other reference to its scratch.
+    #[expect(clippy::mut_from_ref, reason = "each worker has its own entry")]
+    pub(crate) unsafe fn get(&self, n: usize) -> &mut Scratch {
+        // SAFETY: by the caller's promise.
+        unsafe { &mut *self.0[n].get() }
+    }
+}
+
+/// Where a plan's tensors are for one parameter, and its host scalars.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) slots: &'a [Pointer],
+    pub(crate) arena: Pointer,
+    pub(crate) regs: &'a [f64],
+}
+
+impl Frame<'_> {
+    pub(crate) fn address(&self, buffer: Buffer) -> Pointer {
+        match buffer {
+            Buffer::Slot(n) => self.slots[n as usize],
+            Buffer::Temp(n) => self.arena.plus(self.prepared.plan.temps[n as usize].offset),
+        }
+    }
+
+    fn shape(&self, buffer: Buffer) -> (DType, &[u64]) {
+        shape_of(&self.prepared.plan, buffer).unwrap_or((DType::F32, &[0]))
+    }
+
+    fn count(&self, buffer: Buffer) -> u64 {
+        self.shape(buffer).1.iter().product()
+    }
+
+    pub(crate) fn holds(&self, reg: Reg) -> bool {
+        self.regs[reg as usize] != 0.0
+    }
+
+    fn operand(&self, buffer: Buffer) -> Operand {
+        let (dtype, dims) = self.shape(buffer);
+        Operand::new(self.address(buffer), dtype, dims)
+    }
+
+    fn matrix(&self, matrix: &Matrix, dtype: DType) -> Pointer {
+        self.address(matrix.buffer).plus(matrix.offset * dtype.size())
+    }
+
+    fn product<'b>(&'b self, gemm: &'b Gemm) -> Product<'b> {
+        let factor = |reg: Option<Reg>| reg.map_or(1.0, |reg| self.regs[reg as usize]);
+        Product {
+            gemm,
+            family: self.prepared.kernels.products(gemm.dtype),
+            a: self.matrix(&gemm.a, gemm.dtype),
+            b: self.matrix(&gemm.b, gemm.dtype),
+            c: gemm.c.as_ref().map(|c| self.matrix(c, gemm.dtype)),
+            out: self.matrix(&gemm.out, gemm.dtype),
+            alpha: factor(gemm.alpha),
+            beta: factor(gemm.beta),
+        }
+    }
+}
+
+/// One map thunk of one parameter, ready to run over any of its ranges.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Launch<'a> {
+    kernel: &'a MapKernel,
+    function: MapFn,
+    inputs: &'a [Buffer],
+    outputs: &'a [Buffer],
+    registers: &'a [Reg],
+    pub(crate) rows: u64,
+    cols: u64,
+}
+
+impl<'a> Launch<'a> {
+    /// Of a map thunk.
+    pub(crate) fn new(prepared: &'a Prepared, thunk: &'a Thunk) -> Option<Launch<'a>> {
+        let Thunk::Map { kernel, inputs, outputs, scalars, rows, cols } = thunk else { return None };
+        let (function, kernel) = (prepared.functions[*kernel as usize], &prepared.plan.kernels[*kernel as usize]);
+        Some(Launch { kernel, function, inputs, outputs, registers: scalars, rows: *rows, cols: *cols })
+    }
+
+    /// Rows of the smallest range that may run by itself.
+    pub(crate) fn unit(&self) -> u64 {
+        if self.kernel.space == Space::Flat { CHUNK } else { ROW_CHUNK }
+    }
+
+    /// Fills the kernel's arguments. Partial sums go to `partial`.
+    pub(crate) fn arguments(&self, frame: &Frame<'_>, partial: Pointer, scratch: &mut Arguments<'_>) {
+        scratch.operands.clear();
+        scratch.operands.extend(self.inputs.iter().map(|&input| frame.address(input).0.cast::<c_void>()));
+        let mut at = partial;
+        for (output, &buffer) in self.kernel.outputs.iter().zip(self.outputs) {
+            let sums = partials(self.kernel, output.kind, self.rows, self.cols);
+            let summed = matches!(output.kind, OutputKind::SumAll | OutputKind::SumRows);
+            scratch.operands.push(if summed { at } else { frame.address(buffer) }.0.cast());
+            at = at.plus(padded(8 * sums));
+        }
+        scratch.scalars.clear();
+        scratch.scalars.extend(self.registers.iter().map(|&reg| frame.regs[reg as usize]));
+    }
+
+    /// Runs the kernel over `[begin, end)`.
+    ///
+    /// # Safety
+    ///
+    /// `arguments` were made by this launch for buffers that nobody else uses in this range, and the range begins on a
+    /// [`Launch::unit`].
+    pub(crate) unsafe fn run(&self, arguments: &Arguments<'_>, begin: u64, end: u64) {
+        let dims = [self.rows, self.cols];
+        // SAFETY: `Prepared` checked the operands' sizes; the rest is the caller's promise.
+        unsafe { (self.function)(arguments.operands.as_ptr(), arguments.scalars.as_ptr(), dims.as_ptr(), begin, end) }
+    }
+
+    /// Adds the partial sums in the order of their chunks and stores the totals.
+    ///
+    /// # Safety
+    ///
+    /// The kernel has run over its whole space with partial sums at `partial`.
+    pub(crate) unsafe fn combine(&self, frame: &Frame<'_>, partial: Pointer) {
+        let mut at = partial;
+        for (output, &buffer) in self.kernel.outputs.iter().zip(self.outputs) {
+            let columns = match output.kind {
+                OutputKind::SumAll => 1,
+                OutputKind::SumRows => self.cols,
+                OutputKind::Store | OutputKind::SumCols => continue,
+            };
+            let chunks = self.rows.div_ceil(self.unit());
+            for col in 0..columns {
+                // SAFETY: every chunk has written its partial sum; `Prepared` checked the output's size.
+                unsafe {
+                    let total = (0..chunks).fold(0.0, |sum, c| sum + moves::load(at, DType::F64, c * columns + col));
+                    moves::store(frame.address(buffer), output.dtype, col, total);
+                }
+            }
+            at = at.plus(padded(8 * chunks * columns));
+        }
+    }
+}
+
+/// A kernel's arguments, in memory that is used again and again.
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
+    operands: &'a mut Vec<*mut c_void>,
+    scalars: &'a mut Vec<f64>,
+}
+
+// SAFETY: workers of one launch only read the arguments, and the addresses are those of its tensors.
+unsafe impl Sync for Arguments<'_> {}
+
+impl Scratch {
+    /// This worker's argument memory and its work memory.
+    pub(crate) fn split(&mut self) -> (Arguments<'_>, Pointer) {
+        let work = self.work.pointer();
+        (Arguments { operands: &mut self.operands, scalars: &mut self.scalars }, work)
+    }
+}
+
+/// Who runs a thunk: this worker, or the pool with this thread as its caller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Team<'a> {
+    pub(crate) pool: Option<&'a Pool>,
+    pub(crate) scratches: &'a Scratches,
+    /// This worker's number.
+    pub(crate) me: usize,
+}
+
+/// Bytes that a worker takes at a time from a shared map.
+const SHARE_BYTES: u64 = 1 << 20;
+
+/// Runs thunks in order.
+///
+/// # Errors
+///
+/// The first [`Stop`].
+///
+/// # Safety
+///
+/// The frame's slots and arena have the sizes that the plan gives them, nobody else uses them meanwhile, and the team
+/// is this thread's: its `me` is this worker, and with a pool this thread is the one that may start its runs.
+pub(crate) unsafe fn run(frame: &Frame<'_>, team: Team<'_>, thunks: &[Thunk]) -> Result<(), Stop> {
+    for thunk in thunks {
+        // SAFETY: by the caller's promise, and `Prepared` checked each thunk against the plan's buffers.
+        unsafe { run_one(frame, team, thunk)? }
+    }
+    Ok(())
+}
+
+unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<(), Stop> {
+    // SAFETY: the promises of `run` hold for each arm.
+    unsafe {
+        match thunk {
+            Thunk::Map { .. } => map(frame, team, thunk),
+            Thunk::Gemm(gemm) => gemm_over(frame, team, gemm),
+            Thunk::Call { routine, inputs, outputs, on_failure } => {
+                call(frame, team, *routine, (inputs, outputs), on_failure)
+            }
+            Thunk::If { cond, then, otherwise } => {
+                run(frame, team, if frame.holds(*cond) { then } else { otherwise })
+            }
+            Thunk::Gather { x, index, out, pre, d, post } => {
+                let [source, index, target] = [*x, *index, *out].map(|b| frame.address(b));
+                let inside = moves::gather(source, index, target, frame.shape(*x).0.size(), [*pre, *d, *post]);
+                if inside { Ok(()) } else { Err(Stop::Failed("permute", Failure::IndexOutOfRange)) }
+            }
+            other => {
+                arrange(frame, other);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The thunks that only move or set elements.
+unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
+    let at = |buffer: Buffer| frame.address(buffer);
+    let dtype = |buffer: Buffer| frame.shape(buffer).0;
+    let value = |reg: Reg| frame.regs[reg as usize];
+    // SAFETY: `Prepared` checked that the buffers hold what each thunk touches.
+    unsafe {
+        match thunk {
+            Thunk::Permute { x, out, dims, axes } => moves::permute(at(*x), at(*out), dtype(*x).size(), dims, axes),
+            Thunk::Argsort { x, out, n, descending } => moves::argsort(at(*x), dtype(*x), at(*out), *n, *descending),
+            Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
+            Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
+            Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
+            Thunk::Identity { out, n, scale } => moves::identity(at(*out), dtype(*out), *n, value(*scale)),
+            Thunk::Map { .. } | Thunk::Gemm(_) | Thunk::Call { .. } | Thunk::Gather { .. } | Thunk::If { .. } => {}
+        }
+    }
+}
+
+/// Copies elements `begin..end`.
+///
+/// # Safety
+///
+/// Nobody else touches these elements.
+pub(crate) unsafe fn copy(frame: &Frame<'_>, x: Buffer, out: Buffer, begin: u64, end: u64) {
+    let size = frame.shape(x).0.size();
+    let (from, to) = (frame.address(x).plus(begin * size), frame.address(out).plus(begin * size));
+    // SAFETY: both tensors have the same count of the same dtype; they may be one tensor.
+    unsafe { std::ptr::copy(from.0.cast_const(), to.0, ((end - begin) * size) as usize) }
+}
+
+/// Sets elements `begin..end`.
+///
+/// # Safety
+///
+/// Nobody else touches these elements.
+pub(crate) unsafe fn fill(frame: &Frame<'_>, out: Buffer, value: f64, begin: u64, end: u64) {
+    let dtype = frame.shape(out).0;
+    // SAFETY: the range lies inside the tensor.
+    unsafe { moves::fill(frame.address(out).plus(begin * dtype.size()), dtype, end - begin, value) }
+}
+
+unsafe fn map(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<(), Stop> {
+    let Some(launch) = Launch::new(frame.prepared, thunk) else { return Ok(()) };
+    // SAFETY: this worker's scratch; nothing below asks for it again.
+    let scratch = unsafe { team.scratches.get(team.me) };
+    let (mut arguments, partial) = scratch.split();
+    launch.arguments(frame, partial, &mut arguments);
+    let arguments = &arguments;
+    let share = (SHARE_BYTES / launch.row_bytes().max(1)).next_multiple_of(launch.unit());
+    match team.pool {
+        Some(pool) if launch.rows > share => {
+            let tasks = launch.rows.div_ceil(share) as usize;
+            pool.run(tasks, &|_, task| {
+                let begin = task as u64 * share;
+                // SAFETY: each task has its own range, on a multiple of the unit.
+                unsafe { launch.run(arguments, begin, launch.rows.min(begin + share)) };
+            })?;
+        }
+        // SAFETY: the whole range, alone.
+        _ => unsafe { launch.run(arguments, 0, launch.rows) },
+    }
+    // SAFETY: the kernel has run over all rows.
+    unsafe { launch.combine(frame, partial) };
+    Ok(())
+}
+
+impl Launch<'_> {
+    /// Bytes that one row moves.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        self.kernel.bytes_per_point() * self.cols
+    }
+}
+
+unsafe fn gemm_over(frame: &Frame<'_>, team: Team<'_>, gemm: &Gemm) -> Result<(), Stop> {
+    let product = frame.product(gemm);
+    // SAFETY: `Prepared` checked that the matrices lie inside their buffers; the plan keeps `out` apart from the
+    // factors; each task has its own block and each worker its own scratch.
+    match team.pool {
+        Some(pool) => {
+            pool.run(product.block_count() as usize, &|worker, task| unsafe {
+                if let Some(region) = product.block(task as u64) {
+                    product.run(region, team.scratches.get(worker).work.pointer());
+                }
+            })?;
+            mirror(&product, pool)
+        }
+        None => {
+            // SAFETY: as above.
+            let work = unsafe { team.scratches.get(team.me) }.work.pointer();
+            // SAFETY: as above, the whole output.
+            (0..product.outputs()).for_each(|batch| unsafe { product.run_whole(batch, work) });
+            Ok(())
+        }
+    }
+}
+
+/// Completes a symmetric result, rows in parallel.
+fn mirror(product: &Product<'_>, pool: &Pool) -> Result<(), Stop> {
+    const ROWS: u64 = 64;
+    if !product.gemm.symmetric {
+        return Ok(());
+    }
+    let strips = product.gemm.m.div_ceil(ROWS);
+    pool.run((strips * product.outputs()) as usize, &|_, task| {
+        let (batch, first) = (task as u64 / strips, task as u64 % strips * ROWS);
+        // SAFETY: the upper triangle is done, and each task has its own rows below the diagonal.
+        unsafe { product.finish(batch, [first, product.gemm.m.min(first + ROWS)]) };
+    })?;
+    Ok(())
+}
+
+unsafe fn call(
+    frame: &Frame<'_>,
+    team: Team<'_>,
+    routine: Routine,
+    (inputs, outputs): (&[Buffer], &[Option<Buffer>]),
+    on_failure: &OnFailure,
+) -> Result<(), Stop> {
+    let input = |n: usize| inputs.get(n).map(|&buffer| frame.operand(buffer));
+    let output = |n: usize| outputs.get(n).copied().flatten().map(|buffer| frame.operand(buffer));
+    let call = Call {
+        routine,
+        inputs: [input(0), input(1)],
+        outputs: [output(0), output(1)],
+        retry_f64: on_failure.retry_f64,
+        keep: on_failure.keep.map(|buffer| frame.operand(buffer)),
+    };
+    // SAFETY: `Prepared` checked the shapes and reserved the work memory, which is this worker's.
+    unsafe { call.run(team.scratches.get(team.me).work.as_mut_slice()) }
+        .map_err(|failure| Stop::Failed(name(routine), failure))
+}
+
+fn name(routine: Routine) -> &'static str {
+    match routine {
+        Routine::Eigh { .. } => "eigh",
+        Routine::Qr => "qr",
+        Routine::Cholesky => "cholesky",
+        Routine::SolveTriangular { .. } => "solve_triangular",
+    }
+}
+
+/// The walk over a strided view, as `moves` wants it.
+pub(crate) fn axes_of(dims: &[i64], strides: &[i64]) -> Axes {
+    Axes::signed(dims.iter().zip(strides).map(|(&dim, &stride)| (dim.unsigned_abs(), stride)))
+}

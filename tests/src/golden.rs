@@ -1,0 +1,285 @@
+//! Reads the recorded trajectories in `tests/golden`; its README describes the files.
+//!
+//! ```no_run
+//! for case in optc_tests::golden::load("adamw") {
+//!     println!("{} runs {} steps", case.id(), case.steps);
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The recorded files, by name.
+pub const FILES: [&str; 8] = [
+    "sgd",
+    "adam",
+    "adamw",
+    "torch_muon",
+    "muon",
+    "soap",
+    "soap_options",
+    "soap_long",
+];
+
+/// One recorded run of one optimizer.
+pub struct Case {
+    /// The file it comes from, without the extension.
+    pub file: String,
+    /// Its name inside the file.
+    pub name: String,
+    /// What the reference computed in: `float64`, `float32` or `bfloat16`.
+    pub dtype: String,
+    /// How many steps the reference took.
+    pub steps: u64,
+    /// The steps after which parameters and states were recorded.
+    pub snapshots: Vec<u64>,
+    /// The reference's casts to lower precision were made harmless.
+    pub exact: bool,
+    /// Parameters in the order of the reference.
+    pub order: Vec<String>,
+    /// Shapes and initial values.
+    pub params: BTreeMap<String, Param>,
+    /// Every option of every parameter group.
+    pub groups: Vec<Map<String, Value>>,
+    /// What the case sets; the rest are the constructor's defaults.
+    pub hyper: Map<String, Value>,
+    /// The gradients of step t at index t - 1; a parameter without a gradient has no entry.
+    pub grads: Vec<BTreeMap<String, Vec<f64>>>,
+    /// The learning rate of step t at index t - 1, where it changes.
+    pub lr: Option<Vec<f64>>,
+    /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
+    pub response: BTreeMap<String, f64>,
+    snapshot: BTreeMap<(u64, String), Snapshot>,
+}
+
+/// A parameter before the first step.
+pub struct Param {
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub init: Vec<f64>,
+    /// All gradients lie in one subspace of this dimension.
+    pub gradient_rank: Option<usize>,
+}
+
+/// One parameter after one step.
+#[derive(Default)]
+pub struct Snapshot {
+    /// Row-major.
+    pub param: Vec<f64>,
+    /// By the reference's own name.
+    pub states: BTreeMap<String, Vec<f64>>,
+}
+
+impl Case {
+    /// `file/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.file, self.name)
+    }
+
+    /// What was recorded of a parameter after a step.
+    pub fn snapshot(&self, step: u64, param: &str) -> &Snapshot {
+        let key = (step, param.to_owned());
+        self.snapshot
+            .get(&key)
+            .unwrap_or_else(|| panic!("{}: no snapshot {key:?}", self.id()))
+    }
+}
+
+/// All cases of one file.
+pub fn load(file: &str) -> Vec<Case> {
+    let path = folder().join(format!("{file}.safetensors"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let meta = read_meta(&bytes);
+    meta.cases
+        .into_iter()
+        .map(|(name, meta)| build(file, name, meta, &tensors))
+        .collect()
+}
+
+/// All cases of all files.
+pub fn load_all() -> Vec<Case> {
+    FILES.iter().flat_map(|file| load(file)).collect()
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+#[derive(Deserialize)]
+struct FileMeta {
+    cases: BTreeMap<String, CaseMeta>,
+}
+
+#[derive(Deserialize)]
+struct CaseMeta {
+    dtype: String,
+    steps: u64,
+    snapshots: Vec<u64>,
+    #[serde(default)]
+    exact_float64: bool,
+    order: Vec<String>,
+    params: BTreeMap<String, ParamMeta>,
+    groups: Vec<Map<String, Value>>,
+    hyper: Map<String, Value>,
+    response_4ulp: BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+struct ParamMeta {
+    shape: Vec<usize>,
+    gradient_rank: Option<usize>,
+}
+
+fn read_meta(bytes: &[u8]) -> FileMeta {
+    let (_, header) = SafeTensors::read_metadata(bytes).expect("a safetensors header");
+    let entries = header.metadata().as_ref().expect("metadata");
+    serde_json::from_str(&entries["golden"]).expect("the `golden` entry")
+}
+
+fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Case {
+    let prefix = format!("{name}/");
+    let mut records = Records::default();
+    for (key, view) in tensors.iter() {
+        if let Some(rest) = key.strip_prefix(&prefix) {
+            records.add(rest, &view);
+        }
+    }
+    let params = meta.params.into_iter().map(|(param, m)| {
+        let init = records
+            .init
+            .remove(&param)
+            .expect("every parameter has an initial value");
+        (
+            param,
+            Param {
+                shape: m.shape,
+                init,
+                gradient_rank: m.gradient_rank,
+            },
+        )
+    });
+    Case {
+        file: file.to_owned(),
+        dtype: meta.dtype,
+        steps: meta.steps,
+        snapshots: meta.snapshots,
+        exact: meta.exact_float64,
+        order: meta.order,
+        params: params.collect(),
+        groups: meta.groups,
+        hyper: meta.hyper,
+        grads: (1..=meta.steps)
+            .map(|t| records.grads.remove(&t).unwrap_or_default())
+            .collect(),
+        lr: records.lr,
+        response: meta.response_4ulp,
+        snapshot: records.snapshot,
+        name,
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    init: BTreeMap<String, Vec<f64>>,
+    grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
+    snapshot: BTreeMap<(u64, String), Snapshot>,
+    lr: Option<Vec<f64>>,
+}
+
+impl Records {
+    fn add(&mut self, key: &str, view: &TensorView) {
+        let parts: Vec<&str> = key.split('/').collect();
+        match parts[..] {
+            ["param", name, "init"] => drop(self.init.insert(name.to_owned(), values(view))),
+            ["param", name, step] => self.at(step, name).param = values(view),
+            ["state", name, state, step] => {
+                self.at(step, name)
+                    .states
+                    .insert(state.to_owned(), values(view));
+            }
+            ["grad", name, step] => {
+                let grads = self.grads.entry(number(step)).or_default();
+                grads.insert(name.to_owned(), values(view));
+            }
+            ["extra", "lr"] => self.lr = Some(values(view)),
+            // Options of a group at a snapshot: only the learning rate changes, and `extra/lr` has it for every step.
+            ["extra", _, "lr", _] => {}
+            _ => panic!("unknown key {key}"),
+        }
+    }
+
+    fn at(&mut self, step: &str, name: &str) -> &mut Snapshot {
+        self.snapshot
+            .entry((number(step), name.to_owned()))
+            .or_default()
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is not a step"))
+}
+
+fn values(view: &TensorView) -> Vec<f64> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b))
+            .collect(),
+        Dtype::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b).into())
+            .collect(),
+        Dtype::I64 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b) as f64)
+            .collect(),
+        other => panic!("unexpected dtype {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_is_whole() {
+        let cases = load_all();
+        assert_eq!(cases.len(), 8 + 7 + 10 + 6 + 5 + 4 + 8 + 3);
+        for case in cases {
+            assert_eq!(case.grads.len() as u64, case.steps, "{}", case.id());
+            for (name, param) in &case.params {
+                let elements: usize = param.shape.iter().product();
+                assert_eq!(param.init.len(), elements, "{} {name}", case.id());
+                for step in &case.snapshots {
+                    assert_eq!(case.snapshot(*step, name).param.len(), elements);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn absent_gradients_have_no_entry() {
+        let cases = load("adamw");
+        let case = cases
+            .iter()
+            .find(|c| c.name == "default")
+            .expect("the default case");
+        let present: Vec<bool> = case.grads.iter().map(|g| g.contains_key("late")).collect();
+        assert_eq!(present[..4], [false, false, true, true]);
+        assert!(!case.grads[3].contains_key("vec"));
+    }
+}

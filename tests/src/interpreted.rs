@@ -1,0 +1,162 @@
+//! A stepper that runs the reference interpreter, on the IR as lowered or as optimized.
+
+use std::collections::BTreeMap;
+
+use optc_core::dtype::DType;
+use optc_core::hir::{OptimizerId, Program};
+use optc_core::interp;
+use optc_core::ir::Function;
+use optc_core::lower::{Spec, lower, rule_for};
+use optc_core::passes;
+use optc_core::settings::{Overrides, Settings, StaticValue, settle};
+use serde_json::Value;
+
+use crate::golden::Case;
+use crate::library;
+use crate::mapping::{self, Group};
+use crate::parity::Stepper;
+
+/// How much of the compiler runs before the interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Straight from lowering.
+    Lowered,
+    /// After all passes.
+    Optimized,
+}
+
+/// One parameter with its rule and state.
+struct Bound {
+    function: Function,
+    slots: Vec<Vec<f64>>,
+    group: usize,
+    step: u64,
+}
+
+/// An optimizer bound to the parameters of a case.
+pub struct Interpreted {
+    settings: Vec<Settings>,
+    lr: Vec<usize>,
+    params: BTreeMap<String, Bound>,
+}
+
+impl Interpreted {
+    /// Binds the optimizer that a case recorded.
+    ///
+    /// # Panics
+    ///
+    /// When the optimizer cannot be bound: a fault of the mapping or of the standard library.
+    pub fn new(case: &Case, dtype: DType, stage: Stage) -> Interpreted {
+        let setup = mapping::setup(case);
+        let program = library::checked(setup.module).program;
+        let id = optimizer(&program, setup.optimizer);
+        let settings: Vec<Settings> = setup.groups.iter().map(|group| settings(&program, id, group)).collect();
+        let lr = vec![hyper_index(&program, id, "lr"); settings.len()];
+        let mut params = BTreeMap::new();
+        for (n, group) in setup.groups.iter().enumerate() {
+            for name in &group.params {
+                let bound = bind(&program, id, &settings[n], (case, name, group), dtype, stage);
+                params.insert(name.clone(), Bound { group: n, ..bound });
+            }
+        }
+        Interpreted { settings, lr, params }
+    }
+}
+
+fn bind(
+    program: &Program,
+    optimizer: OptimizerId,
+    settings: &Settings,
+    (case, name, group): (&Case, &str, &Group),
+    dtype: DType,
+    stage: Stage,
+) -> Bound {
+    let param = &case.params[name];
+    let dims: Vec<u64> = param.shape.iter().map(|&d| d as u64).collect();
+    let rules = &program.optimizers[optimizer].rules;
+    let named = group.rule.and_then(|rule| rules.iter().position(|r| r.name == rule));
+    let rule = named.or_else(|| rule_for(program, optimizer, settings, &dims));
+    let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
+    let lowered = lower(&Spec { program, optimizer, settings, rule, dims: &dims, dtype, grad_dtype: dtype });
+    let function = match stage {
+        Stage::Lowered => lowered,
+        Stage::Optimized => passes::optimize(lowered),
+    };
+    let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
+    let slots = interp::allocate(&function, &init).expect("state can be initialised");
+    Bound { function, slots, group: 0, step: 0 }
+}
+
+/// The optimizer of that name.
+fn optimizer(program: &Program, name: &str) -> OptimizerId {
+    let found = program.optimizers.iter().find(|(_, optimizer)| optimizer.name == name);
+    found.unwrap_or_else(|| panic!("no optimizer `{name}`")).0
+}
+
+fn hyper_index(program: &Program, id: OptimizerId, name: &str) -> usize {
+    let found = program.optimizers[id].hypers.iter().position(|hyper| hyper.name == name);
+    found.unwrap_or_else(|| panic!("no hyperparameter `{name}`"))
+}
+
+fn settings(program: &Program, id: OptimizerId, group: &Group) -> Settings {
+    let overrides = overrides(group);
+    settle(program, id, &overrides).unwrap_or_else(|mistake| panic!("{mistake}"))
+}
+
+/// A group's options in the compiler's terms.
+pub fn overrides(group: &Group) -> Overrides {
+    Overrides {
+        hypers: group.hypers.iter().map(|(name, x)| ((*name).to_owned(), *x)).collect(),
+        statics: group.statics.iter().map(|(name, value)| ((*name).to_owned(), static_value(value))).collect(),
+    }
+}
+
+fn static_value(value: &Value) -> StaticValue {
+    match value {
+        Value::Bool(b) => StaticValue::Bool(*b),
+        Value::Number(x) => StaticValue::Number(x.as_f64().expect("a number")),
+        Value::String(word) if word == "same" => StaticValue::DType(None),
+        Value::String(word) => DType::from_name(word).map_or(StaticValue::Word(word.clone()), |d| StaticValue::DType(Some(d))),
+        Value::Array(cells) => StaticValue::Table(rows(cells)),
+        other => panic!("no static is {other}"),
+    }
+}
+
+fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
+    let number = |cell: &Value| cell.as_f64().expect("a number");
+    match cells.first() {
+        Some(Value::Array(_)) => cells.iter().map(|row| row.as_array().into_iter().flatten().map(number).collect()).collect(),
+        _ => vec![cells.iter().map(number).collect()],
+    }
+}
+
+impl Stepper for Interpreted {
+    fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
+        if let Some(lr) = lr {
+            for (settings, &index) in self.settings.iter_mut().zip(&self.lr) {
+                settings.hypers[index] = lr;
+            }
+        }
+        for (name, grad) in grads {
+            let bound = self.params.get_mut(name).expect("a known parameter");
+            let dtype = bound.function.slots[interp::GRAD].ty.dtype;
+            bound.slots[interp::GRAD] = grad.iter().map(|&x| dtype.round(x)).collect();
+            bound.step += 1;
+            let hypers = &self.settings[bound.group].hypers;
+            interp::run(&bound.function, &mut bound.slots, hypers, bound.step as f64).expect("the step succeeds");
+        }
+    }
+
+    fn param(&self, name: &str) -> Vec<f64> {
+        self.params[name].slots[interp::PARAM].clone()
+    }
+
+    fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
+        let bound = &self.params[param];
+        if state == "step" {
+            return Some(vec![bound.step as f64]);
+        }
+        let slot = bound.function.slots.iter().position(|slot| slot.name == state)?;
+        Some(bound.slots[slot].clone())
+    }
+}

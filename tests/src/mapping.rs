@@ -1,0 +1,471 @@
+//! Which `.opt` optimizer, with which options and state names, each recorded file is: one table.
+//!
+//! Options that only choose between equal implementations (`foreach`, `fused`, `capturable`, …) have no counterpart.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::golden::{Case, Param};
+
+/// A recorded case in the terms of the language.
+pub struct Setup {
+    /// Module of the standard library, for example `std.adamw`.
+    pub module: &'static str,
+    /// The optimizer in it.
+    pub optimizer: &'static str,
+    /// Parameter groups in the order of the reference.
+    pub groups: Vec<Group>,
+    /// The reference replaces a missing gradient by zeros instead of skipping the parameter.
+    pub absent_is_zero: bool,
+}
+
+/// One parameter group.
+pub struct Group {
+    /// Names, in order.
+    pub params: Vec<String>,
+    /// The rule to use; without one the first that matches the shape.
+    pub rule: Option<&'static str>,
+    /// All hyperparameters that the reference has.
+    pub hypers: BTreeMap<&'static str, f64>,
+    /// Only the statics that differ from the default.
+    pub statics: BTreeMap<&'static str, Value>,
+}
+
+/// What a recorded state is in the language.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// The state of this name, element by element.
+    Plain(String),
+    /// An orthogonal basis of a mode, up to the sign of its columns.
+    Basis(String),
+    /// A tensor in the rotated basis, in the layout of the modes.
+    Rotated {
+        /// Its name.
+        name: String,
+        /// It changes sign with the columns.
+        signed: bool,
+    },
+    /// The step counter, which runs this far ahead of the recorded one.
+    Counter(f64),
+    /// An option that the reference keeps among its states.
+    Option,
+}
+
+struct Row {
+    file: &'static str,
+    module: &'static str,
+    optimizer: &'static str,
+    hypers: &'static [(&'static str, &'static [&'static str])],
+    /// Recorded option, our static, default.
+    statics: &'static [(&'static str, &'static str, fn() -> Value)],
+    states: &'static [(&'static str, fn(&str) -> State)],
+}
+
+const ADAM_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["lr"]),
+    ("betas", &["beta1", "beta2"]),
+    ("eps", &["eps"]),
+    ("weight_decay", &["weight_decay"]),
+];
+const ADAM_STATICS: &[(&str, &str, fn() -> Value)] = &[
+    ("amsgrad", "amsgrad", || json!(false)),
+    ("maximize", "maximize", || json!(false)),
+];
+const ADAM_STATES: &[(&str, fn(&str) -> State)] = &[
+    ("exp_avg", plain),
+    ("exp_avg_sq", plain),
+    ("max_exp_avg_sq", plain),
+    ("step", |_| State::Counter(0.0)),
+];
+const MUON_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["lr"]),
+    ("momentum", &["momentum"]),
+    ("weight_decay", &["weight_decay"]),
+];
+/// The groups of the author's Muon that its Adam takes.
+const AUXILIARY_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["adam_lr"]),
+    ("betas", &["adam_beta1", "adam_beta2"]),
+    ("eps", &["adam_eps"]),
+    ("weight_decay", &["adam_weight_decay"]),
+];
+const MUON_STATES: &[(&str, fn(&str) -> State)] = &[
+    ("momentum_buffer", plain),
+    ("exp_avg", plain),
+    ("exp_avg_sq", plain),
+    ("step", |_| State::Counter(0.0)),
+];
+const SOAP_HYPERS: &[(&str, &[&str])] = &[
+    ("lr", &["lr"]),
+    ("betas", &["beta1", "beta2"]),
+    ("shampoo_beta", &["shampoo_beta"]),
+    ("eps", &["eps"]),
+    ("weight_decay", &["weight_decay"]),
+];
+const SOAP_STATICS: &[(&str, &str, fn() -> Value)] = &[
+    ("precondition_frequency", "precondition_frequency", || {
+        json!(10)
+    }),
+    ("max_precond_dim", "max_precond_dim", || json!(10000)),
+    ("merge_dims", "merge_dims", || json!(false)),
+    ("precondition_1d", "precondition_1d", || json!(false)),
+    ("normalize_grads", "normalize_grads", || json!(false)),
+    ("correct_bias", "correct_bias", || json!(true)),
+    ("data_format", "channels_last", || json!("channels_first")),
+];
+const SOAP_STATES: &[(&str, fn(&str) -> State)] = &[
+    ("GG", |index| State::Plain(format!("gram.{index}"))),
+    ("Q", |index| State::Basis(format!("basis.{index}"))),
+    ("exp_avg", |name| State::Rotated {
+        name: name.to_owned(),
+        signed: true,
+    }),
+    ("exp_avg_sq", |name| State::Rotated {
+        name: name.to_owned(),
+        signed: false,
+    }),
+    // The reference does not count the call that only initialises.
+    ("step", |_| State::Counter(1.0)),
+    ("precondition_frequency", |_| State::Option),
+    ("shampoo_beta", |_| State::Option),
+];
+
+const TABLE: &[Row] = &[
+    Row {
+        file: "sgd",
+        module: "std.sgd",
+        optimizer: "Sgd",
+        hypers: &[
+            ("lr", &["lr"]),
+            ("momentum", &["momentum"]),
+            ("dampening", &["dampening"]),
+            ("weight_decay", &["weight_decay"]),
+        ],
+        statics: &[
+            ("nesterov", "nesterov", || json!(false)),
+            ("maximize", "maximize", || json!(false)),
+        ],
+        states: &[("momentum_buffer", plain)],
+    },
+    Row {
+        file: "adam",
+        module: "std.adam",
+        optimizer: "Adam",
+        hypers: ADAM_HYPERS,
+        statics: ADAM_STATICS,
+        states: ADAM_STATES,
+    },
+    Row {
+        file: "adamw",
+        module: "std.adamw",
+        optimizer: "AdamW",
+        hypers: ADAM_HYPERS,
+        statics: ADAM_STATICS,
+        states: ADAM_STATES,
+    },
+    Row {
+        file: "torch_muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        statics: &[
+            ("nesterov", "nesterov", || json!(true)),
+            ("ns_steps", "ns_steps", || json!(5)),
+            ("ns_coefficients", "coefficients", || {
+                json!([3.4445, -4.775, 2.0315])
+            }),
+            ("adjust_lr_fn", "adjust_lr", || json!("original")),
+        ],
+        states: MUON_STATES,
+    },
+    Row {
+        file: "muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        statics: &[],
+        states: MUON_STATES,
+    },
+    Row {
+        file: "soap",
+        module: "std.soap",
+        optimizer: "Soap",
+        hypers: SOAP_HYPERS,
+        statics: SOAP_STATICS,
+        states: SOAP_STATES,
+    },
+];
+
+fn plain(name: &str) -> State {
+    State::Plain(name.to_owned())
+}
+
+fn row(case: &Case) -> &'static Row {
+    let file = if case.file.starts_with("soap") {
+        "soap"
+    } else {
+        &case.file
+    };
+    TABLE
+        .iter()
+        .find(|row| row.file == file)
+        .expect("every recorded file has a row")
+}
+
+/// A case in the terms of the language.
+pub fn setup(case: &Case) -> Setup {
+    let row = row(case);
+    Setup {
+        module: row.module,
+        optimizer: row.optimizer,
+        groups: (0..case.groups.len())
+            .map(|index| group(case, row, index))
+            .collect(),
+        absent_is_zero: row.file == "muon",
+    }
+}
+
+fn group(case: &Case, row: &Row, index: usize) -> Group {
+    let options = &case.groups[index];
+    // The author's Muon has one flag for its two rules; the matrix rule is then chosen by shape.
+    let other = options.get("use_muon") == Some(&json!(false));
+    let names = if other { AUXILIARY_HYPERS } else { row.hypers };
+    let hypers = names
+        .iter()
+        .flat_map(|(name, ours)| hypers(options.get(*name), ours));
+    Group {
+        params: strings(&options["params"]),
+        rule: other.then_some("other"),
+        hypers: hypers.collect(),
+        statics: statics(case, row, index),
+    }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    serde_json::from_value(value.clone()).expect("a list of names")
+}
+
+/// `betas: [a, b]` becomes two hyperparameters; a negative number (SOAP's `shampoo_beta`) means "the default".
+fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f64)> {
+    let values: Vec<f64> = match value {
+        None => Vec::new(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_f64).collect(),
+        Some(one) => one.as_f64().into_iter().collect(),
+    };
+    let pairs = ours.iter().copied().zip(values);
+    pairs.filter(|(_, value)| *value >= 0.0).collect()
+}
+
+fn statics(case: &Case, row: &Row, index: usize) -> BTreeMap<&'static str, Value> {
+    let changed = row
+        .statics
+        .iter()
+        .filter_map(|entry| changed(case, index, entry));
+    let mut statics: BTreeMap<_, _> = changed.collect();
+    if case.file == "torch_muon" {
+        statics.insert("norm_floor", json!("clamp"));
+    }
+    // The recording made the reference's cast to bfloat16 harmless.
+    if case.exact && row.optimizer == "Muon" {
+        statics.insert("ns_dtype", json!("same"));
+    }
+    statics
+}
+
+/// A static that the group, or the case for what the reference keeps outside its groups, sets to another value.
+fn changed(
+    case: &Case,
+    index: usize,
+    (name, ours, default): &(&str, &'static str, fn() -> Value),
+) -> Option<(&'static str, Value)> {
+    let options = &case.groups[index];
+    let value = options.get(*name).or_else(|| case.hyper.get(*name))?;
+    let differs = !value.is_null() && *value != default();
+    differs.then(|| (*ours, in_our_terms(ours, value)))
+}
+
+fn in_our_terms(ours: &str, value: &Value) -> Value {
+    match ours {
+        // One triple becomes a table of one row.
+        "coefficients" => json!([value]),
+        "channels_last" => json!(value == "channels_last"),
+        _ => value.clone(),
+    }
+}
+
+/// What a recorded state is in the language; list entries are `NAME.INDEX`.
+pub fn state(case: &Case, recorded: &str) -> State {
+    let (name, index) = recorded.split_once('.').unwrap_or((recorded, recorded));
+    let states = row(case).states;
+    let entry = states.iter().find(|(known, _)| *known == name);
+    entry
+        .unwrap_or_else(|| panic!("{}: no row for state `{recorded}`", case.id()))
+        .1(index)
+}
+
+/// The modes in which SOAP rotates a parameter.
+pub struct Modes {
+    /// Element of the parameter at each position of the rotated layout.
+    pub order: Vec<usize>,
+    /// Dimensions of that layout.
+    pub dims: Vec<usize>,
+}
+
+/// The layout after SOAP's options `data_format` and `merge_dims`.
+pub fn modes(setup: &Setup, param: &str, shape: &Param) -> Modes {
+    let group = setup
+        .groups
+        .iter()
+        .find(|g| g.params.iter().any(|p| p == param));
+    let statics = &group.expect("every parameter is in a group").statics;
+    let set = |name: &str| statics.get(name);
+    let last = set("channels_last") == Some(&json!(true)) && shape.shape.len() == 4;
+    let axes: Vec<usize> = if last {
+        vec![0, 2, 3, 1]
+    } else {
+        (0..shape.shape.len()).collect()
+    };
+    let dims: Vec<usize> = axes.iter().map(|axis| shape.shape[*axis]).collect();
+    let limit = set("max_precond_dim")
+        .and_then(Value::as_u64)
+        .unwrap_or(10000) as usize;
+    let merged = if set("merge_dims") == Some(&json!(true)) {
+        merge(&dims, limit)
+    } else {
+        dims
+    };
+    Modes {
+        order: permuted(&shape.shape, &axes),
+        dims: merged,
+    }
+}
+
+/// Merges neighbours from the left while their product stays within the limit.
+fn merge(dims: &[usize], limit: usize) -> Vec<usize> {
+    let mut merged: Vec<usize> = Vec::new();
+    let mut open = 1;
+    for dim in dims {
+        if open * dim <= limit {
+            open *= dim;
+        } else if open > 1 {
+            merged.push(open);
+            open = *dim;
+        } else {
+            merged.push(*dim);
+        }
+    }
+    if open > 1 || merged.is_empty() {
+        merged.push(open);
+    }
+    merged
+}
+
+fn permuted(shape: &[usize], axes: &[usize]) -> Vec<usize> {
+    let mut order = vec![0];
+    for axis in axes {
+        let stride: usize = shape[axis + 1..].iter().product();
+        let offsets = |at: usize| (0..shape[*axis]).map(move |i| at + i * stride);
+        order = order.into_iter().flat_map(offsets).collect();
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::{load, load_all};
+
+    #[test]
+    fn every_recorded_state_has_a_row() {
+        for case in load_all() {
+            for step in &case.snapshots {
+                for param in &case.order {
+                    case.snapshot(*step, param)
+                        .states
+                        .keys()
+                        .for_each(|s| drop(state(&case, s)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_that_changes_the_rule_has_a_counterpart() {
+        // Equal implementations, what chooses the group, and a constant of the rule.
+        let others = [
+            "foreach",
+            "fused",
+            "capturable",
+            "differentiable",
+            "decoupled_weight_decay",
+            "params",
+            "use_muon",
+            "eps",
+        ];
+        for case in load_all() {
+            let row = row(&case);
+            let hypers = row.hypers.iter().chain(AUXILIARY_HYPERS).map(|h| h.0);
+            let known: Vec<&str> = hypers.chain(row.statics.iter().map(|s| s.0)).collect();
+            for name in case.groups.iter().flat_map(|group| group.keys()) {
+                let name = name.as_str();
+                let has_place = known.contains(&name) || others.contains(&name);
+                assert!(has_place, "{}: {name}", case.id());
+            }
+        }
+    }
+
+    #[test]
+    fn muon_has_the_norm_of_torch_or_of_its_author() {
+        for case in load("torch_muon") {
+            let group = &setup(&case).groups[0];
+            assert_eq!(case.groups[0]["eps"], json!(1e-7), "a constant of the rule");
+            assert_eq!(group.statics["norm_floor"], json!("clamp"));
+            assert_eq!(group.statics.contains_key("ns_dtype"), case.exact);
+        }
+        for case in load("muon") {
+            let setup = setup(&case);
+            assert!(setup.absent_is_zero);
+            assert!(!setup.groups[0].statics.contains_key("norm_floor"));
+        }
+    }
+
+    #[test]
+    fn the_flagged_group_takes_the_other_rule() {
+        let cases = load("muon");
+        let case = cases.iter().find(|c| c.name == "exact").expect("the case");
+        let groups = setup(case).groups;
+        assert_eq!((groups[0].rule, groups[1].rule), (None, Some("other")));
+        assert_eq!(groups[0].hypers["momentum"], 0.95);
+        assert_eq!(groups[1].hypers["adam_beta2"], 0.95);
+        assert_eq!(groups[1].hypers["adam_lr"], 0.02);
+    }
+
+    #[test]
+    fn options_become_hypers_and_statics() {
+        let cases = load("soap_options");
+        let case = cases
+            .iter()
+            .find(|c| c.name == "no_bias_exact")
+            .expect("the case");
+        let group = &setup(case).groups[0];
+        assert_eq!(group.hypers["beta2"], 0.99);
+        assert_eq!(group.hypers["shampoo_beta"], 0.8);
+        assert_eq!(group.statics["correct_bias"], json!(false));
+        assert_eq!(group.statics["precondition_frequency"], json!(2));
+        assert!(!group.statics.contains_key("merge_dims"));
+    }
+
+    #[test]
+    fn merging_is_greedy_from_the_left() {
+        assert_eq!(merge(&[3, 2, 2, 3], 6), [6, 6]);
+        assert_eq!(merge(&[2, 3, 6], 6), [6, 6]);
+        assert_eq!(merge(&[2, 9], 6), [2, 9]);
+        assert_eq!(merge(&[], 6), [1]);
+    }
+
+    #[test]
+    fn channels_last_moves_the_second_axis_to_the_end() {
+        assert_eq!(permuted(&[1, 2, 1, 3], &[0, 2, 3, 1]), [0, 3, 1, 4, 2, 5]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Runs an optimizer through a recorded trajectory and measures parameters and states at every snapshot.
+//!
+//! The interpreter and every compiled tier implement [`Stepper`]; the runner and the tolerances are the same for all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::compare::{self, Basis, Distance};
+use crate::golden::{Case, Snapshot};
+use crate::mapping::{self, Setup, State};
+use crate::tolerance::{Bound, Precision, Quantity, bound};
+
+/// An optimizer bound to the parameters of one case.
+pub trait Stepper {
+    /// One step; `lr` replaces the learning rate of every group, and a parameter without a gradient has no entry.
+    fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>);
+    /// A parameter, row-major.
+    fn param(&self, name: &str) -> Vec<f64>;
+    /// A state by its name in the language (`exp_avg`, `gram.0`), or the counter `step` as one number.
+    fn state(&self, param: &str, state: &str) -> Option<Vec<f64>>;
+}
+
+/// One compared tensor.
+#[derive(Debug)]
+pub struct Comparison {
+    pub step: u64,
+    /// `NAME` or `NAME/STATE`.
+    pub what: String,
+    pub distance: Distance,
+    pub bound: Bound,
+}
+
+/// All comparisons of one case.
+pub struct Report {
+    pub case: String,
+    pub comparisons: Vec<Comparison>,
+}
+
+impl Report {
+    /// What is further away than its bound.
+    pub fn failures(&self) -> impl Iterator<Item = &Comparison> {
+        self.comparisons
+            .iter()
+            .filter(|c| !c.bound.admits(c.distance))
+    }
+
+    /// Whether everything is within its bound, and there was something to compare.
+    pub fn passed(&self) -> bool {
+        !self.comparisons.is_empty() && self.failures().next().is_none()
+    }
+
+    /// The largest error in units of its bound.
+    pub fn worst(&self) -> f64 {
+        self.comparisons
+            .iter()
+            .map(|c| c.distance.max / c.bound.max)
+            .fold(0.0, f64::max)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let failed = self.failures().count();
+        writeln!(
+            f,
+            "{}: {failed} of {} differ",
+            self.case,
+            self.comparisons.len()
+        )?;
+        for c in self.failures().take(10) {
+            let (error, bound) = (c.distance.max, c.bound.max);
+            writeln!(
+                f,
+                "  step {:>2}  {:<24} error {error:.1e}  bound {bound:.1e}",
+                c.step, c.what
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Steps through the whole case and compares at every snapshot.
+pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Report {
+    let setup = mapping::setup(case);
+    let mut comparisons = Vec::new();
+    for step in 1..=case.steps {
+        let at = step as usize - 1;
+        let lr = case.lr.as_ref().map(|lr| lr[at]);
+        stepper.step(lr, &grads(case, &setup, at));
+        if case.snapshots.contains(&step) {
+            let stepper = &*stepper;
+            let seen = case.order.iter().map(|param| Seen {
+                case,
+                setup: &setup,
+                precision,
+                step,
+                param,
+                stepper,
+            });
+            comparisons.extend(seen.flat_map(|seen| seen.compare()));
+        }
+    }
+    Report {
+        case: case.id(),
+        comparisons,
+    }
+}
+
+fn grads(case: &Case, setup: &Setup, at: usize) -> BTreeMap<String, Vec<f64>> {
+    let mut grads = case.grads[at].clone();
+    if setup.absent_is_zero {
+        for (name, param) in &case.params {
+            let zeros = || vec![0.0; param.init.len()];
+            grads.entry(name.clone()).or_insert_with(zeros);
+        }
+    }
+    grads
+}
+
+/// One parameter at one snapshot.
+struct Seen<'a> {
+    case: &'a Case,
+    setup: &'a Setup,
+    precision: Precision,
+    step: u64,
+    param: &'a str,
+    stepper: &'a dyn Stepper,
+}
+
+impl Seen<'_> {
+    fn compare(&self) -> Vec<Comparison> {
+        let states = self.snapshot().states.keys();
+        let states = states.filter_map(|recorded| self.compare_state(recorded));
+        std::iter::once(self.compare_param())
+            .chain(states)
+            .collect()
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        self.case.snapshot(self.step, self.param)
+    }
+
+    /// Our state; a missing one is empty, and so infinitely far from what was recorded.
+    fn ours(&self, name: &str) -> Vec<f64> {
+        let state = self.stepper.state(self.param, name);
+        state.unwrap_or_default()
+    }
+
+    fn compare_param(&self) -> Comparison {
+        let found = self.stepper.param(self.param);
+        let init = &self.case.params[self.param].init;
+        Comparison {
+            step: self.step,
+            what: self.param.to_owned(),
+            distance: compare::movement(&found, &self.snapshot().param, init),
+            bound: bound(self.case, self.precision, Quantity::Param),
+        }
+    }
+
+    /// Nothing for an option that the reference keeps among its states.
+    fn compare_state(&self, recorded: &str) -> Option<Comparison> {
+        Some(Comparison {
+            step: self.step,
+            what: format!("{}/{recorded}", self.param),
+            distance: self.distance(recorded)?,
+            bound: bound(self.case, self.precision, Quantity::State(recorded)),
+        })
+    }
+
+    fn distance(&self, recorded: &str) -> Option<Distance> {
+        let reference = &self.snapshot().states[recorded];
+        Some(match mapping::state(self.case, recorded) {
+            State::Option => return None,
+            State::Plain(name) => compare::relative(&self.ours(&name), reference),
+            State::Counter(ahead) => {
+                let count = self.ours("step");
+                let count: Vec<f64> = count.iter().map(|step| step - ahead).collect();
+                compare::relative(&count, reference)
+            }
+            State::Basis(name) => {
+                let (found, reference) = (self.ours(&name), Basis::new(reference));
+                let rank = self.case.params[self.param].gradient_rank;
+                let rank = rank.unwrap_or(reference.size);
+                compare::bases(Basis::new(&found), reference, rank)
+            }
+            State::Rotated { name, signed } => self.rotated(&self.ours(&name), reference, signed),
+        })
+    }
+
+    /// Compares in the layout of the modes, after giving our columns the reference's signs.
+    fn rotated(&self, found: &[f64], reference: &[f64], signed: bool) -> Distance {
+        let modes = mapping::modes(self.setup, self.param, &self.case.params[self.param]);
+        let reference: Vec<f64> = modes.order.iter().map(|at| reference[*at]).collect();
+        if found.len() != reference.len() {
+            return compare::relative(found, &reference);
+        }
+        let signs = (0..modes.dims.len()).map(|mode| self.signs(mode).filter(|_| signed));
+        let found = compare::with_signs(found, &modes.dims, &signs.collect::<Vec<_>>());
+        compare::relative(&found, &reference)
+    }
+
+    /// The signs of our columns in a mode that has a basis.
+    fn signs(&self, mode: usize) -> Option<Vec<f64>> {
+        let recorded = format!("Q.{mode}");
+        let reference = self.snapshot().states.get(&recorded)?;
+        let State::Basis(name) = mapping::state(self.case, &recorded) else {
+            return None;
+        };
+        let found = self.ours(&name);
+        let whole = found.len() == reference.len();
+        whole.then(|| compare::column_signs(Basis::new(&found), Basis::new(reference)))
+    }
+}

@@ -1,0 +1,137 @@
+//! How near a result must come to the recorded one: the only table of tolerances, each with its reason.
+//!
+//! Errors are relative to the movement of a parameter or to the largest element of a state, see `compare`.
+
+use crate::compare::Distance;
+use crate::golden::Case;
+
+/// What the implementation under test computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    F64,
+    F32,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity<'a> {
+    Param,
+    State(&'a str),
+}
+
+/// The largest distance that passes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    pub max: f64,
+    pub frobenius: f64,
+}
+
+impl Bound {
+    fn element(max: f64) -> Bound {
+        Bound {
+            max,
+            frobenius: f64::INFINITY,
+        }
+    }
+
+    /// Whether a result this far away passes; a distance that is not a number does not.
+    pub fn admits(&self, distance: Distance) -> bool {
+        distance.max <= self.max && distance.frobenius <= self.frobenius
+    }
+}
+
+/// What kind of arithmetic decides the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Elementwise,
+    Matrix,
+    SingleFactors,
+    Bf16Products,
+    Bf16Storage,
+}
+
+/// The bound for one quantity of a case.
+pub fn bound(case: &Case, precision: Precision, quantity: Quantity) -> Bound {
+    let single = precision == Precision::F32 || case.dtype == "float32";
+    match (class(case, quantity), single) {
+        // One rounding per operation, ten to thirty steps.
+        (Class::Elementwise, false) => Bound::element(1e-12),
+        // Exact arithmetic differs from the reference's own float32 run by up to 4e-6.
+        (Class::Elementwise, true) => Bound::element(1e-5),
+        // Another order of summation and another LAPACK; never below what the problem itself amplifies.
+        (Class::Matrix, false) => Bound::element(f64::max(1e-10, 100.0 * response(case, quantity))),
+        (Class::Matrix, true) => {
+            Bound::element(f64::max(1e-4, 20.0 * single_response(case, quantity)))
+        }
+        // eigh and QR in float32 inside a float64 run.
+        (Class::SingleFactors, _) => Bound::element(1e-4),
+        // Eight bits of mantissa and another order of summation in every product; the exact cases judge the algorithm.
+        (Class::Bf16Products, _) => Bound {
+            max: 0.1,
+            frobenius: 0.05,
+        },
+        // Every stored value has eight bits.
+        (Class::Bf16Storage, _) => Bound::element(0.05),
+    }
+}
+
+fn class(case: &Case, quantity: Quantity) -> Class {
+    let elementwise = matches!(case.file.as_str(), "sgd" | "adam" | "adamw");
+    match () {
+        () if case.dtype == "bfloat16" => Class::Bf16Storage,
+        () if elementwise => Class::Elementwise,
+        // Muon's states are averages of gradients, which no product touches.
+        () if case.file.ends_with("muon") && quantity != Quantity::Param => Class::Elementwise,
+        () if case.name.ends_with("bf16_ns") || case.name == "bfloat16_ns" => Class::Bf16Products,
+        () if case.name == "native_float64" => Class::SingleFactors,
+        () => Class::Matrix,
+    }
+}
+
+/// The recorded response to gradients moved by 4 units in the last place.
+///
+/// A state with a response near 1 has arbitrary columns, which are not compared; the rest of it moves as parameters do.
+fn response(case: &Case, quantity: Quantity) -> f64 {
+    let param = case.response["param"];
+    match quantity {
+        Quantity::Param => param,
+        Quantity::State(name) => {
+            let own = case
+                .response
+                .get(&format!("state {name}"))
+                .copied()
+                .unwrap_or(0.0);
+            if own < 0.1 { own.max(param) } else { param }
+        }
+    }
+}
+
+/// The response in float32: a float64 recording moved its gradients by 2^29 times less.
+fn single_response(case: &Case, quantity: Quantity) -> f64 {
+    let scale = if case.dtype == "float64" {
+        f64::from(1 << 29)
+    } else {
+        1.0
+    };
+    response(case, quantity) * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::load_all;
+
+    #[test]
+    fn no_bound_is_vacuous() {
+        for case in load_all() {
+            for precision in [Precision::F64, Precision::F32] {
+                let bound = bound(&case, precision, Quantity::Param);
+                assert!(
+                    bound.max > 0.0 && bound.max <= 0.1,
+                    "{}: {bound:?}",
+                    case.id()
+                );
+            }
+        }
+    }
+}
