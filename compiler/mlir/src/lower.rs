@@ -5,9 +5,13 @@
 
 use crate::error::EmitError;
 use crate::target::take_message;
+use llvm_sys::LLVMDiagnosticSeverity;
 use llvm_sys::analysis::{LLVMVerifierFailureAction, LLVMVerifyModule};
-use llvm_sys::core::{LLVMContextCreate, LLVMContextDispose, LLVMDisposeModule};
-use llvm_sys::prelude::{LLVMContextRef, LLVMModuleRef};
+use llvm_sys::core::{
+    LLVMContextCreate, LLVMContextDispose, LLVMContextSetDiagnosticHandler, LLVMDisposeModule,
+    LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
+};
+use llvm_sys::prelude::{LLVMContextRef, LLVMDiagnosticInfoRef, LLVMModuleRef};
 use melior::Context;
 use melior::dialect::DialectRegistry;
 use melior::ir::Module;
@@ -16,8 +20,7 @@ use melior::pass::{Pass, PassManager, conversion};
 use melior::utility::{register_all_dialects, register_all_llvm_translations};
 use mlir_sys::{MlirOperation, mlirTranslateModuleToLLVMIR};
 use std::cell::RefCell;
-use std::ffi::c_char;
-use std::marker::PhantomData;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::rc::Rc;
 
@@ -72,16 +75,40 @@ pub(crate) const TO_NVVM: &[Step] = &[
     ),
 ];
 
-/// An LLVM context of our own.
+/// An LLVM context of our own. Errors are kept: without a handler LLVM would print them and exit.
 pub(crate) struct LlvmContext {
     raw: LLVMContextRef,
+    errors: Box<RefCell<Vec<String>>>,
 }
 
 impl LlvmContext {
     pub(crate) fn new() -> LlvmContext {
-        // SAFETY: no precondition.
-        LlvmContext {
-            raw: unsafe { LLVMContextCreate() },
+        let errors = Box::new(RefCell::new(Vec::new()));
+        let place = ptr::from_ref(&*errors).cast_mut().cast::<c_void>();
+        // SAFETY: the handler gets `place`, which is boxed and lives as long as the context.
+        let raw = unsafe {
+            let raw = LLVMContextCreate();
+            LLVMContextSetDiagnosticHandler(raw, Some(keep_error), place);
+            raw
+        };
+        LlvmContext { raw, errors }
+    }
+
+    /// The errors since the context was made, if any.
+    pub(crate) fn errors(&self) -> Option<String> {
+        let errors = self.errors.borrow();
+        (!errors.is_empty()).then(|| errors.join("; "))
+    }
+}
+
+extern "C" fn keep_error(info: LLVMDiagnosticInfoRef, place: *mut c_void) {
+    // SAFETY: LLVM passes a live diagnostic and the pointer given by `LlvmContext::new`, on the thread that owns it.
+    unsafe {
+        if LLVMGetDiagInfoSeverity(info) == LLVMDiagnosticSeverity::LLVMDSError {
+            let text = take_message(LLVMGetDiagInfoDescription(info));
+            (*place.cast::<RefCell<Vec<String>>>())
+                .borrow_mut()
+                .push(text);
         }
     }
 }
@@ -96,12 +123,16 @@ impl Drop for LlvmContext {
 /// An LLVM module.
 pub(crate) struct LlvmModule<'c> {
     raw: LLVMModuleRef,
-    context: PhantomData<&'c LlvmContext>,
+    context: &'c LlvmContext,
 }
 
 impl LlvmModule<'_> {
     pub(crate) fn raw(&self) -> LLVMModuleRef {
         self.raw
+    }
+
+    pub(crate) fn context(&self) -> &LlvmContext {
+        self.context
     }
 }
 
@@ -143,7 +174,11 @@ pub(crate) fn lower<R>(
         }
         manager.run(&mut module).map_err(|_| refused(step.name))?;
     }
-    then(&module)
+    // What MLIR said while translating is more than the translation's own error.
+    then(&module).map_err(|error| match error {
+        EmitError::Internal { stage, .. } if !said.borrow().is_empty() => refused(stage),
+        error => error,
+    })
 }
 
 /// Translates an op that holds only the LLVM dialect.
@@ -164,10 +199,7 @@ pub(crate) fn translate<'c>(
         if ptr::eq(raw, ptr::null_mut()) {
             return Err(internal("translate", "no LLVM module".to_owned()));
         }
-        let module = LlvmModule {
-            raw,
-            context: PhantomData,
-        };
+        let module = LlvmModule { raw, context };
         let broken = LLVMVerifyModule(
             raw,
             LLVMVerifierFailureAction::LLVMReturnStatusAction,
@@ -213,4 +245,50 @@ fn function_at(source: &str, location: &str) -> String {
         .last();
     let name = header.and_then(|(_, rest)| rest.split('(').next());
     name.unwrap_or("unit").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(source: &str) -> (String, &'static str) {
+        let done = lower(source, TO_LLVM, |module| {
+            let context = LlvmContext::new();
+            translate(module.as_operation().to_raw(), &context).map(drop)
+        });
+        match done {
+            Err(EmitError::Internal {
+                kernel,
+                stage,
+                message,
+            }) => {
+                assert!(!message.is_empty());
+                (kernel, stage)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_mlir_refuses_names_kernel_and_stage() {
+        let function = |body: &str| {
+            let fine = "llvm.func @fine() { llvm.return }";
+            format!(
+                "module {{\n{fine}\nllvm.func @broken(%0: i64, %1: f32) {{\n{body}\nllvm.return\n}}\n}}"
+            )
+        };
+        let broken = |stage| ("broken".to_owned(), stage);
+        assert_eq!(
+            refused(&function("%2 = arith.addi %0, %1 : i64")),
+            broken("parse")
+        );
+        assert_eq!(refused(&function("%2 = no.such %0 : i64")), broken("parse"));
+        assert_eq!(refused(&function("gpu.barrier")), broken("translate"));
+    }
+
+    #[test]
+    fn a_text_that_is_none_is_refused() {
+        assert_eq!(refused("module {").1, "parse");
+        assert_eq!(refused("module {\n  ^").1, "parse");
+    }
 }

@@ -182,7 +182,10 @@ impl Machine {
             let start = LLVMGetBufferStart(buffer).cast::<u8>();
             let bytes = std::slice::from_raw_parts(start, LLVMGetBufferSize(buffer)).to_vec();
             LLVMDisposeMemoryBuffer(buffer);
-            Ok(bytes)
+            match module.context().errors() {
+                None => Ok(bytes),
+                Some(errors) => Err(internal("llvm codegen", errors)),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
 use optc_core::{kernel_eval, kernel_random};
-use optc_mlir::{Isa, Stage, Unit, compile_cpu, emit_cpu_text};
+use optc_mlir::{EmitError, Isa, Stage, Unit, compile_cpu, emit_cpu_text};
 
 fn object(kernels: &[MapKernel], isa: Isa) -> Object {
     Object::load(
@@ -164,4 +164,23 @@ fn the_same_unit_gives_the_same_bytes() {
     };
     let first = compile_cpu(&unit, Isa::X86_64V3).unwrap();
     assert_eq!(first, compile_cpu(&unit, Isa::X86_64V3).unwrap());
+}
+
+#[test]
+fn a_kernel_that_is_not_well_formed_has_a_name() {
+    let mut broken = adamw(DType::F32);
+    broken.outputs[0].value = 1000;
+    let unit = Unit {
+        kernels: std::slice::from_ref(&broken),
+        products: &[],
+    };
+    for error in [
+        compile_cpu(&unit, Isa::X86_64V3).unwrap_err(),
+        emit_cpu_text(&unit, Isa::X86_64V4, Stage::Mlir).unwrap_err(),
+    ] {
+        let EmitError::Internal { kernel, stage, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((kernel, stage), (broken.symbol(), "verify kernel"));
+    }
 }

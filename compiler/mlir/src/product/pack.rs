@@ -182,10 +182,19 @@ impl Pack<'_> {
         )
     }
 
-    /// Stores to the group of steps that begins at `step`.
-    fn store(&self, t: &mut Text, panel: Panel, step: Value, value: Value, ty: Type) {
+    /// Stores from place `place` on of the group `groups` after the one that begins at `step`.
+    fn store(
+        &self,
+        t: &mut Text,
+        panel: Panel,
+        (step, groups, place): (Value, u32, u32),
+        kept: (Value, Type),
+    ) {
+        let (value, ty) = kept;
         let width = t.index(i64::from(self.width));
-        let at = t.times(step, width);
+        let offset = t.index(i64::from((groups * self.width + place) * self.family.group));
+        let start = t.times(step, width);
+        let at = t.plus(start, offset);
         let address = self.address(t, panel.dst, at);
         let size = self.family.dtype.size();
         act!(
@@ -213,19 +222,14 @@ impl Pack<'_> {
         t.repeat(steps, |t, step| {
             let first = self.load(t, panel, zero, step, ty);
             if self.family.group == 1 {
-                return self.store(t, panel, step, first, ty);
+                return self.store(t, panel, (step, 0, 0), (first, ty));
             }
             let one = t.index(1);
             let after = t.plus(step, one);
             let second = self.load(t, panel, zero, after, ty);
             let pairs = zip(t, first, second, ty, 0..self.width);
-            self.store(
-                t,
-                panel,
-                step,
-                pairs,
-                Type::vector(self.elem(), 2 * self.width),
-            );
+            let both = Type::vector(self.elem(), 2 * self.width);
+            self.store(t, panel, (step, 0, 0), (pairs, both));
         });
         steps.to
     }
@@ -255,51 +259,12 @@ impl Pack<'_> {
                     .collect();
                 let columns = transpose_square(t, rows, square);
                 for (n, column) in columns.into_iter().enumerate() {
-                    self.store_column(t, panel, step, n as u32, block, (column, square), places);
+                    let kept = first_lanes(t, column, square, places);
+                    self.store(t, panel, (step, n as u32, block), kept);
                 }
             }
         });
         steps.to
-    }
-
-    /// Stores the first `places` lanes of a transposed column: group `n` after `step`, from place `block` on.
-    #[expect(clippy::too_many_arguments, reason = "coordinates of one store")]
-    fn store_column(
-        &self,
-        t: &mut Text,
-        panel: Panel,
-        step: Value,
-        n: u32,
-        block: u32,
-        (column, ty): (Value, Type),
-        places: u32,
-    ) {
-        let (value, kept) = match places == ty.lanes {
-            true => (column, ty),
-            false => {
-                let lanes = list(0..places);
-                (
-                    emit!(
-                        t,
-                        "vector.shuffle {column}, {column} [{lanes}] : {ty}, {ty}"
-                    ),
-                    Type {
-                        lanes: places,
-                        ..ty
-                    },
-                )
-            }
-        };
-        let width = t.index(i64::from(self.width));
-        let start = t.times(step, width);
-        let offset = t.index(i64::from((n * self.width + block) * self.family.group));
-        let at = t.plus(start, offset);
-        let address = self.address(t, panel.dst, at);
-        let size = self.family.dtype.size();
-        act!(
-            t,
-            "llvm.store {value}, {address} {{alignment = {size} : i64}} : {kept}, {POINTER}"
-        );
     }
 
     /// One element at a time, with zeros beyond the source.
@@ -354,6 +319,16 @@ fn transpose_square(t: &mut Text, mut rows: Vec<Value>, ty: Type) -> Vec<Value> 
             .collect();
     }
     rows
+}
+
+/// The vector cut to its first `lanes`.
+fn first_lanes(t: &mut Text, value: Value, ty: Type, lanes: u32) -> (Value, Type) {
+    if lanes == ty.lanes {
+        return (value, ty);
+    }
+    let kept = list(0..lanes);
+    let cut = emit!(t, "vector.shuffle {value}, {value} [{kept}] : {ty}, {ty}");
+    (cut, Type { lanes, ..ty })
 }
 
 /// The lanes in `range` of `a` and `b` by turns.
