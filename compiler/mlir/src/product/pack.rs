@@ -12,18 +12,50 @@ use optc_core::dtype::DType;
 pub(super) fn emit_a(t: &mut Text, family: &Family) {
     let params = [POINTER, POINTER, "i64", "i64", "i64", "i64"];
     t.function(&family.symbol("pack_a"), &params, |t, args| {
-        let &[dst, src, row_stride, col_stride, m, k] = args else { unreachable!("as in `params`") };
-        let across = Axis { stride: row_stride, len: m };
-        Pack { family, width: family.mr, dst, src, across, along: Axis { stride: col_stride, len: k } }.panels(t);
+        let &[dst, src, row_stride, col_stride, m, k] = args else {
+            unreachable!("as in `params`")
+        };
+        let across = Axis {
+            stride: row_stride,
+            len: m,
+        };
+        Pack {
+            family,
+            width: family.mr,
+            dst,
+            src,
+            across,
+            along: Axis {
+                stride: col_stride,
+                len: k,
+            },
+        }
+        .panels(t);
     });
 }
 
 pub(super) fn emit_b(t: &mut Text, family: &Family) {
     let params = [POINTER, POINTER, "i64", "i64", "i64", "i64"];
     t.function(&family.symbol("pack_b"), &params, |t, args| {
-        let &[dst, src, row_stride, col_stride, k, n] = args else { unreachable!("as in `params`") };
-        let across = Axis { stride: col_stride, len: n };
-        Pack { family, width: family.nr, dst, src, across, along: Axis { stride: row_stride, len: k } }.panels(t);
+        let &[dst, src, row_stride, col_stride, k, n] = args else {
+            unreachable!("as in `params`")
+        };
+        let across = Axis {
+            stride: col_stride,
+            len: n,
+        };
+        Pack {
+            family,
+            width: family.nr,
+            dst,
+            src,
+            across,
+            along: Axis {
+                stride: row_stride,
+                len: k,
+            },
+        }
+        .panels(t);
     });
 }
 
@@ -58,25 +90,49 @@ impl Pack<'_> {
         let padded = self.round_up(t, self.along.len);
         let dense = emit!(t, "arith.cmpi eq, {}, {one} : i64", self.across.stride);
         let transposed = emit!(t, "arith.cmpi eq, {}, {one} : i64", self.along.stride);
-        t.repeat(Range { from, to: self.across.len, step: i64::from(self.width) }, |t, first| {
-            let panel = self.panel(t, first, padded);
-            let width = t.index(i64::from(self.width));
-            let whole = emit!(t, "arith.cmpi eq, {}, {width} : i64", panel.used);
-            let copies = emit!(t, "arith.andi {whole}, {dense} : i1");
-            let transposes = emit!(t, "arith.andi {whole}, {transposed} : i1");
-            t.either(
-                copies,
-                |t| {
-                    let done = self.copy(t, panel);
-                    self.elements(t, panel, Range { from: done, to: padded, step: 1 });
-                },
-                |t| {
-                    let index = Type::scalar(Elem::I64);
-                    let done = t.choose(transposes, index, |t| self.transpose(t, panel), |_| from);
-                    self.elements(t, panel, Range { from: done, to: padded, step: 1 });
-                },
-            );
-        });
+        t.repeat(
+            Range {
+                from,
+                to: self.across.len,
+                step: i64::from(self.width),
+            },
+            |t, first| {
+                let panel = self.panel(t, first, padded);
+                let width = t.index(i64::from(self.width));
+                let whole = emit!(t, "arith.cmpi eq, {}, {width} : i64", panel.used);
+                let copies = emit!(t, "arith.andi {whole}, {dense} : i1");
+                let transposes = emit!(t, "arith.andi {whole}, {transposed} : i1");
+                t.either(
+                    copies,
+                    |t| {
+                        let done = self.copy(t, panel);
+                        self.elements(
+                            t,
+                            panel,
+                            Range {
+                                from: done,
+                                to: padded,
+                                step: 1,
+                            },
+                        );
+                    },
+                    |t| {
+                        let index = Type::scalar(Elem::I64);
+                        let done =
+                            t.choose(transposes, index, |t| self.transpose(t, panel), |_| from);
+                        self.elements(
+                            t,
+                            panel,
+                            Range {
+                                from: done,
+                                to: padded,
+                                step: 1,
+                            },
+                        );
+                    },
+                );
+            },
+        );
     }
 
     /// `k` rounded up to whole groups.
@@ -92,7 +148,11 @@ impl Pack<'_> {
         let left = emit!(t, "arith.subi {}, {first} : i64", self.across.len);
         let width = t.index(i64::from(self.width));
         let used = t.least(left, width);
-        Panel { src: self.address(t, self.src, from), dst: self.address(t, self.dst, to), used }
+        Panel {
+            src: self.address(t, self.src, from),
+            dst: self.address(t, self.dst, to),
+            used,
+        }
     }
 
     /// The bits of one element: packing only moves.
@@ -109,10 +169,17 @@ impl Pack<'_> {
     }
 
     fn load(&self, t: &mut Text, panel: Panel, place: Value, step: Value, ty: Type) -> Value {
-        let (across, along) = (t.times(place, self.across.stride), t.times(step, self.along.stride));
+        let (across, along) = (
+            t.times(place, self.across.stride),
+            t.times(step, self.along.stride),
+        );
         let at = t.plus(across, along);
         let address = self.address(t, panel.src, at);
-        emit!(t, "llvm.load {address} {{alignment = {} : i64}} : {POINTER} -> {ty}", self.family.dtype.size())
+        emit!(
+            t,
+            "llvm.load {address} {{alignment = {} : i64}} : {POINTER} -> {ty}",
+            self.family.dtype.size()
+        )
     }
 
     /// Stores to the group of steps that begins at `step`.
@@ -121,14 +188,21 @@ impl Pack<'_> {
         let at = t.times(step, width);
         let address = self.address(t, panel.dst, at);
         let size = self.family.dtype.size();
-        act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {ty}, {POINTER}");
+        act!(
+            t,
+            "llvm.store {value}, {address} {{alignment = {size} : i64}} : {ty}, {POINTER}"
+        );
     }
 
     /// The steps below `k` that fill whole batches of `count`.
     fn whole(&self, t: &mut Text, count: u32) -> Range {
         let (from, mask) = (t.index(0), t.index(-i64::from(count)));
         let to = emit!(t, "arith.andi {}, {mask} : i64", self.along.len);
-        Range { from, to, step: i64::from(count) }
+        Range {
+            from,
+            to,
+            step: i64::from(count),
+        }
     }
 
     /// Copies group by group; returns the first step left over.
@@ -145,7 +219,13 @@ impl Pack<'_> {
             let after = t.plus(step, one);
             let second = self.load(t, panel, zero, after, ty);
             let pairs = zip(t, first, second, ty, 0..self.width);
-            self.store(t, panel, step, pairs, Type::vector(self.elem(), 2 * self.width));
+            self.store(
+                t,
+                panel,
+                step,
+                pairs,
+                Type::vector(self.elem(), 2 * self.width),
+            );
         });
         steps.to
     }
@@ -153,7 +233,11 @@ impl Pack<'_> {
     /// Transposes squares of registers; a pair of bf16 moves as one. Returns the first step left over.
     fn transpose(&self, t: &mut Text, panel: Panel) -> Value {
         let lanes = self.family.lanes;
-        let unit = if self.family.dtype == DType::F64 { Elem::I64 } else { Elem::I32 };
+        let unit = if self.family.dtype == DType::F64 {
+            Elem::I64
+        } else {
+            Elem::I32
+        };
         let square = Type::vector(unit, lanes);
         let steps = self.whole(t, lanes * self.family.group);
         t.repeat(steps, |t, step| {
@@ -194,7 +278,16 @@ impl Pack<'_> {
             true => (column, ty),
             false => {
                 let lanes = list(0..places);
-                (emit!(t, "vector.shuffle {column}, {column} [{lanes}] : {ty}, {ty}"), Type { lanes: places, ..ty })
+                (
+                    emit!(
+                        t,
+                        "vector.shuffle {column}, {column} [{lanes}] : {ty}, {ty}"
+                    ),
+                    Type {
+                        lanes: places,
+                        ..ty
+                    },
+                )
             }
         };
         let width = t.index(i64::from(self.width));
@@ -203,7 +296,10 @@ impl Pack<'_> {
         let at = t.plus(start, offset);
         let address = self.address(t, panel.dst, at);
         let size = self.family.dtype.size();
-        act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {kept}, {POINTER}");
+        act!(
+            t,
+            "llvm.store {value}, {address} {{alignment = {size} : i64}} : {kept}, {POINTER}"
+        );
     }
 
     /// One element at a time, with zeros beyond the source.
@@ -216,8 +312,12 @@ impl Pack<'_> {
             t.repeat(Range { from, to, step: 1 }, |t, place| {
                 let used = emit!(t, "arith.cmpi slt, {place}, {} : i64", panel.used);
                 let there = emit!(t, "arith.andi {used}, {within} : i1");
-                let value =
-                    t.choose(there, element, |t| self.load(t, panel, place, step, element), |t| t.int(element, 0));
+                let value = t.choose(
+                    there,
+                    element,
+                    |t| self.load(t, panel, place, step, element),
+                    |t| t.int(element, 0),
+                );
                 let group = t.index(i64::from(self.family.group));
                 let offset = t.times(place, group);
                 let at = t.plus(start, offset);
@@ -230,7 +330,11 @@ impl Pack<'_> {
     /// Where place 0 of a step lies in a panel.
     fn group_start(&self, t: &mut Text, step: Value) -> Value {
         let group = i64::from(self.family.group);
-        let (mask, low, width) = (t.index(-group), t.index(group - 1), t.index(i64::from(self.width)));
+        let (mask, low, width) = (
+            t.index(-group),
+            t.index(group - 1),
+            t.index(i64::from(self.width)),
+        );
         let first = emit!(t, "arith.andi {step}, {mask} : i64");
         let within = emit!(t, "arith.andi {step}, {low} : i64");
         let start = t.times(first, width);
@@ -245,7 +349,9 @@ fn transpose_square(t: &mut Text, mut rows: Vec<Value>, ty: Type) -> Vec<Value> 
     for _ in 0..ty.lanes.ilog2() {
         let (low, high) = rows.split_at(half as usize);
         let pairs = low.iter().zip(high);
-        rows = pairs.flat_map(|(&a, &b)| [zip(t, a, b, ty, 0..half), zip(t, a, b, ty, half..ty.lanes)]).collect();
+        rows = pairs
+            .flat_map(|(&a, &b)| [zip(t, a, b, ty, 0..half), zip(t, a, b, ty, half..ty.lanes)])
+            .collect();
     }
     rows
 }
