@@ -92,18 +92,20 @@ impl Interp<'_> {
                 });
                 Ok(rounded.collect())
             }
-            (None, Some(keep)) => Ok(results.iter().map(|&result| self.kept(keep, result)).collect()),
+            (None, Some(keep)) => {
+                let kept = usize::from(matches!(kind, OpKind::Eigh { .. }));
+                Ok((0..results.len()).map(|n| self.kept(keep, results[n], n == kept)).collect())
+            }
             (None, None) => Err(InterpError::Factorization { op: op.to_string() }),
         }
     }
 
-    /// The kept tensor where it has the result's shape, zeros for the other result.
-    fn kept(&self, keep: Value, result: Value) -> Datum {
-        let dims = self.dims(result);
-        if self.dims(keep) == dims {
+    /// After a failure: the kept tensor for the result that may be kept (vectors, Q, L), zeros for the other.
+    fn kept(&self, keep: Value, result: Value, is_kept: bool) -> Datum {
+        if is_kept {
             return Datum::Tensor(self.tensor(keep).to_vec());
         }
-        Datum::Tensor(vec![0.0; dims.iter().product::<u64>() as usize])
+        Datum::Tensor(vec![0.0; self.dims(result).iter().product::<u64>() as usize])
     }
 
     fn dense(&self, value: Value) -> Dense {
