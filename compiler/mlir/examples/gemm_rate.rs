@@ -121,9 +121,12 @@ fn product_rates(family: &Family, isa: Isa) {
         rate(2 * n * n * n, whole)
     );
     for (side, matrix) in [("rows", &plain), ("columns", &turned)] {
-        let speed = |seconds: f64| (n * n * dtype.size()) as f64 / seconds / 1e9;
-        let a = best(5, || drop(family.pack_a(matrix, n, n)));
-        let b = best(5, || drop(family.pack_b(matrix, n, n)));
+        // A block as a product packs it: the matrix is larger, the block fits the cache.
+        let speed = |seconds: f64| (k * k * dtype.size()) as f64 / seconds / 1e9;
+        let mut packed = family.room(k, family.mr, k);
+        let a = best(200, || family.pack_a(&mut packed, matrix, k, k));
+        let mut packed = family.room(k, family.nr, k);
+        let b = best(200, || family.pack_b(&mut packed, matrix, k, k));
         println!(
             "{name} packing {side}: a {:.1} GB/s, b {:.1} GB/s",
             speed(a),
