@@ -10,7 +10,7 @@ use common::{Kernel, Object, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, kernel, scalars};
-use optc_mlir::{Isa, Unit, compile_cpu};
+use optc_mlir::{Isa, Unit, compile_cpu, compile_ptx};
 use std::time::Instant;
 
 fn main() {
@@ -34,6 +34,11 @@ fn main() {
         for map in &maps {
             map_rate(&object, map, isa);
         }
+    }
+    let maps = random_maps();
+    for (name, kernels) in [("adamw", &[adamw(DType::F32)][..]), ("30 maps", &maps)] {
+        let millis = best(3, || drop(compile_ptx(kernels, "sm_80").expect("compiles"))) * 1e3;
+        println!("sm_80           {name}: {millis:.0} ms");
     }
 }
 
