@@ -424,7 +424,7 @@ pub enum CheckError {
 
     #[error("`{name}` is used outside the block that declares it")]
     #[diagnostic(
-        code(opt::state::out_of_scope),
+        code(opt::name::out_of_scope),
         help("use `{name}` inside the block, or declare it before the block")
     )]
     OutOfScope {
@@ -792,7 +792,7 @@ pub enum CheckError {
 
     #[error("static `{name}` is never used")]
     #[diagnostic(
-        code(opt::unused::statics),
+        code(opt::unused::static),
         severity(Warning),
         help("remove it, or use it in a rule")
     )]
