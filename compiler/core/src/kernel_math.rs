@@ -8,7 +8,7 @@
 //! assert_eq!(result as usize, body.len() - 1);
 //! ```
 //!
-//! Errors in units of the last place, over all normal results: `exp` 0.7, `log` 1.0, `tanh` 1.5, `pow` 1.0. Special
+//! Errors in units of the last place, measured over normal results: `exp` 0.62, `log` 0.80, `tanh` 1.07, `pow` 0.64. Special
 //! cases are those of IEEE 754: overflow gives infinity, underflow is gradual, NaN gives NaN (except that `pow` is 1 at
 //! exponent 0 and at base 1), `log` of a negative number and `pow` of one to a broken exponent are NaN.
 //!
@@ -154,7 +154,24 @@ static F64: Format = Format {
         0.117_061_250_366_625_75,
         0.117_242_589_938_413_54,
     ],
-    tanh: &[],
+    tanh: &[
+        0.333_333_333_333_333_04,
+        -0.133_333_333_333_296_36,
+        0.053_968_253_966_672_63,
+        -0.021_869_488_501_991_444,
+        0.008_863_235_089_678_3,
+        -0.003_592_124_323_657_592_4,
+        0.001_455_812_665_767_018_7,
+        -0.000_589_935_868_716_471_6,
+        0.000_238_843_732_109_570_05,
+        -9.624_685_836_276_182e-5,
+        3.808_920_674_885_874e-5,
+        -1.430_444_708_731_237_5e-5,
+        4.774_900_362_987_668e-6,
+        -1.279_112_076_346_679_5e-6,
+        2.351_712_209_974_333e-7,
+        -2.157_646_999_957_814e-8,
+    ],
 };
 
 /// A value in two words: the second holds what the first, a rounded value, lacks.
@@ -514,7 +531,9 @@ impl Math<'_> {
 
     /// Coefficients from the constant one up, by Horner's rule.
     fn polynomial(&mut self, coefficients: &[f64], x: Val) -> Val {
-        let Some((&last, lower)) = coefficients.split_last() else { return self.constant(0.0) };
+        let Some((&last, lower)) = coefficients.split_last() else {
+            return self.constant(0.0);
+        };
         let mut sum = self.constant(last);
         for &coefficient in lower.iter().rev() {
             let product = self.mul(sum, x);
@@ -556,26 +575,30 @@ mod tests {
 
     /// The distance in units of the last place of `expected`, as the compute type has it.
     fn ulps(compute: DType, actual: f64, expected: f64) -> f64 {
-        let (digits, lowest) = if compute == DType::F32 { (23, -149) } else { (52, -1074) };
-        let exponent = expected.abs().log2().floor().max(f64::from(lowest + digits)) as i32;
-        ((actual - expected).abs() * 2f64.powi(-exponent.max(-900))) * 2f64.powi(digits)
-            / 2f64.powi((exponent + 900).min(0))
+        let size = expected.abs();
+        let unit = match compute {
+            DType::F32 => f64::from((size as f32).next_up()) - f64::from(size as f32),
+            _ => size.next_up() - size,
+        };
+        (actual - expected).abs() / unit
     }
 
     /// Holds every result that is normal to `bound`, and what is infinite, zero or NaN to be so.
     #[track_caller]
     fn within(bound: f64, expansion: Expansion, compute: DType, points: &[(f64, f64)], truth: fn(f64, f64) -> f64) {
+        let least = if compute == DType::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
         let mut worst = (0.0, 0.0, 0.0);
         for (&(x, s), actual) in points.iter().zip(evaluate(expansion, compute, points)) {
             let expected = truth(x, s);
             let rounded = kernel_eval::round_once(compute, expected);
-            if !rounded.is_normal() {
+            if !rounded.is_finite() || rounded.abs() < least {
                 let near = rounded.is_finite() && ulps(compute, actual, rounded) <= 1.0;
                 assert!(near || actual == rounded || (actual.is_nan() && rounded.is_nan()), "{x:e}, {s:e}: {actual:e}");
                 continue;
             }
+            assert!(!actual.is_nan(), "NaN at {x:e}, {s:e}");
             let error = ulps(compute, actual, expected);
-            if !(error <= worst.0) {
+            if error > worst.0 {
                 worst = (error, x, s);
             }
         }
@@ -596,24 +619,26 @@ mod tests {
         wide.chain(sweep(compute, 0.5, 2.0, count)).collect()
     }
 
+    // The f64 bounds are wider than the errors: the truth they are held to is itself only good to half a unit or so.
+
     #[test]
     fn exp_is_accurate() {
-        within(0.8, EXP, DType::F32, &sweep(DType::F32, -110.0, 95.0, 200_000), |x, _| x.exp());
-        within(0.8, EXP, DType::F32, &sweep(DType::F32, -1.0, 1.0, 100_000), |x, _| x.exp());
+        within(0.7, EXP, DType::F32, &sweep(DType::F32, -110.0, 95.0, 200_000), |x, _| x.exp());
+        within(0.7, EXP, DType::F32, &sweep(DType::F32, -1.0, 1.0, 100_000), |x, _| x.exp());
         within(1.3, EXP, DType::F64, &sweep(DType::F64, -760.0, 720.0, 100_000), |x, _| x.exp());
         within(1.3, EXP, DType::F64, &sweep(DType::F64, -1.0, 1.0, 100_000), |x, _| x.exp());
     }
 
     #[test]
     fn log_is_accurate() {
-        within(1.0, LOG, DType::F32, &positive(DType::F32, 100_000), |x, _| x.ln());
+        within(0.9, LOG, DType::F32, &positive(DType::F32, 100_000), |x, _| x.ln());
         within(1.5, LOG, DType::F64, &positive(DType::F64, 100_000), |x, _| x.ln());
     }
 
     #[test]
     fn tanh_is_accurate() {
-        within(1.5, TANH, DType::F32, &sweep(DType::F32, -12.0, 12.0, 200_000), |x, _| x.tanh());
-        within(1.5, TANH, DType::F32, &sweep(DType::F32, -1e-3, 1.1e-3, 10_000), |x, _| x.tanh());
+        within(1.2, TANH, DType::F32, &sweep(DType::F32, -12.0, 12.0, 200_000), |x, _| x.tanh());
+        within(1.2, TANH, DType::F32, &sweep(DType::F32, -1e-3, 1.1e-3, 10_000), |x, _| x.tanh());
         within(2.0, TANH, DType::F64, &sweep(DType::F64, -21.0, 21.0, 100_000), |x, _| x.tanh());
     }
 
@@ -627,7 +652,7 @@ mod tests {
                 bases.iter().map(move |&(x, _)| (x, s))
             };
             let points: Vec<(f64, f64)> = exponents.into_iter().flat_map(with).collect();
-            within(if compute == DType::F32 { 1.0 } else { 1.5 }, pow, compute, &points, f64::powf);
+            within(if compute == DType::F32 { 0.7 } else { 1.3 }, pow, compute, &points, f64::powf);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::kernel::{
     Access, BinaryOp, CompareOp, Input, Inst, IntOp, LogicOp, MapKernel, Output, OutputKind, Space, UnaryOp, Val,
 };
 use crate::kernel_eval::round_once;
+use crate::kernel_math;
 use crate::kernel_verify::Kind;
 
 /// The types a tensor may be stored in.
@@ -142,6 +143,29 @@ pub fn adamw(dtype: DType) -> MapKernel {
         insts,
         outputs: [result, m, v].map(output).to_vec(),
     }
+}
+
+/// `exp`, `log`, `tanh` and `pow` of a tensor, the exponent a scalar, in both compute types.
+pub fn functions() -> Vec<MapKernel> {
+    type Expansion = fn(&mut Vec<Inst>, DType, Val) -> Val;
+    let all: [Expansion; 4] = [kernel_math::exp, kernel_math::log, kernel_math::tanh, |b, compute, x| {
+        b.push(Inst::Scalar(0));
+        let s = b.len() as Val - 1;
+        kernel_math::pow(b, compute, x, s)
+    }];
+    let kernel = |dtype, function: Expansion| {
+        let mut insts = vec![Inst::Load(0)];
+        let value = function(&mut insts, dtype, 0);
+        MapKernel {
+            space: Space::Flat,
+            compute: dtype,
+            inputs: vec![Input { dtype, access: Access::Full }],
+            scalars: 1,
+            insts,
+            outputs: vec![Output { value, dtype, kind: OutputKind::Store }],
+        }
+    };
+    [DType::F32, DType::F64].into_iter().flat_map(|dtype| all.map(|function| kernel(dtype, function))).collect()
 }
 
 struct Builder {
@@ -376,6 +400,11 @@ mod tests {
             let values: Vec<f64> = [0.1, -3.0, 1e-7, f64::INFINITY].map(|x| round_once(dtype, x)).to_vec();
             assert!(same(&decode(dtype, &encode(dtype, &values)), &values));
         }
+    }
+
+    #[test]
+    fn functions_are_well_formed() {
+        functions().iter().for_each(|kernel| verify(kernel).unwrap());
     }
 
     #[test]

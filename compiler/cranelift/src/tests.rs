@@ -137,6 +137,19 @@ fn kernels_agree_one_element_at_a_time() {
     check_random(Space::Grid, &GRID, Width::Scalar, 0..40);
 }
 
+/// With exponents that take every branch of `pow`, over data with zeros, infinities and NaN.
+#[test]
+fn functions_agree() {
+    for kernel in kernel_random::functions() {
+        let (_owner, function) = compile_one(&kernel, Width::Vector);
+        for exponent in [-0.25, 0.0, 0.5, 2.0, 3.0, -7.0, 1e300, f64::NEG_INFINITY, f64::NAN] {
+            let inputs = kernel_random::inputs(&kernel, 3, 4097, 1);
+            let case = Case { kernel: kernel.clone(), inputs, scalars: vec![exponent], rows: 4097, cols: 1 };
+            agree(&case, &case.run(function, &[]), &format!("exponent {exponent}"));
+        }
+    }
+}
+
 #[test]
 fn kernels_agree_without_optional_instructions() {
     let triple = machine().unwrap().triple().clone();
