@@ -1,43 +1,8 @@
 //! Products and factorizations, in f64, rounded once.
 
+use super::dense::{self, Dense};
 use super::{Datum, Interp, InterpError};
 use crate::ir::{OnFailure, Op, OpKind, Product, Value};
-use faer::{Mat, Side};
-
-/// A dense matrix, row-major.
-struct Dense {
-    rows: usize,
-    cols: usize,
-    data: Vec<f64>,
-}
-
-impl Dense {
-    fn at(&self, i: usize, j: usize) -> f64 {
-        self.data[i * self.cols + j]
-    }
-
-    fn transposed(&self) -> Dense {
-        let data = (0..self.data.len()).map(|n| self.at(n % self.rows, n / self.rows)).collect();
-        Dense { rows: self.cols, cols: self.rows, data }
-    }
-
-    fn times(&self, other: &Dense) -> Dense {
-        let mut data = vec![0.0; self.rows * other.cols];
-        for i in 0..self.rows {
-            for k in 0..self.cols {
-                let a = self.at(i, k);
-                for j in 0..other.cols {
-                    data[i * other.cols + j] += a * other.at(k, j);
-                }
-            }
-        }
-        Dense { rows: self.rows, cols: other.cols, data }
-    }
-
-    fn faer(&self) -> Mat<f64> {
-        Mat::from_fn(self.rows, self.cols, |i, j| self.at(i, j))
-    }
-}
 
 impl Interp<'_> {
     /// The matrices of a stack, transposed if asked.
@@ -111,11 +76,11 @@ impl Interp<'_> {
 
     pub(super) fn factorize(&self, kind: &OpKind, op: Op) -> Result<Vec<Datum>, InterpError> {
         let (made, on_failure) = match kind {
-            OpKind::Eigh { x, descending, on_failure } => (eigh(&self.dense(*x), *descending), *on_failure),
-            OpKind::Qr { x, on_failure } => (qr(&self.dense(*x)), *on_failure),
-            OpKind::Cholesky { x, on_failure } => (cholesky(&self.dense(*x)), *on_failure),
+            OpKind::Eigh { x, descending, on_failure } => (dense::eigh(&self.dense(*x), *descending), *on_failure),
+            OpKind::Qr { x, on_failure } => (dense::qr(&self.dense(*x)), *on_failure),
+            OpKind::Cholesky { x, on_failure } => (dense::cholesky(&self.dense(*x)), *on_failure),
             OpKind::SolveTriangular { a, b, upper } => {
-                (Some(vec![solve(&self.dense(*a), &self.dense(*b), *upper)]), OnFailure::default())
+                (Some(vec![dense::solve(&self.dense(*a), &self.dense(*b), *upper)]), OnFailure::default())
             }
             other => unreachable!("{other:?} is not a factorization"),
         };
@@ -127,76 +92,24 @@ impl Interp<'_> {
                 });
                 Ok(rounded.collect())
             }
-            (None, Some(keep)) => Ok(results.iter().map(|&result| self.kept(keep, result)).collect()),
+            (None, Some(keep)) => {
+                let kept = usize::from(matches!(kind, OpKind::Eigh { .. }));
+                Ok((0..results.len()).map(|n| self.kept(keep, results[n], n == kept)).collect())
+            }
             (None, None) => Err(InterpError::Factorization { op: op.to_string() }),
         }
     }
 
-    /// The kept tensor where it has the result's shape, zeros for the other result.
-    fn kept(&self, keep: Value, result: Value) -> Datum {
-        let dims = self.dims(result);
-        if self.dims(keep) == dims {
+    /// After a failure: the kept tensor for the result that may be kept (vectors, Q, L), zeros for the other.
+    fn kept(&self, keep: Value, result: Value, is_kept: bool) -> Datum {
+        if is_kept {
             return Datum::Tensor(self.tensor(keep).to_vec());
         }
-        Datum::Tensor(vec![0.0; dims.iter().product::<u64>() as usize])
+        Datum::Tensor(vec![0.0; self.dims(result).iter().product::<u64>() as usize])
     }
 
     fn dense(&self, value: Value) -> Dense {
         let dims = self.dims(value);
         Dense { rows: dims[0] as usize, cols: dims[1] as usize, data: self.tensor(value).to_vec() }
     }
-}
-
-fn finite(a: &Dense) -> bool {
-    a.data.iter().all(|x| x.is_finite())
-}
-
-fn eigh(a: &Dense, descending: bool) -> Option<Vec<Vec<f64>>> {
-    if !finite(a) {
-        return None;
-    }
-    let n = a.rows;
-    let eigen = a.faer().self_adjoint_eigen(Side::Lower).ok()?;
-    let (values, vectors) = (eigen.S().column_vector(), eigen.U());
-    let column = |j: usize| if descending { n - 1 - j } else { j };
-    let values = (0..n).map(|j| values[column(j)]).collect();
-    let vectors = (0..n * n).map(|k| vectors[(k / n, column(k % n))]).collect();
-    Some(vec![values, vectors])
-}
-
-fn qr(a: &Dense) -> Option<Vec<Vec<f64>>> {
-    if !finite(a) {
-        return None;
-    }
-    let inner = a.rows.min(a.cols);
-    let qr = a.faer().qr();
-    let (q, r) = (qr.compute_thin_Q(), qr.thin_R());
-    let q = (0..a.rows * inner).map(|k| q[(k / inner, k % inner)]).collect();
-    let upper = |k: usize| if k / a.cols <= k % a.cols { r[(k / a.cols, k % a.cols)] } else { 0.0 };
-    Some(vec![q, (0..inner * a.cols).map(upper).collect()])
-}
-
-fn cholesky(a: &Dense) -> Option<Vec<Vec<f64>>> {
-    if !finite(a) {
-        return None;
-    }
-    let n = a.rows;
-    let factor = a.faer().llt(Side::Lower).ok()?;
-    let lower = factor.L();
-    Some(vec![(0..n * n).map(|k| if k / n >= k % n { lower[(k / n, k % n)] } else { 0.0 }).collect()])
-}
-
-/// Substitution, row by row.
-fn solve(a: &Dense, b: &Dense, upper: bool) -> Vec<f64> {
-    let (n, m) = (a.rows, b.cols);
-    let mut x = b.data.clone();
-    let rows: Vec<usize> = if upper { (0..n).rev().collect() } else { (0..n).collect() };
-    for i in rows {
-        let known = if upper { i + 1..n } else { 0..i };
-        for j in 0..m {
-            let sum: f64 = known.clone().map(|k| a.at(i, k) * x[k * m + j]).sum();
-            x[i * m + j] = (x[i * m + j] - sum) / a.at(i, i);
-        }
-    }
-    x
 }

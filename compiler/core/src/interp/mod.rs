@@ -10,6 +10,7 @@
 //! f64 is interpreted in f64 and one lowered for f32 gives bit for bit what every backend must give on element-wise
 //! work. Products and factorizations are computed in f64 and rounded once.
 
+pub(crate) mod dense;
 mod linear;
 mod map;
 
@@ -213,18 +214,18 @@ pub(crate) fn permute(x: &[f64], dims: &[u64], axes: &[u32]) -> Vec<f64> {
     (0..x.len()).map(element).collect()
 }
 
-fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {
+pub(crate) fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {
     let n = dims[0] as usize;
     (0..n).map(|k| x[k * n + k]).collect()
 }
 
-fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
+pub(crate) fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_by(|&a, &b| if descending { x[b].total_cmp(&x[a]) } else { x[a].total_cmp(&x[b]) });
     order.into_iter().map(|k| k as f64).collect()
 }
 
-fn gather(x: &[f64], dims: &[u64], axis: usize, index: &[f64]) -> Vec<f64> {
+pub(crate) fn gather(x: &[f64], dims: &[u64], axis: usize, index: &[f64]) -> Vec<f64> {
     let post: usize = dims[axis + 1..].iter().product::<u64>() as usize;
     let d = dims[axis] as usize;
     let from = |n: usize| {

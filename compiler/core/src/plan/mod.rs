@@ -12,6 +12,7 @@
 //! its gradient, its state) and temporaries at fixed offsets of one scratch arena.
 
 mod cost;
+pub mod eval;
 mod print;
 
 pub use cost::Cost;

@@ -147,7 +147,7 @@ fn factor(reg: Option<Reg>) -> String {
     reg.map_or(String::new(), |reg| format!("r{reg} "))
 }
 
-fn routine_name(routine: Routine) -> &'static str {
+pub(super) fn routine_name(routine: Routine) -> &'static str {
     match routine {
         Routine::Eigh { descending: true } => "eigh descending",
         Routine::Eigh { descending: false } => "eigh ascending",
