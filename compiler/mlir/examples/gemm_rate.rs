@@ -10,7 +10,7 @@ use common::{Kernel, Object, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, kernel, scalars};
-use optc_mlir::{Isa, Unit, compile_cpu};
+use optc_mlir::{Isa, Unit, compile_cpu, compile_ptx};
 use std::time::Instant;
 
 fn main() {
@@ -34,6 +34,11 @@ fn main() {
         for map in &maps {
             map_rate(&object, map, isa);
         }
+    }
+    let maps = random_maps();
+    for (name, kernels) in [("adamw", &[adamw(DType::F32)][..]), ("30 maps", &maps)] {
+        let millis = best(3, || drop(compile_ptx(kernels, "sm_80").expect("compiles"))) * 1e3;
+        println!("sm_80           {name}: {millis:.0} ms");
     }
 }
 
@@ -121,9 +126,12 @@ fn product_rates(family: &Family, isa: Isa) {
         rate(2 * n * n * n, whole)
     );
     for (side, matrix) in [("rows", &plain), ("columns", &turned)] {
-        let speed = |seconds: f64| (n * n * dtype.size()) as f64 / seconds / 1e9;
-        let a = best(5, || drop(family.pack_a(matrix, n, n)));
-        let b = best(5, || drop(family.pack_b(matrix, n, n)));
+        // A block as a product packs it: the matrix is larger, the block fits the cache.
+        let speed = |seconds: f64| (k * k * dtype.size()) as f64 / seconds / 1e9;
+        let mut packed = family.room(k, family.mr, k);
+        let a = best(200, || family.pack_a(&mut packed, matrix, k, k));
+        let mut packed = family.room(k, family.nr, k);
+        let b = best(200, || family.pack_b(&mut packed, matrix, k, k));
         println!(
             "{name} packing {side}: a {:.1} GB/s, b {:.1} GB/s",
             speed(a),

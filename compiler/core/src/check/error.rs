@@ -153,7 +153,7 @@ pub enum CheckError {
         "`{left}` times `{right}`: the inner dimensions `{inner_left}` and `{inner_right}` differ"
     )]
     #[diagnostic(
-        code(opt::shape::inner),
+        code("opt::shape::inner"),
         help("transpose a factor with `'`, or write `.*` to multiply element by element")
     )]
     InnerMismatch {
@@ -357,7 +357,7 @@ pub enum CheckError {
 
     #[error("a block that gives a value cannot assign `{name}`, which is declared outside it")]
     #[diagnostic(
-        code(opt::assign::in_value),
+        code("opt::assign::in_value"),
         help("assign `{name}` the value of the whole expression instead")
     )]
     AssignInValue {
@@ -388,7 +388,7 @@ pub enum CheckError {
     },
 
     #[error("`{name}` is one tensor per mode and needs an index")]
-    #[diagnostic(code(opt::state::index_missing), help("write `{name}[{index}]`"))]
+    #[diagnostic(code("opt::state::index_missing"), help("write `{name}[{index}]`"))]
     IndexMissing {
         name: String,
         index: String,
@@ -400,7 +400,7 @@ pub enum CheckError {
 
     #[error("`{name}` takes no index")]
     #[diagnostic(
-        code(opt::state::index_not_allowed),
+        code("opt::state::index_not_allowed"),
         help("write `{name}`; only state declared in a `modes` block has one tensor per mode")
     )]
     IndexNotAllowed {
@@ -424,7 +424,7 @@ pub enum CheckError {
 
     #[error("`{name}` is used outside the block that declares it")]
     #[diagnostic(
-        code(opt::state::out_of_scope),
+        code(opt::name::out_of_scope),
         help("use `{name}` inside the block, or declare it before the block")
     )]
     OutOfScope {
@@ -455,7 +455,7 @@ pub enum CheckError {
 
     #[error("a `modes` block holds state declarations only")]
     #[diagnostic(
-        code(opt::state::modes_body),
+        code("opt::state::modes_body"),
         help("move this behind the block, into `each {var} {{ … }}` if it is about one mode")
     )]
     ModesBody {
@@ -792,7 +792,7 @@ pub enum CheckError {
 
     #[error("static `{name}` is never used")]
     #[diagnostic(
-        code(opt::unused::statics),
+        code("opt::unused::static"),
         severity(Warning),
         help("remove it, or use it in a rule")
     )]

@@ -247,7 +247,7 @@ impl Pack<'_> {
         t.repeat(steps, |t, step| {
             for block in (0..self.width).step_by(lanes as usize) {
                 let places = lanes.min(self.width - block);
-                let none = t.int(square, 0);
+                let none = emit!(t, "llvm.mlir.poison : {square}");
                 let rows: Vec<Value> = (0..lanes)
                     .map(|place| match place < places {
                         true => {
@@ -307,18 +307,67 @@ impl Pack<'_> {
     }
 }
 
-/// Turns rows into columns. Interleaving row `i` with row `i + half` rotates the bits of (row, lane) by one; after as
-/// many rounds as an index has bits, row and lane have changed places.
+/// Turns rows into columns: first inside each 128-bit part, where registers shuffle for free, then the parts.
+///
+/// Interleaving row `i` with row `i + half` rotates the bits of (row, place) by one, and so does splitting even from
+/// odd, the other way; after as many rounds as an index has bits, row and place have changed sides.
 fn transpose_square(t: &mut Text, mut rows: Vec<Value>, ty: Type) -> Vec<Value> {
-    let half = ty.lanes / 2;
-    for _ in 0..ty.lanes.ilog2() {
-        let (low, high) = rows.split_at(half as usize);
-        let pairs = low.iter().zip(high);
-        rows = pairs
-            .flat_map(|(&a, &b)| [zip(t, a, b, ty, 0..half), zip(t, a, b, ty, half..ty.lanes)])
+    let part = if ty.elem == Elem::I64 { 2 } else { 4 };
+    let parts = ty.lanes / part;
+    for group in rows.chunks_mut(part as usize) {
+        for _ in 0..part.ilog2() {
+            let (low, high) = group.split_at(group.len() / 2);
+            let pairs = low.iter().zip(high);
+            let next: Vec<Value> = pairs
+                .flat_map(|(&a, &b)| interleave(t, a, b, ty, part))
+                .collect();
+            group.copy_from_slice(&next);
+        }
+    }
+    for place in 0..part as usize {
+        let mut column: Vec<Value> = rows
+            .iter()
+            .copied()
+            .skip(place)
+            .step_by(part as usize)
             .collect();
+        for _ in 0..parts.ilog2() {
+            let pairs: Vec<[Value; 2]> = column
+                .chunks(2)
+                .map(|pair| split(t, pair[0], pair[1], ty, part))
+                .collect();
+            column = (0..2)
+                .flat_map(|odd| pairs.iter().map(move |pair| pair[odd]))
+                .collect();
+        }
+        for (n, value) in column.into_iter().enumerate() {
+            rows[n * part as usize + place] = value;
+        }
     }
     rows
+}
+
+/// In each part: the lower halves of `a` and `b` by turns; the upper halves by turns.
+fn interleave(t: &mut Text, a: Value, b: Value, ty: Type, part: u32) -> [Value; 2] {
+    [0, part / 2].map(|from| {
+        let starts = (0..ty.lanes).step_by(part as usize);
+        let lanes = list(starts.flat_map(|start| {
+            (0..part / 2).flat_map(move |n| {
+                let lane = start + from + n;
+                [lane, lane + ty.lanes]
+            })
+        }));
+        emit!(t, "vector.shuffle {a}, {b} [{lanes}] : {ty}, {ty}")
+    })
+}
+
+/// The even parts of `a` and then of `b`; the odd ones.
+fn split(t: &mut Text, a: Value, b: Value, ty: Type, part: u32) -> [Value; 2] {
+    [0, part].map(|from| {
+        let starts = (from..2 * ty.lanes).step_by(2 * part as usize);
+        let lanes = list(starts.flat_map(|start| start..start + part));
+        emit!(t, "vector.shuffle {a}, {b} [{lanes}] : {ty}, {ty}")
+    })
 }
 
 /// The vector cut to its first `lanes`.

@@ -10,7 +10,7 @@ use crate::text::{Elem, Range, Text, Type, Value, act, emit};
 use optc_core::dtype::DType;
 
 /// Registers across a tile.
-const ACROSS: u32 = 2;
+const ACROSS: usize = 2;
 
 /// The parameters of a tile function.
 struct Tile<'f> {
@@ -74,7 +74,7 @@ impl Tile<'_> {
         let padded = t.plus(self.k, last);
         let group = t.index(i64::from(self.family.group));
         let steps = emit!(t, "arith.divui {padded}, {group} : i64");
-        let carried = vec![(zero, self.vector()); (self.family.mr * ACROSS) as usize];
+        let carried = vec![(zero, self.vector()); self.family.mr as usize * ACROSS];
         t.loop_over(
             Range {
                 from,
@@ -88,19 +88,66 @@ impl Tile<'_> {
 
     /// Adds one step of `k` (one pair of steps for bf16) to the sums.
     fn step(&self, t: &mut Text, step: Value, sums: &[Value]) -> Vec<Value> {
-        let (mr, lanes) = (self.family.mr, self.family.lanes);
-        let columns: Vec<Value> = (0..ACROSS)
-            .map(|n| self.panel_vector(t, self.b, step, self.family.nr, n * lanes))
-            .collect();
-        let mut next = Vec::with_capacity(sums.len());
-        for row in 0..mr {
-            let element = self.panel_element(t, self.a, step, mr, row);
-            for (n, &column) in columns.iter().enumerate() {
-                let sum = sums[row as usize * ACROSS as usize + n];
-                next.push(self.multiply_add(t, element, column, sum));
+        let mut sums = sums.to_vec();
+        let rows = 0..self.family.mr as usize;
+        let reads = self.reads();
+        // Of a pair, 32 registers hold both halves at once; with 16, all first halves are used before any second one.
+        if self.family.isa == Isa::X86_64V3 {
+            for read in reads {
+                let columns = self.columns(t, step, read);
+                rows.clone()
+                    .for_each(|row| self.row(t, step, read, &columns, (row, &mut sums)));
+            }
+        } else {
+            let columns: Vec<[Value; ACROSS]> = reads
+                .iter()
+                .map(|&read| self.columns(t, step, read))
+                .collect();
+            for row in rows {
+                let both = reads.iter().zip(&columns);
+                both.for_each(|(&read, columns)| {
+                    self.row(t, step, read, columns, (row, &mut sums))
+                });
             }
         }
-        next
+        sums
+    }
+
+    /// What is read from a unit of a panel, in order.
+    fn reads(&self) -> Vec<Read> {
+        match self.family.dtype {
+            DType::BF16 if !self.dots() => vec![low_half, high_half],
+            _ => vec![whole],
+        }
+    }
+
+    fn columns(&self, t: &mut Text, step: Value, read: Read) -> [Value; ACROSS] {
+        std::array::from_fn(|n| {
+            let offset = n as u32 * self.family.lanes;
+            let unit = self.panel_vector(t, self.b, step, self.family.nr, offset);
+            read(t, unit, self.vector())
+        })
+    }
+
+    /// Adds to the sums of one row.
+    fn row(
+        &self,
+        t: &mut Text,
+        step: Value,
+        read: Read,
+        columns: &[Value; ACROSS],
+        (row, sums): (usize, &mut [Value]),
+    ) {
+        let unit = self.panel_element(t, self.a, step, self.family.mr, row as u32);
+        let element = read(t, unit, self.vector());
+        for (sum, &column) in sums[row * ACROSS..].iter_mut().zip(columns) {
+            *sum = self.multiply_add(t, element, column, *sum);
+        }
+    }
+
+    /// Whether an instruction multiplies pairs of bf16.
+    fn dots(&self) -> bool {
+        self.family.dtype == DType::BF16 && self.family.isa == Isa::X86_64V4Bf16
     }
 
     /// What a panel holds per row or column and step: a number, or a pair of bf16 as 32 bits.
@@ -166,32 +213,18 @@ impl Tile<'_> {
     }
 
     fn multiply_add(&self, t: &mut Text, a: Value, b: Value, sum: Value) -> Value {
-        match (self.family.dtype, self.family.isa) {
-            (DType::BF16, Isa::X86_64V4Bf16) => self.dot_pairs(t, a, b, sum),
-            (DType::BF16, _) => {
-                let sum = self.multiply_halves(t, a, b, sum, low_half);
-                self.multiply_halves(t, a, b, sum, high_half)
-            }
-            _ => fused(t, a, b, sum, self.vector()),
+        if !self.dots() {
+            return fused(t, a, b, sum, self.vector());
         }
-    }
-
-    fn dot_pairs(&self, t: &mut Text, a: Value, b: Value, sum: Value) -> Value {
         let (bits, sums) = (self.vector().of(Elem::I32), self.vector());
-        let halves = Type::vector(Elem::BF16, 2 * self.family.lanes);
-        let a = emit!(t, "vector.bitcast {a} : {bits} to {halves}");
-        let b = emit!(t, "vector.bitcast {b} : {bits} to {halves}");
-        let name = "llvm.x86.avx512bf16.dpbf16ps.512";
+        let pairs = Type::vector(Elem::BF16, 2 * self.family.lanes);
+        let a = emit!(t, "vector.bitcast {a} : {bits} to {pairs}");
+        let b = emit!(t, "vector.bitcast {b} : {bits} to {pairs}");
+        let call = "llvm.call_intrinsic \"llvm.x86.avx512bf16.dpbf16ps.512\"";
         emit!(
             t,
-            "llvm.call_intrinsic \"{name}\"({sum}, {b}, {a}) : ({sums}, {halves}, {halves}) -> {sums}"
+            "{call}({sum}, {b}, {a}) : ({sums}, {pairs}, {pairs}) -> {sums}"
         )
-    }
-
-    fn multiply_halves(&self, t: &mut Text, a: Value, b: Value, sum: Value, half: Half) -> Value {
-        let ty = self.vector();
-        let (a, b) = (half(t, a, ty), half(t, b, ty));
-        fused(t, a, b, sum, ty)
     }
 
     fn spill(&self, t: &mut Text, buffer: Value, sums: &[Value]) {
@@ -231,7 +264,7 @@ impl Tile<'_> {
                 t.either(
                     wide,
                     |t| {
-                        for n in 0..ACROSS {
+                        for n in 0..ACROSS as u32 {
                             let col = t.index(i64::from(n * self.family.lanes));
                             self.store(t, place, col, self.family.lanes);
                         }
@@ -296,7 +329,12 @@ struct Place {
     adds: Value,
 }
 
-type Half = fn(&mut Text, Value, Type) -> Value;
+type Read = fn(&mut Text, Value, Type) -> Value;
+
+/// A number, or a pair as it is.
+fn whole(_: &mut Text, unit: Value, _: Type) -> Value {
+    unit
+}
 
 /// The first bf16 of each pair, as f32.
 fn low_half(t: &mut Text, pair: Value, ty: Type) -> Value {
