@@ -64,7 +64,12 @@ fn expect_programs(file: &str) {
     for block in blocks {
         let mistakes = check(&block.place, &block.program(), &Library).err();
         let said = mistakes.map(|found| format!("{found:?}"));
-        assert!(said.is_none(), "{}: {}", block.place, said.unwrap_or_default());
+        assert!(
+            said.is_none(),
+            "{}: {}",
+            block.place,
+            said.unwrap_or_default()
+        );
     }
 }
 
