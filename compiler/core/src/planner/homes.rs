@@ -95,26 +95,20 @@ impl Chain<'_> {
         self.function.values.keys().filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
     }
 
+    /// Whether the buffer holds `value` when a write happens at `at`: the slot's old value from the start, the result of
+    /// a branch from its end.
     fn made_before(&self, value: Value, at: u32, path: &Path) -> bool {
-        match self.timeline.places.get(&self.op(value)) {
-            Some(place) if matches!(self.function.def(value), OpKind::Slot(_)) => {
-                !Timeline::exclusive(&place.path, path) || place.path.is_empty()
-            }
-            Some(place) => place.at <= at && !Timeline::exclusive(&place.path, path),
-            None => false,
-        }
+        let is_old = matches!(self.function.def(value), OpKind::Slot(_));
+        let place = self.timeline.places.get(&self.op(value));
+        place.is_some_and(|place| (is_old || place.end <= at) && !Timeline::exclusive(&place.path, path))
     }
 
+    /// Yielding a value is reading it, even if it goes where it already is: the buffer must hold it until then.
     fn read_by(&self, value: Value, at: u32, path: &Path) -> bool {
         let uses = self.timeline.uses.get(&value).into_iter().flatten();
         uses.into_iter().all(|read| {
-            let chain = match read.how {
-                Reading::Yield(op, index) => self.values.contains(&self.function.ops[op].results[index]),
-                Reading::Final(slot) => slot == self.slot,
-                Reading::InPlace | Reading::Anyhow => false,
-            };
             let same_thunk = read.at == at && read.how == Reading::InPlace;
-            chain || read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
+            read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
         })
     }
 }
