@@ -39,7 +39,10 @@ test: setup ## every test of every crate
 bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@.ci/setup bench
 	@mkdir -p $(OUT)
-	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/competitors.py --out $(OUT)/competitors.json
+	@$(ENV) cargo build --release -p optc-cli -p optc-tests --bin optc --bin optc-bench
+	@$(ENV) for name in soap muon adamw; do $(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; done
+	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/run.py --bench $(TARGET)/release/optc-bench --artifacts $(OUT) \
+		--out docs/benchmarks --commit "$$(git rev-parse --short HEAD)"
 
 docs: setup ## the Rust documentation of every crate; the book is docs/README.md
 	@$(ENV) cargo doc --workspace --no-deps

@@ -4,6 +4,7 @@
 //! `parity` runs a [`parity::Stepper`] through one and measures it with `compare`, and `tolerance` says how near it must come.
 
 pub mod compare;
+pub mod compiled;
 pub mod golden;
 pub mod interpreted;
 pub mod library;

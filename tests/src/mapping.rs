@@ -322,7 +322,7 @@ pub fn modes(setup: &Setup, param: &str, shape: &Param) -> Modes {
     let set = |name: &str| statics.get(name);
     let last = set("channels_last") == Some(&json!(true)) && shape.shape.len() == 4;
     let axes: Vec<usize> = if last {
-        vec![0, 2, 3, 1]
+        vec![0, 3, 1, 2]
     } else {
         (0..shape.shape.len()).collect()
     };
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_last_moves_the_second_axis_to_the_end() {
+    fn a_permutation_says_where_each_element_goes() {
         assert_eq!(permuted(&[1, 2, 1, 3], &[0, 2, 3, 1]), [0, 3, 1, 4, 2, 5]);
     }
 }

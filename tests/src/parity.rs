@@ -82,6 +82,7 @@ impl fmt::Display for Report {
 /// Steps through the whole case and compares at every snapshot.
 pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Report {
     let setup = mapping::setup(case);
+    let starts: Vec<Vec<f64>> = case.order.iter().map(|name| stepper.param(name)).collect();
     let mut comparisons = Vec::new();
     for step in 1..=case.steps {
         let at = step as usize - 1;
@@ -89,12 +90,13 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
         stepper.step(lr, &grads(case, &setup, at));
         if case.snapshots.contains(&step) {
             let stepper = &*stepper;
-            let seen = case.order.iter().map(|param| Seen {
+            let seen = case.order.iter().zip(&starts).map(|(param, start)| Seen {
                 case,
                 setup: &setup,
                 precision,
                 step,
                 param,
+                start,
                 stepper,
             });
             comparisons.extend(seen.flat_map(|seen| seen.compare()));
@@ -124,6 +126,8 @@ struct Seen<'a> {
     precision: Precision,
     step: u64,
     param: &'a str,
+    /// The stepper's own start: the recorded one, rounded to what it stores.
+    start: &'a [f64],
     stepper: &'a dyn Stepper,
 }
 
@@ -147,8 +151,13 @@ impl Seen<'_> {
     }
 
     fn compare_param(&self) -> Comparison {
-        let found = self.stepper.param(self.param);
         let init = &self.case.params[self.param].init;
+        let mut found = self.stepper.param(self.param);
+        for ((found, start), init) in found.iter_mut().zip(self.start).zip(init) {
+            if start != init {
+                *found += init - start;
+            }
+        }
         Comparison {
             step: self.step,
             what: self.param.to_owned(),

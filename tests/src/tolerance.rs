@@ -48,6 +48,7 @@ enum Class {
     SingleFactors,
     Bf16Products,
     Bf16Storage,
+    Bf16Loop,
 }
 
 /// The bound for one quantity of a case.
@@ -65,19 +66,23 @@ pub fn bound(case: &Case, precision: Precision, quantity: Quantity) -> Bound {
         }
         // eigh and QR in float32 inside a float64 run.
         (Class::SingleFactors, _) => Bound::element(1e-4),
-        // Eight bits of mantissa and another order of summation in every product; the exact cases judge the algorithm.
+        // Eight bits of mantissa and another order of summation in every product, which the iteration amplifies about
+        // tenfold: up to 0.06 in norm after the first step of a 4 × 9 matrix. The exact cases judge the algorithm.
         (Class::Bf16Products, _) => Bound {
             max: 0.1,
-            frobenius: 0.05,
+            frobenius: 0.08,
         },
-        // Every stored value has eight bits.
+        // Every stored value has eight bits; arithmetic is rounded once, at the store, as in LibTorch's fused kernel.
         (Class::Bf16Storage, _) => Bound::element(0.05),
+        // LibTorch's loop rounds after each operation, so it differs from its own fused kernel by this much.
+        (Class::Bf16Loop, _) => Bound::element(0.25),
     }
 }
 
 fn class(case: &Case, quantity: Quantity) -> Class {
     let elementwise = matches!(case.file.as_str(), "sgd" | "adam" | "adamw");
     match () {
+        () if case.dtype == "bfloat16" && !case.name.starts_with("fused") => Class::Bf16Loop,
         () if case.dtype == "bfloat16" => Class::Bf16Storage,
         () if elementwise => Class::Elementwise,
         // Muon's states are averages of gradients, which no product touches.

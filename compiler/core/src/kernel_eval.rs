@@ -24,6 +24,7 @@ use crate::kernel::{
     Access, BinaryOp, CHUNK, CompareOp, Inst, IntOp, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK, Space,
     UnaryOp, Val,
 };
+use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// Runs a kernel over its whole index space. Values are held as f64; each value is one of the stored type.
@@ -225,11 +226,18 @@ fn binary<T: Real>(op: BinaryOp, a: T, b: T) -> T {
 
 /// The smaller; NaN if either is, −0 below +0.
 fn min<T: Real>(a: T, b: T) -> T {
-    if a != a || b != b {
-        return a + b;
+    match a.partial_cmp(&b) {
+        None => a + b,
+        Some(Ordering::Less) => a,
+        Some(Ordering::Greater) => b,
+        Some(Ordering::Equal) => {
+            if a.is_negative() {
+                a
+            } else {
+                b
+            }
+        }
     }
-    let a_first = a < b || (a == b && a.is_negative());
-    if a_first { a } else { b }
 }
 
 fn compare<T: Real>(op: CompareOp, a: T, b: T) -> bool {

@@ -3,8 +3,10 @@
 //! Pure: no file, environment or clock access, no native library.
 
 pub mod check;
+pub mod codes;
 pub mod dtype;
 pub mod hir;
+mod hir_text;
 pub mod interp;
 pub mod ir;
 pub mod kernel;

@@ -16,6 +16,7 @@ mod code;
 mod half;
 mod memory;
 mod point;
+mod rounding;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use miette::Diagnostic;
 use optc_core::kernel::MapKernel;
 use optc_core::kernel_verify::verify;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::Mutex;
 use thiserror::Error;
@@ -109,10 +111,9 @@ fn compile_for(isa: &OwnedTargetIsa, kernels: &[MapKernel], width: Width) -> Res
     let mut compiler = Compiler::new(isa.clone());
     let mut ids = HashMap::new();
     for kernel in kernels {
-        let hash = kernel.hash();
-        if !ids.contains_key(&hash) {
-            let id = compiler.define(kernel, &hash, width)?;
-            ids.insert(hash, id);
+        if let Entry::Vacant(entry) = ids.entry(kernel.hash()) {
+            let id = compiler.define(kernel, entry.key(), width)?;
+            entry.insert(id);
         }
     }
     compiler.finish(ids)
@@ -145,7 +146,9 @@ struct Compiler {
 
 impl Compiler {
     fn new(isa: OwnedTargetIsa) -> Compiler {
-        let module = JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()));
+        let mut jit = JITBuilder::with_isa(isa, default_libcall_names());
+        jit.symbols(rounding::symbols());
+        let module = JITModule::new(jit);
         Compiler { context: module.make_context(), builder: FunctionBuilderContext::new(), module }
     }
 

@@ -65,7 +65,7 @@ impl Code<'_> {
             Inst::Not(a) => self.not(v(a)),
             Inst::Select(c, a, b) => self.choose(v(c), v(a), v(b)),
             Inst::Round(dtype, a) => self.round(dtype, v(a)),
-            Inst::ToInt(a) => self.to_int(v(a)),
+            Inst::ToInt(a) => self.nearest_int(v(a)),
             Inst::FromInt(a) => {
                 let ty = float_of(self.type_of(v(a)));
                 self.b.ins().fcvt_from_sint(ty, v(a))
@@ -124,11 +124,11 @@ impl Code<'_> {
         }
     }
 
-    fn to_int(&mut self, a: Value) -> Value {
+    fn nearest_int(&mut self, a: Value) -> Value {
         let ty = self.type_of(a);
         if ty == types::F64X2 {
             // x64 has no such conversion before AVX-512.
-            return self.per_lane(types::I64X2, &[a], |code, lane| code.to_int(lane[0]));
+            return self.per_lane(types::I64X2, &[a], |code, lane| code.nearest_int(lane[0]));
         }
         let whole = self.b.ins().nearest(a);
         self.b.ins().fcvt_to_sint_sat(int_of(ty), whole)

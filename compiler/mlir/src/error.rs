@@ -12,7 +12,10 @@ pub enum EmitError {
     LinkerMissing,
     /// The linker could not be run, or its files could not be written or read.
     #[error("the linker could not be run: {reason}")]
-    #[diagnostic(code(opt::emit::linker), help("check that `{program}` runs and that there is room for temporary files"))]
+    #[diagnostic(
+        code(opt::emit::linker),
+        help("check that `{program}` runs and that there is room for temporary files")
+    )]
     LinkerFailed {
         /// The program that was called.
         program: String,
@@ -21,14 +24,20 @@ pub enum EmitError {
     },
     /// The GPU architecture has no backend here.
     #[error("no PTX for architecture `{arch}`")]
-    #[diagnostic(code(opt::emit::arch), help("write `sm_80`, `sm_90a` or another architecture from `sm_80` on"))]
+    #[diagnostic(
+        code(opt::emit::arch),
+        help("write `sm_80`, `sm_90a` or another architecture from `sm_80` on")
+    )]
     UnknownArch {
         /// As it was asked for.
         arch: String,
     },
     /// A bug of the compiler: a kernel that a stage of MLIR or LLVM refused.
     #[error("internal error in `{stage}` on `{kernel}`: {message}")]
-    #[diagnostic(code(opt::emit::internal), help("this is a bug in optc: please report it with the rule"))]
+    #[diagnostic(
+        code(opt::emit::internal),
+        help("this is a bug in optc: please report it with the rule")
+    )]
     Internal {
         /// The symbol of the kernel, or the unit where no single kernel is known.
         kernel: String,

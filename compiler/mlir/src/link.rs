@@ -21,12 +21,22 @@ fn run(linker: &Path, object: &[u8]) -> io::Result<Vec<u8>> {
     let (from, to) = (folder.path().join("unit.o"), folder.path().join("unit.so"));
     std::fs::write(&from, object)?;
     let output = Command::new(linker)
-        .args(["-shared", "--no-undefined", "--build-id=none", "--hash-style=gnu", "--threads=1", "-s", "-o"])
+        .args([
+            "-shared",
+            "--no-undefined",
+            "--build-id=none",
+            "--hash-style=gnu",
+            "--threads=1",
+            "-s",
+            "-o",
+        ])
         .args([&to, &from])
         .output()?;
     match output.status.success() {
         true => std::fs::read(&to),
-        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
+        false => Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )),
     }
 }
 
@@ -35,6 +45,8 @@ fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let built_with = option_env!("MLIR_SYS_220_PREFIX").map(|prefix| Path::new(prefix).join("bin"));
     let folders = || std::env::split_paths(&path).chain(built_with.clone());
-    let candidates = ["ld.lld-22", "ld.lld"].into_iter().flat_map(|name| folders().map(move |folder| folder.join(name)));
+    let candidates = ["ld.lld-22", "ld.lld"]
+        .into_iter()
+        .flat_map(|name| folders().map(move |folder| folder.join(name)));
     candidates.into_iter().find(|candidate| candidate.is_file())
 }

@@ -2,3 +2,4 @@
 
 mod body;
 pub(crate) mod cpu;
+pub(crate) mod gpu;

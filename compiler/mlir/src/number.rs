@@ -18,21 +18,42 @@ pub(crate) fn storage(dtype: DType) -> Elem {
 }
 
 /// Loads elements from `index` on and converts them to `ty`.
-pub(crate) fn load(t: &mut Text, pointer: &str, base: Value, index: Value, dtype: DType, ty: Type) -> Value {
+pub(crate) fn load(
+    t: &mut Text,
+    pointer: &str,
+    base: Value,
+    index: Value,
+    dtype: DType,
+    ty: Type,
+) -> Value {
     let stored = ty.of(storage(dtype));
     let address = t.at(pointer, base, index, stored.elem);
     let size = dtype.size();
-    let value = emit!(t, "llvm.load {address} {{alignment = {size} : i64}} : {pointer} -> {stored}");
+    let value = emit!(
+        t,
+        "llvm.load {address} {{alignment = {size} : i64}} : {pointer} -> {stored}"
+    );
     widen(t, value, dtype, ty)
 }
 
 /// Rounds a value of type `ty` and stores it from `index` on.
-pub(crate) fn store(t: &mut Text, pointer: &str, base: Value, index: Value, dtype: DType, value: Value, ty: Type) {
+pub(crate) fn store(
+    t: &mut Text,
+    pointer: &str,
+    base: Value,
+    index: Value,
+    dtype: DType,
+    value: Value,
+    ty: Type,
+) {
     let stored = ty.of(storage(dtype));
     let value = narrow(t, value, ty, dtype);
     let address = t.at(pointer, base, index, stored.elem);
     let size = dtype.size();
-    act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {stored}, {pointer}");
+    act!(
+        t,
+        "llvm.store {value}, {address} {{alignment = {size} : i64}} : {stored}, {pointer}"
+    );
 }
 
 /// A stored value in `ty`; exact, except f64 to f32.
@@ -61,7 +82,12 @@ pub(crate) fn narrow(t: &mut Text, value: Value, ty: Type, dtype: DType) -> Valu
         DType::F64 | DType::F32 | DType::I64 => convert(t, value, ty, storage(dtype)),
         DType::F16 => {
             let value = single(t, value, ty);
-            emit!(t, "arith.truncf {value} : {} to {}", ty.of(Elem::F32), ty.of(Elem::F16))
+            emit!(
+                t,
+                "arith.truncf {value} : {} to {}",
+                ty.of(Elem::F32),
+                ty.of(Elem::F16)
+            )
         }
         DType::BF16 => {
             let value = single(t, value, ty);
@@ -82,9 +108,17 @@ pub(crate) fn convert(t: &mut Text, value: Value, from: Type, to: Elem) -> Value
 /// The bits of f32 values rounded to bf16: half a unit minus the tie is added below the cut. A NaN is made quiet, for
 /// the sum could carry its payload away.
 fn bf16_bits(t: &mut Text, value: Value, lanes: u32) -> Value {
-    let float = Type { elem: Elem::F32, lanes };
+    let float = Type {
+        elem: Elem::F32,
+        lanes,
+    };
     let int = float.of(Elem::I32);
-    let (one, sixteen, half, quiet) = (t.int(int, 1), t.int(int, 16), t.int(int, 0x7fff), t.int(int, 0x40_0000));
+    let (one, sixteen, half, quiet) = (
+        t.int(int, 1),
+        t.int(int, 16),
+        t.int(int, 0x7fff),
+        t.int(int, 0x40_0000),
+    );
     let bits = emit!(t, "arith.bitcast {value} : {float} to {int}");
     let above = emit!(t, "arith.shrui {bits}, {sixteen} : {int}");
     let odd = emit!(t, "arith.andi {above}, {one} : {int}");
@@ -101,7 +135,11 @@ fn bf16_bits(t: &mut Text, value: Value, lanes: u32) -> Value {
 pub(crate) fn select(t: &mut Text, condition: Value, a: Value, b: Value, ty: Type) -> Value {
     match ty.lanes {
         1 => emit!(t, "arith.select {condition}, {a}, {b} : {ty}"),
-        _ => emit!(t, "arith.select {condition}, {a}, {b} : {}, {ty}", ty.of(Elem::I1)),
+        _ => emit!(
+            t,
+            "arith.select {condition}, {a}, {b} : {}, {ty}",
+            ty.of(Elem::I1)
+        ),
     }
 }
 
@@ -115,8 +153,8 @@ fn single(t: &mut Text, value: Value, ty: Type) -> Value {
     let one = t.int(int, 1);
     let near = convert(t, value, ty, Elem::F32);
     let back = convert(t, near, float, Elem::F64);
-    let size = emit!(t, "llvm.intr.fabs({value}) : ({ty}) -> {ty}");
-    let back_size = emit!(t, "llvm.intr.fabs({back}) : ({ty}) -> {ty}");
+    let size = intrinsic(t, "fabs", value, ty);
+    let back_size = intrinsic(t, "fabs", back, ty);
     let beyond = emit!(t, "arith.cmpf ogt, {back_size}, {size} : {ty}");
     let bits = emit!(t, "arith.bitcast {near} : {float} to {int}");
     let below = emit!(t, "arith.subi {bits}, {one} : {int}");
@@ -125,4 +163,13 @@ fn single(t: &mut Text, value: Value, ty: Type) -> Value {
     let inexact = emit!(t, "arith.cmpf one, {back}, {value} : {ty}");
     let kept = select(t, inexact, odd, bits, int);
     emit!(t, "arith.bitcast {kept} : {int} to {float}")
+}
+
+/// An intrinsic of LLVM with one argument. Called by name, because `convert-gpu-to-nvvm` would turn the op of the same
+/// name into a call of CUDA's library, whose square root is approximate.
+pub(crate) fn intrinsic(t: &mut Text, name: &str, value: Value, ty: Type) -> Value {
+    emit!(
+        t,
+        "llvm.call_intrinsic \"llvm.{name}\"({value}) : ({ty}) -> {ty}"
+    )
 }

@@ -47,11 +47,23 @@ struct Family {
 impl Family {
     /// Tiles fill the registers with sums: 24 of 32, or 12 of 16.
     fn new(dtype: DType, isa: Isa) -> Family {
-        let sum = if dtype == DType::F64 { Elem::F64 } else { Elem::F32 };
+        let sum = if dtype == DType::F64 {
+            Elem::F64
+        } else {
+            Elem::F32
+        };
         let lanes = isa.lanes(if dtype == DType::F64 { 64 } else { 32 });
         let mr = if isa == Isa::X86_64V3 { 6 } else { 12 };
         let group = if dtype == DType::BF16 { 2 } else { 1 };
-        Family { dtype, isa, sum, lanes, mr, nr: 2 * lanes, group }
+        Family {
+            dtype,
+            isa,
+            sum,
+            lanes,
+            mr,
+            nr: 2 * lanes,
+            group,
+        }
     }
 
     fn symbol(&self, function: &str) -> String {
@@ -72,7 +84,11 @@ fn shape(t: &mut Text, family: &Family) {
     t.function(&family.symbol("shape"), &[POINTER], |t, args| {
         for (n, size) in [family.mr, family.nr].into_iter().enumerate() {
             let value = t.index(i64::from(size));
-            let address = emit!(t, "llvm.getelementptr {}[{n}] : ({POINTER}) -> {POINTER}, i64", args[0]);
+            let address = emit!(
+                t,
+                "llvm.getelementptr {}[{n}] : ({POINTER}) -> {POINTER}, i64",
+                args[0]
+            );
             act!(t, "llvm.store {value}, {address} : i64, {POINTER}");
         }
     });

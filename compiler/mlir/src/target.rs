@@ -2,15 +2,17 @@
 
 use crate::error::EmitError;
 use crate::lower::LlvmModule;
-use llvm_sys::core::{LLVMDisposeMemoryBuffer, LLVMDisposeMessage, LLVMGetBufferSize, LLVMGetBufferStart};
-use llvm_sys::core::{LLVMSetTarget, LLVMPrintModuleToString};
+use llvm_sys::core::{
+    LLVMDisposeMemoryBuffer, LLVMDisposeMessage, LLVMGetBufferSize, LLVMGetBufferStart,
+};
+use llvm_sys::core::{LLVMPrintModuleToString, LLVMSetTarget};
 use llvm_sys::error::{LLVMDisposeErrorMessage, LLVMGetErrorMessage};
 use llvm_sys::prelude::LLVMMemoryBufferRef;
 use llvm_sys::target::{self, LLVMDisposeTargetData, LLVMSetModuleDataLayout};
 use llvm_sys::target_machine::{
-    LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout, LLVMCreateTargetMachine,
-    LLVMDisposeTargetMachine, LLVMGetTargetFromTriple, LLVMRelocMode, LLVMTargetMachineEmitToMemoryBuffer,
-    LLVMTargetMachineRef, LLVMTargetRef,
+    LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout,
+    LLVMCreateTargetMachine, LLVMDisposeTargetMachine, LLVMGetTargetFromTriple, LLVMRelocMode,
+    LLVMTargetMachineEmitToMemoryBuffer, LLVMTargetMachineRef, LLVMTargetRef,
 };
 use llvm_sys::transforms::pass_builder::{
     LLVMCreatePassBuilderOptions, LLVMDisposePassBuilderOptions, LLVMRunPasses,
@@ -84,9 +86,13 @@ impl Machine {
 
     /// `arch` is an architecture such as `sm_80`.
     pub(crate) fn gpu(arch: &str) -> Result<Machine, EmitError> {
-        let known = arch.strip_prefix("sm_").map(|digits| digits.trim_end_matches(['a', 'f']));
+        let known = arch
+            .strip_prefix("sm_")
+            .map(|digits| digits.trim_end_matches(['a', 'f']));
         let number = known.and_then(|digits| digits.parse::<u32>().ok());
-        let unknown = || EmitError::UnknownArch { arch: arch.to_owned() };
+        let unknown = || EmitError::UnknownArch {
+            arch: arch.to_owned(),
+        };
         if !number.is_some_and(|number| (80..=121).contains(&number)) {
             return Err(unknown());
         }
@@ -153,19 +159,33 @@ impl Machine {
         String::from_utf8(bytes).map_err(|error| internal("llvm codegen", error.to_string()))
     }
 
-    fn emit(&self, module: &LlvmModule<'_>, kind: LLVMCodeGenFileType) -> Result<Vec<u8>, EmitError> {
+    fn emit(
+        &self,
+        module: &LlvmModule<'_>,
+        kind: LLVMCodeGenFileType,
+    ) -> Result<Vec<u8>, EmitError> {
         let mut message: *mut c_char = ptr::null_mut();
         let mut buffer: LLVMMemoryBufferRef = ptr::null_mut();
         // SAFETY: module and machine are alive and the out-pointers valid; the buffer exists after success, is
         // copied while alive and freed once.
         unsafe {
-            if LLVMTargetMachineEmitToMemoryBuffer(self.raw, module.raw(), kind, &mut message, &mut buffer) != 0 {
+            if LLVMTargetMachineEmitToMemoryBuffer(
+                self.raw,
+                module.raw(),
+                kind,
+                &mut message,
+                &mut buffer,
+            ) != 0
+            {
                 return Err(internal("llvm codegen", take_message(message)));
             }
             let start = LLVMGetBufferStart(buffer).cast::<u8>();
             let bytes = std::slice::from_raw_parts(start, LLVMGetBufferSize(buffer)).to_vec();
             LLVMDisposeMemoryBuffer(buffer);
-            Ok(bytes)
+            match module.context().errors() {
+                None => Ok(bytes),
+                Some(errors) => Err(internal("llvm codegen", errors)),
+            }
         }
     }
 }
@@ -216,5 +236,9 @@ fn initialize() {
 }
 
 fn internal(stage: &'static str, message: String) -> EmitError {
-    EmitError::Internal { kernel: "unit".to_owned(), stage, message }
+    EmitError::Internal {
+        kernel: "unit".to_owned(),
+        stage,
+        message,
+    }
 }

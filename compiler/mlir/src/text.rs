@@ -122,7 +122,10 @@ impl Text {
     /// A name nothing else has.
     pub(crate) fn fresh(&mut self) -> Value {
         self.next += 1;
-        Value { id: self.next - 1, result: None }
+        Value {
+            id: self.next - 1,
+            result: None,
+        }
     }
 
     pub(crate) fn line(&mut self, line: fmt::Arguments<'_>) {
@@ -140,7 +143,11 @@ impl Text {
     }
 
     /// `header {`, the body one step deeper, `}`.
-    pub(crate) fn block<R>(&mut self, header: fmt::Arguments<'_>, body: impl FnOnce(&mut Text) -> R) -> R {
+    pub(crate) fn block<R>(
+        &mut self,
+        header: fmt::Arguments<'_>,
+        body: impl FnOnce(&mut Text) -> R,
+    ) -> R {
         self.line(format_args!("{header} {{"));
         self.depth += 1;
         let result = body(self);
@@ -150,13 +157,39 @@ impl Text {
     }
 
     /// A C function without result; the body receives its parameters.
-    pub(crate) fn function(&mut self, name: &str, params: &[&str], body: impl FnOnce(&mut Text, &[Value])) {
+    pub(crate) fn function(
+        &mut self,
+        name: &str,
+        params: &[&str],
+        body: impl FnOnce(&mut Text, &[Value]),
+    ) {
+        self.routine(
+            "llvm",
+            name,
+            params,
+            "attributes {passthrough = [\"nounwind\"]}",
+            body,
+        );
+    }
+
+    /// A function of some dialect that has `func` and `return`.
+    pub(crate) fn routine(
+        &mut self,
+        dialect: &str,
+        name: &str,
+        params: &[&str],
+        attributes: &str,
+        body: impl FnOnce(&mut Text, &[Value]),
+    ) {
         let args: Vec<Value> = params.iter().map(|_| self.fresh()).collect();
-        let list: Vec<String> = args.iter().zip(params).map(|(arg, ty)| format!("{arg}: {ty}")).collect();
-        let header = format!("llvm.func @{name}({}) attributes {{passthrough = [\"nounwind\"]}}", list.join(", "));
+        let typed = args
+            .iter()
+            .zip(params)
+            .map(|(arg, ty)| format!("{arg}: {ty}"));
+        let header = format!("{dialect}.func @{name}({}) {attributes}", list(typed));
         self.block(format_args!("{header}"), |t| {
             body(t, &args);
-            act!(t, "llvm.return");
+            act!(t, "{dialect}.return");
         });
     }
 
@@ -177,16 +210,27 @@ impl Text {
             return Vec::new();
         }
         let results = self.fresh();
-        let inits: Vec<String> = args.iter().zip(carried).map(|(arg, (init, _))| format!("{arg} = {init}")).collect();
+        let inits: Vec<String> = args
+            .iter()
+            .zip(carried)
+            .map(|(arg, (init, _))| format!("{arg} = {init}"))
+            .collect();
         let types = list(carried.iter().map(|(_, ty)| *ty));
         let count = carried.len();
-        let header =
-            format!("{results}:{count} = {bounds} iter_args({}) -> ({types}) : i64", inits.join(", "));
+        let header = format!(
+            "{results}:{count} = {bounds} iter_args({}) -> ({types}) : i64",
+            inits.join(", ")
+        );
         self.block(format_args!("{header}"), |t| {
             let last = body(t, index, &args);
             act!(t, "scf.yield {} : {types}", list(&last));
         });
-        (0..count as u32).map(|n| Value { result: Some(n), ..results }).collect()
+        (0..count as u32)
+            .map(|n| Value {
+                result: Some(n),
+                ..results
+            })
+            .collect()
     }
 
     /// A loop that carries nothing.
@@ -195,6 +239,44 @@ impl Text {
             body(t, index);
             Vec::new()
         });
+    }
+
+    /// A loop over `i64` values that goes on while a condition on them holds; returns their last state.
+    pub(crate) fn loop_while(
+        &mut self,
+        carried: &[Value],
+        condition: impl FnOnce(&mut Text, &[Value]) -> Value,
+        body: impl FnOnce(&mut Text, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let (results, count) = (self.fresh(), carried.len());
+        let before: Vec<Value> = carried.iter().map(|_| self.fresh()).collect();
+        let after: Vec<Value> = carried.iter().map(|_| self.fresh()).collect();
+        let types = list(carried.iter().map(|_| "i64"));
+        let inits = list(
+            before
+                .iter()
+                .zip(carried)
+                .map(|(arg, init)| format!("{arg} = {init}")),
+        );
+        self.block(
+            format_args!("{results}:{count} = scf.while ({inits}) : ({types}) -> ({types})"),
+            |t| {
+                let goes_on = condition(t, &before);
+                act!(t, "scf.condition({goes_on}) {} : {types}", list(&before));
+            },
+        );
+        let params = list(after.iter().map(|arg| format!("{arg}: i64")));
+        self.and_then("do", |t| {
+            act!(t, "^bb0({params}):");
+            let next = body(t, &after);
+            act!(t, "scf.yield {} : {types}", list(&next));
+        });
+        (0..count as u32)
+            .map(|n| Value {
+                result: Some(n),
+                ..results
+            })
+            .collect()
     }
 
     /// The body runs if the condition holds.
@@ -210,7 +292,7 @@ impl Text {
         otherwise: impl FnOnce(&mut Text),
     ) {
         self.block(format_args!("scf.if {condition}"), then);
-        self.otherwise(otherwise);
+        self.and_then("else", otherwise);
     }
 
     /// The value of one body or the other, of type `ty`.
@@ -221,23 +303,44 @@ impl Text {
         then: impl FnOnce(&mut Text) -> Value,
         otherwise: impl FnOnce(&mut Text) -> Value,
     ) -> Value {
-        let result = self.fresh();
-        let giving = |body: &mut Text, value| act!(body, "scf.yield {value} : {ty}");
-        self.block(format_args!("{result} = scf.if {condition} -> ({ty})"), |t| {
-            let value = then(t);
-            giving(t, value);
-        });
-        self.otherwise(|t| {
-            let value = otherwise(t);
-            giving(t, value);
-        });
-        result
+        self.choose_all(condition, &[ty], |t| vec![then(t)], |t| vec![otherwise(t)])[0]
     }
 
-    /// Goes on after the `}` of an `scf.if`.
-    fn otherwise(&mut self, body: impl FnOnce(&mut Text)) {
+    /// The values of one body or the other, one for each of `types`.
+    pub(crate) fn choose_all(
+        &mut self,
+        condition: Value,
+        types: &[Type],
+        then: impl FnOnce(&mut Text) -> Vec<Value>,
+        otherwise: impl FnOnce(&mut Text) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let (results, count, types) = (self.fresh(), types.len(), list(types));
+        let giving = |body: &mut Text, values: Vec<Value>| {
+            act!(body, "scf.yield {} : {types}", list(&values))
+        };
+        self.block(
+            format_args!("{results}:{count} = scf.if {condition} -> ({types})"),
+            |t| {
+                let values = then(t);
+                giving(t, values);
+            },
+        );
+        self.and_then("else", |t| {
+            let values = otherwise(t);
+            giving(t, values);
+        });
+        (0..count as u32)
+            .map(|n| Value {
+                result: Some(n),
+                ..results
+            })
+            .collect()
+    }
+
+    /// One more region after the `}` of an op.
+    fn and_then(&mut self, word: &str, body: impl FnOnce(&mut Text)) {
         self.out.truncate(self.out.trim_end().len());
-        self.out.push_str(" else {\n");
+        self.out.push_str(&format!(" {word} {{\n"));
         self.depth += 1;
         body(self);
         self.depth -= 1;
@@ -286,11 +389,18 @@ impl Text {
 
     /// The address of element `index` behind `base`; `pointer` is the type of `base`.
     pub(crate) fn at(&mut self, pointer: &str, base: Value, index: Value, elem: Elem) -> Value {
-        emit!(self, "llvm.getelementptr {base}[{index}] : ({pointer}, i64) -> {pointer}, {elem}")
+        emit!(
+            self,
+            "llvm.getelementptr {base}[{index}] : ({pointer}, i64) -> {pointer}, {elem}"
+        )
     }
 }
 
 /// Values or types with commas between.
 pub(crate) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -14,14 +14,25 @@ const DTYPES: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
 const UNTOUCHED: f64 = -512.0;
 
 fn object(isa: Isa) -> Object {
-    Object::load(&compile_cpu(&Unit { kernels: &[], products: &DTYPES }, isa).unwrap())
+    Object::load(
+        &compile_cpu(
+            &Unit {
+                kernels: &[],
+                products: &DTYPES,
+            },
+            isa,
+        )
+        .unwrap(),
+    )
 }
 
 /// Numbers in (-1, 1), the same for equal seeds.
 fn numbers(dtype: DType, seed: u64, count: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     };
     (0..count).map(|_| round_once(dtype, next())).collect()
@@ -48,24 +59,40 @@ fn matrix(dtype: DType, values: &[f64], rows: u64, cols: u64, layout: Layout) ->
             spread[(i * row_stride + j * col_stride) as usize] = values[(i * cols + j) as usize];
         }
     }
-    Matrix { bytes: encode(dtype, &spread), row_stride, col_stride }
+    Matrix {
+        bytes: encode(dtype, &spread),
+        row_stride,
+        col_stride,
+    }
 }
 
 fn fresh(dtype: DType, rows: u64, cols: u64) -> Matrix {
     let row_stride = cols + 5;
     let bytes = encode(dtype, &vec![UNTOUCHED; (rows * row_stride) as usize]);
-    Matrix { bytes, row_stride, col_stride: 1 }
+    Matrix {
+        bytes,
+        row_stride,
+        col_stride: 1,
+    }
 }
 
 /// Unit roundoff of a family's sums.
 fn roundoff(dtype: DType) -> f64 {
-    if dtype == DType::F64 { f64::EPSILON / 2.0 } else { f64::from(f32::EPSILON) / 2.0 }
+    if dtype == DType::F64 {
+        f64::EPSILON / 2.0
+    } else {
+        f64::from(f32::EPSILON) / 2.0
+    }
 }
 
 fn check(family: &Family, size: Size, layouts: (Layout, Layout), isa: Isa) {
     let dtype = family.dtype;
     let Size { m, n, k, .. } = size;
-    let (a, b, c) = (numbers(dtype, 1, m * k), numbers(dtype, 2, k * n), numbers(dtype, 3, m * n));
+    let (a, b, c) = (
+        numbers(dtype, 1, m * k),
+        numbers(dtype, 2, k * n),
+        numbers(dtype, 3, m * n),
+    );
     let stored_a = matrix(dtype, &a, m, k, layouts.0);
     let stored_b = matrix(dtype, &b, k, n, layouts.1);
     let stored_c = matrix(dtype, &c, m, n, Layout::Rows);
@@ -74,23 +101,42 @@ fn check(family: &Family, size: Size, layouts: (Layout, Layout), isa: Isa) {
         if adds == 2 {
             write_rows(&mut out, dtype, &c, n);
         }
-        let add = [Addend::None, Addend::Matrix(&stored_c), Addend::Out].into_iter().nth(adds).unwrap();
+        let add = [Addend::None, Addend::Matrix(&stored_c), Addend::Out]
+            .into_iter()
+            .nth(adds)
+            .unwrap();
         family.multiply(&stored_a, &stored_b, &mut out, add, size);
         let found = decode(dtype, &out.bytes);
         for (at, &found) in found.iter().enumerate() {
             let (i, j) = (at as u64 / out.row_stride, at as u64 % out.row_stride);
-            let place = format!("{} {dtype} {size:?} {layouts:?}, addend {adds}, ({i}, {j})", isa.name());
+            let place = format!(
+                "{} {dtype} {size:?} {layouts:?}, addend {adds}, ({i}, {j})",
+                isa.name()
+            );
             if j >= n {
                 assert_eq!(found, UNTOUCHED, "{place}");
                 continue;
             }
             let terms = (0..k).map(|p| a[(i * k + p) as usize] * b[(p * n + j) as usize]);
-            let (sum, bulk) = terms.fold((0.0, 0.0), |(sum, bulk), term: f64| (sum + term, bulk + term.abs()));
-            let added = if adds == 0 { 0.0 } else { size.beta * c[(i * n + j) as usize] };
+            let (sum, bulk) = terms.fold((0.0, 0.0), |(sum, bulk), term: f64| {
+                (sum + term, bulk + term.abs())
+            });
+            let added = if adds == 0 {
+                0.0
+            } else {
+                size.beta * c[(i * n + j) as usize]
+            };
             let expected = size.alpha * sum + added;
             let bound = (k + 4) as f64 * roundoff(dtype) * (size.alpha.abs() * bulk + added.abs());
-            let stored = if dtype == DType::BF16 { expected.abs() / 256.0 } else { 0.0 };
-            assert!((found - expected).abs() <= bound + stored, "{place}: {found} is not {expected}");
+            let stored = if dtype == DType::BF16 {
+                expected.abs() / 256.0
+            } else {
+                0.0
+            };
+            assert!(
+                (found - expected).abs() <= bound + stored,
+                "{place}: {found} is not {expected}"
+            );
         }
     }
 }
@@ -106,14 +152,40 @@ fn write_rows(out: &mut Matrix, dtype: DType, values: &[f64], cols: u64) {
 #[test]
 fn shapes_and_layouts() {
     use Layout::{Columns, Rows, Spread};
-    let layouts = [(Rows, Rows), (Rows, Columns), (Columns, Rows), (Columns, Columns), (Spread, Spread)];
-    let sizes = [(1, 1, 1), (3, 5, 2), (12, 32, 64), (13, 33, 17), (40, 70, 37), (24, 64, 1), (5, 40, 0), (50, 96, 300)];
+    let layouts = [
+        (Rows, Rows),
+        (Rows, Columns),
+        (Columns, Rows),
+        (Columns, Columns),
+        (Spread, Spread),
+    ];
+    let sizes = [
+        (1, 1, 1),
+        (3, 5, 2),
+        (12, 32, 64),
+        (13, 33, 17),
+        (40, 70, 37),
+        (24, 64, 1),
+        (5, 40, 0),
+        (50, 96, 300),
+    ];
     for isa in levels() {
         let object = object(isa);
         for family in DTYPES.map(|dtype| Family::of(&object, dtype)) {
             for (m, n, k) in sizes {
                 for layouts in layouts {
-                    check(&family, Size { m, n, k, alpha: 0.75, beta: -1.5 }, layouts, isa);
+                    check(
+                        &family,
+                        Size {
+                            m,
+                            n,
+                            k,
+                            alpha: 0.75,
+                            beta: -1.5,
+                        },
+                        layouts,
+                        isa,
+                    );
                 }
             }
         }
@@ -125,7 +197,18 @@ fn unit_factors_change_nothing() {
     for isa in levels() {
         let object = object(isa);
         for family in DTYPES.map(|dtype| Family::of(&object, dtype)) {
-            check(&family, Size { m: 30, n: 70, k: 33, alpha: 1.0, beta: 1.0 }, (Layout::Rows, Layout::Rows), isa);
+            check(
+                &family,
+                Size {
+                    m: 30,
+                    n: 70,
+                    k: 33,
+                    alpha: 1.0,
+                    beta: 1.0,
+                },
+                (Layout::Rows, Layout::Rows),
+                isa,
+            );
         }
     }
 }
@@ -141,15 +224,31 @@ fn the_place_of_a_tile_does_not_matter() {
             let (a, b) = (numbers(dtype, 5, m * k), numbers(dtype, 6, k * n));
             let b = matrix(dtype, &b, k, n, Layout::Columns);
             let product = |first: u64| {
-                let rows = matrix(dtype, &a[(first * k) as usize..], m - first, k, Layout::Rows);
+                let rows = matrix(
+                    dtype,
+                    &a[(first * k) as usize..],
+                    m - first,
+                    k,
+                    Layout::Rows,
+                );
                 let mut out = fresh(dtype, m - first, n);
-                let size = Size { m: m - first, n, k, alpha: 1.0, beta: 0.0 };
+                let size = Size {
+                    m: m - first,
+                    n,
+                    k,
+                    alpha: 1.0,
+                    beta: 0.0,
+                };
                 family.multiply(&rows, &b, &mut out, Addend::None, size);
                 out
             };
             let (all, below) = (product(0), product(5));
             let skipped = (5 * all.row_stride * dtype.size()) as usize;
-            assert!(all.bytes[skipped..] == below.bytes, "{} {dtype}", isa.name());
+            assert!(
+                all.bytes[skipped..] == below.bytes,
+                "{} {dtype}",
+                isa.name()
+            );
         }
     }
 }

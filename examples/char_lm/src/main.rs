@@ -73,7 +73,7 @@ struct Args {
 
 fn main() -> miette::Result<()> {
     let args = Args::parse();
-    let choices = choices(&args.optimizers)?;
+    let choices = choices(&args.optimizers);
     let corpus = corpus(&args)?;
     let settings = settings(&args, &corpus)?;
     fs::create_dir_all(&args.out)
@@ -99,17 +99,12 @@ fn main() -> miette::Result<()> {
     finish(&args, &curves, baseline)
 }
 
-fn choices(names: &[String]) -> miette::Result<Vec<Choice>> {
-    let all = ["soap", "muon", "adamw"];
+fn choices(names: &[String]) -> Vec<Choice> {
     let expand = |name: &String| match name.as_str() {
-        "all" => all.map(String::from).to_vec(),
-        _ => vec![name.clone()],
+        "all" => ["soap", "muon", "adamw"].map(Choice::new).to_vec(),
+        _ => vec![Choice::new(name)],
     };
-    names
-        .iter()
-        .flat_map(expand)
-        .map(|name| name.parse())
-        .collect()
+    names.iter().flat_map(expand).collect()
 }
 
 fn corpus(args: &Args) -> miette::Result<Corpus> {

@@ -63,6 +63,7 @@ pub(crate) fn run(settings: &Settings, corpus: &Corpus, choice: &Choice) -> miet
     let vs = VarStore::new(Device::Cpu);
     let model = Transformer::new(&vs.root(), settings.shape);
     let stepper = choice.build(&vs, settings.lr)?;
+    println!("\n{}: {}", choice.name(), stepper.about());
     let mut run = Run {
         settings,
         corpus,
@@ -70,11 +71,11 @@ pub(crate) fn run(settings: &Settings, corpus: &Corpus, choice: &Choice) -> miet
         stepper,
         clock: Clock::default(),
     };
-    let points = run.train(&choice.name())?;
+    let points = run.train(choice.name())?;
     let sample = no_grad(|| run.model.sample(&corpus.encode("And God said"), 100));
     let tokens = settings.steps * settings.batch * settings.shape.context as usize;
     Ok(Curve {
-        name: choice.name(),
+        name: choice.name().to_string(),
         points,
         step_ms: run.clock.median_step_ms(),
         tokens_per_second: tokens as f64 / run.clock.training.as_secs_f64(),

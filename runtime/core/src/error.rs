@@ -4,8 +4,64 @@ use crate::prepared::InvalidPlan;
 use crate::routine::Failure;
 use crate::view::Device;
 use miette::Diagnostic;
+use optc_core::check::Diagnostics;
 use optc_core::dtype::DType;
+use optc_core::settings::SettingError;
+use std::path::PathBuf;
 use thiserror::Error;
+
+/// Why a source or an artifact could not be loaded.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    #[diagnostic(code(opt::load::file), help("give a `.opt` file, an artifact, or a module such as `std.adamw`"))]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Neither an artifact nor UTF-8.
+    #[error("`{}` is neither an artifact nor text", path.display())]
+    #[diagnostic(code(opt::load::not_text), help("a `.opt` file is UTF-8; an artifact begins with its own magic"))]
+    NotText {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The standard library has no such module.
+    #[error("the standard library has no module `{name}`")]
+    #[diagnostic(code(opt::load::unknown_module), help("it has {known}"))]
+    UnknownModule {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The source has mistakes.
+    #[error("the source has mistakes")]
+    #[diagnostic(transparent)]
+    Source {
+        /// All of them.
+        source: Diagnostics,
+    },
+    /// The bytes are not an artifact for this machine.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Artifact(#[from] optc_artifact::LoadError),
+    /// The system refuses the artifact's machine code.
+    #[error("the artifact's machine code cannot be loaded")]
+    #[diagnostic(
+        code(opt::load::code),
+        help("allow this process to map executable memory, or load the artifact's source instead")
+    )]
+    Code {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
 
 /// Why parameters could not be bound.
 #[derive(Debug, Error, Diagnostic)]
@@ -62,6 +118,95 @@ pub enum BindError {
         /// The parameter.
         name: String,
     },
+    /// The source declares several optimizers, or none.
+    #[error("which optimizer is meant?")]
+    #[diagnostic(code(opt::bind::which_optimizer), help("name one of {known}"))]
+    WhichOptimizer {
+        /// What there is.
+        known: String,
+    },
+    /// The source declares no such optimizer.
+    #[error("there is no optimizer `{name}`")]
+    #[diagnostic(code(opt::bind::unknown_optimizer), help("the source declares {known}"))]
+    UnknownOptimizer {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A hyperparameter or static that cannot be set so.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Setting(#[from] SettingError),
+    /// A group's pattern is not a regular expression.
+    #[error("`{pattern}` is not a regular expression")]
+    #[diagnostic(code(opt::bind::pattern), help("{message}"))]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A group's pattern is found in no name.
+    #[error("the pattern `{pattern}` matches no parameter")]
+    #[diagnostic(code(opt::bind::nothing_matches), help("correct the pattern or remove the group"))]
+    NothingMatches {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A parameter belongs to two groups.
+    #[error("parameter `{name}` matches both `{first}` and `{second}`")]
+    #[diagnostic(code(opt::bind::two_groups), help("make one of the patterns more exact: a parameter has one group"))]
+    TwoGroups {
+        /// The parameter.
+        name: String,
+        /// One group's pattern.
+        first: String,
+        /// Another's.
+        second: String,
+    },
+    /// No rule takes a parameter of this shape.
+    #[error("no rule of `{optimizer}` takes parameter `{name}` of shape {dims:?}")]
+    #[diagnostic(code(opt::bind::no_rule), help("add a rule for this shape, such as `rule other(w: [...])`"))]
+    NoRule {
+        /// The parameter.
+        name: String,
+        /// Its dimensions.
+        dims: Vec<i64>,
+        /// The optimizer.
+        optimizer: String,
+    },
+    /// A group names a rule that does not exist.
+    #[error("`{optimizer}` has no rule `{rule}`")]
+    #[diagnostic(code(opt::bind::unknown_rule), help("it has {known}"))]
+    UnknownRule {
+        /// What was asked for.
+        rule: String,
+        /// The optimizer.
+        optimizer: String,
+        /// What there is.
+        known: String,
+    },
+    /// A group names a rule that does not take one of its parameters.
+    #[error("the rule `{rule}` does not take parameter `{name}` of shape {dims:?}")]
+    #[diagnostic(code(opt::bind::rule_refuses), help("leave this parameter out of the group, or widen the rule's pattern"))]
+    RuleRefuses {
+        /// The parameter.
+        name: String,
+        /// The rule.
+        rule: String,
+        /// The parameter's dimensions.
+        dims: Vec<i64>,
+    },
+    /// A parameter that does not hold floats.
+    #[error("parameter `{name}` is stored as {dtype}")]
+    #[diagnostic(code(opt::bind::not_float), help("parameters are f64, f32, bf16 or f16"))]
+    NotFloat {
+        /// The parameter.
+        name: String,
+        /// Its dtype.
+        dtype: DType,
+    },
     /// Too many axes.
     #[error("parameter `{name}` has {rank} axes")]
     #[diagnostic(code(opt::bind::rank), help("reshape it to at most 16 axes"))]
@@ -79,6 +224,118 @@ pub enum BindError {
         name: String,
         /// Its dimensions.
         dims: Vec<i64>,
+    },
+}
+
+/// Why a hyperparameter was not set.
+#[derive(Debug, Error, Diagnostic)]
+pub enum HyperError {
+    /// No such group.
+    #[error("there is no group {group}")]
+    #[diagnostic(code(opt::step::unknown_group), help("there are {groups}, counted from 0: the optimizer's own settings"))]
+    UnknownGroup {
+        /// What was asked for.
+        group: usize,
+        /// How many there are.
+        groups: usize,
+    },
+    /// No such hyperparameter.
+    #[error("`{optimizer}` has no hyperparameter `{name}`")]
+    #[diagnostic(code(opt::step::unknown_hyper), help("it has {known}"))]
+    UnknownHyper {
+        /// The optimizer.
+        optimizer: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Outside its interval.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// Why state could not be saved or loaded.
+#[derive(Debug, Error, Diagnostic)]
+pub enum CheckpointError {
+    /// The file cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    #[diagnostic(code(opt::checkpoint::file), help("check that the folder exists and that there is space in it"))]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or a damaged one.
+    #[error("`{}` is not a checkpoint", path.display())]
+    #[diagnostic(code(opt::checkpoint::damaged), help("the file is damaged or not a checkpoint of optc: {what}"))]
+    Damaged {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Written by a later version.
+    #[error("the checkpoint has format {found}, this program reads {known}")]
+    #[diagnostic(code(opt::checkpoint::format), help("update this program"))]
+    Format {
+        /// In the file.
+        found: u64,
+        /// The newest one known.
+        known: u64,
+    },
+    /// The content is not what was written.
+    #[error("the checkpoint's content was altered")]
+    #[diagnostic(code(opt::checkpoint::hash), help("use another copy of the file"))]
+    Hash,
+    /// Of another optimizer.
+    #[error("the checkpoint is of optimizer `{found}`, not `{expected}`")]
+    #[diagnostic(code(opt::checkpoint::optimizer), help("load it with the optimizer that saved it"))]
+    Optimizer {
+        /// Bound.
+        expected: String,
+        /// In the file.
+        found: String,
+    },
+    /// Other groups or hyperparameters.
+    #[error("the checkpoint has other groups or hyperparameters: {what}")]
+    #[diagnostic(code(opt::checkpoint::groups), help("bind with the groups of the run that saved it"))]
+    Groups {
+        /// The difference.
+        what: String,
+    },
+    /// State that is bound and not in the file.
+    #[error("the checkpoint lacks `{key}`")]
+    #[diagnostic(code(opt::checkpoint::missing), help("bind the parameters of the run that saved it, under the same names"))]
+    Missing {
+        /// `<parameter>/<state>`.
+        key: String,
+    },
+    /// State that is in the file and not bound.
+    #[error("the checkpoint has `{key}`, which is not bound")]
+    #[diagnostic(
+        code(opt::checkpoint::unexpected),
+        help("bind the parameters of the run that saved it, under the same names")
+    )]
+    Unexpected {
+        /// `<parameter>/<state>`.
+        key: String,
+    },
+    /// State of another shape or dtype.
+    #[error("`{key}` is {found} in the checkpoint, {expected} in this optimizer")]
+    #[diagnostic(code(opt::checkpoint::shape), help("load it into a model of the same shapes and dtypes"))]
+    Shape {
+        /// `<parameter>/<state>`.
+        key: String,
+        /// Bound.
+        expected: String,
+        /// In the file.
+        found: String,
     },
 }
 

@@ -36,9 +36,6 @@ impl Memory {
         Pointer(self.start.as_ptr())
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: `bytes` bytes are allocated and were zeroed; writers hold a mutable borrow of the optimizer.

@@ -5,11 +5,10 @@
 //! [`InvalidPlan`], not to the user's rule.
 
 use crate::kernels::{KernelSet, MapFn};
-use crate::memory::padded;
+use crate::memory::{Pointer, padded};
 use crate::moves::MAX_RANK;
 use crate::product;
 use crate::routine::{self, Operand};
-use crate::memory::Pointer;
 use optc_core::dtype::DType;
 use optc_core::kernel::{Access, CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::plan::{Buffer, Gemm, HostInst, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk};
@@ -90,11 +89,6 @@ impl Prepared {
         let slot = &self.plan.slots[slot];
         slot.dims.iter().product::<u64>() * slot.dtype.size()
     }
-
-    /// Bytes that a map thunk's partial sums take.
-    pub(crate) fn partial_bytes(&self, kernel: u32, rows: u64, cols: u64) -> u64 {
-        partial_bytes(&self.plan.kernels[kernel as usize], rows, cols)
-    }
 }
 
 /// How a plan's buffers look, before anything is known about them.
@@ -124,6 +118,26 @@ fn any(thunks: &[Thunk], holds: &impl Fn(&Thunk) -> bool) -> bool {
         Thunk::If { then, otherwise, .. } => any(then, holds) || any(otherwise, holds),
         other => holds(other),
     })
+}
+
+/// The dtypes of a plan's products.
+pub(crate) fn product_dtypes(plan: &Plan) -> Vec<DType> {
+    fn collect(thunks: &[Thunk], found: &mut Vec<DType>) {
+        for thunk in thunks {
+            match thunk {
+                Thunk::Gemm(gemm) => found.push(gemm.dtype),
+                Thunk::If { then, otherwise, .. } => {
+                    collect(then, found);
+                    collect(otherwise, found);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&plan.init, &mut found);
+    collect(&plan.body, &mut found);
+    found
 }
 
 fn is_map(thunk: &Thunk) -> bool {

@@ -5,7 +5,10 @@ use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
 use super::phase::Phase;
-use crate::hir::{self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId, Symbol, Type};
+use crate::hir::{
+    self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId,
+    Symbol, Type,
+};
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
 use std::collections::{HashMap, HashSet};
@@ -139,22 +142,45 @@ impl<'a> Body<'a> {
     /// Makes a name visible, or reports that it is taken.
     pub(super) fn declare(&mut self, name: &ast::Name, binding: Binding) {
         if let Err(entry) = self.names.declare(&name.text, binding, Some(name.span)) {
-            self.report(CheckError::Duplicate { name: name.text.clone(), at: name.span, origin: entry.span });
+            self.report(CheckError::Duplicate {
+                name: name.text.clone(),
+                at: name.span,
+                origin: entry.span,
+            });
         }
     }
 
     /// A new local, visible to the end of the block.
-    pub(super) fn add_local(&mut self, name: &ast::Name, ty: Type, mutable: bool, phase: Phase, warn: bool) -> Local {
-        let local = self.locals.push(LocalData { name: name.text.clone(), ty, mutable });
+    pub(super) fn add_local(
+        &mut self,
+        name: &ast::Name,
+        ty: Type,
+        mutable: bool,
+        phase: Phase,
+        warn: bool,
+    ) -> Local {
+        let local = self.locals.push(LocalData {
+            name: name.text.clone(),
+            ty,
+            mutable,
+        });
         let warn = warn && !name.text.starts_with('_');
-        self.local_info.push(LocalInfo { phase, value_depth: self.flow.value_depth, warn });
+        self.local_info.push(LocalInfo {
+            phase,
+            value_depth: self.flow.value_depth,
+            warn,
+        });
         self.declare(name, Binding::Local(local));
         local
     }
 
     /// The dimension of that name, new or known.
     pub(super) fn add_symbol(&mut self, name: &ast::Name) -> Symbol {
-        if let Some(Entry { binding: Binding::Symbol(symbol), .. }) = self.names.get(&name.text) {
+        if let Some(Entry {
+            binding: Binding::Symbol(symbol),
+            ..
+        }) = self.names.get(&name.text)
+        {
             return symbol;
         }
         let symbol = self.symbols.push(name.text.clone());
@@ -182,7 +208,9 @@ impl<'a> Body<'a> {
 
     fn warn_unused(&mut self, name: String, binding: Binding, at: Span) {
         match binding {
-            Binding::Local(local) if self.local_info[local].warn => self.report(CheckError::UnusedLocal { name, at }),
+            Binding::Local(local) if self.local_info[local].warn => {
+                self.report(CheckError::UnusedLocal { name, at })
+            }
             Binding::State(_) => self.report(CheckError::UnusedState { name, at }),
             _ => {}
         }
@@ -222,9 +250,11 @@ impl<'a> Body<'a> {
             at,
         };
         match entry.binding {
-            Binding::Later => {
-                Some(CheckError::BeforeDeclaration { name: name.to_owned(), at, origin: entry.span })
-            }
+            Binding::Later => Some(CheckError::BeforeDeclaration {
+                name: name.to_owned(),
+                at,
+                origin: entry.span,
+            }),
             Binding::Hidden => Some(not_available(
                 self.room.name(),
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
@@ -241,29 +271,49 @@ impl<'a> Body<'a> {
     fn unknown(&mut self, name: &str, at: Span) -> CheckError {
         let owned = name.to_owned();
         if let Some(entry) = self.names.ended(name) {
-            return CheckError::OutOfScope { name: owned, at, origin: entry.span };
+            return CheckError::OutOfScope {
+                name: owned,
+                at,
+                origin: entry.span,
+            };
         }
         if let Some(origin) = self.declared_later(name) {
-            return CheckError::BeforeDeclaration { name: owned, at, origin: Some(origin) };
+            return CheckError::BeforeDeclaration {
+                name: owned,
+                at,
+                origin: Some(origin),
+            };
         }
         if matches!(name, "grad" | "step") {
             let help = match self.room {
-                Room::Function => format!("a function sees its parameters only: pass `{name}` to it"),
+                Room::Function => {
+                    format!("a function sees its parameters only: pass `{name}` to it")
+                }
                 _ => format!("use `{name}` in the body of a rule"),
             };
-            return CheckError::NotAvailable { name: owned, place: self.room.name().to_owned(), help, at };
+            return CheckError::NotAvailable {
+                name: owned,
+                place: self.room.name().to_owned(),
+                help,
+                at,
+            };
         }
         let help = self.suggest_name(name);
-        CheckError::UnknownName { name: owned, help, at }
+        CheckError::UnknownName {
+            name: owned,
+            help,
+            at,
+        }
     }
 
     fn suggest_name(&self, name: &str) -> String {
         let tables = self.items.tables.keys().map(String::as_str);
-        let fallback = if self.items.functions.contains_key(name) || super::builtins::find(name).is_some() {
-            format!("`{name}` is a function: write `{name}(…)`")
-        } else {
-            format!("declare `{name}` with `let` above, or as a `hyper` or `static`")
-        };
+        let fallback =
+            if self.items.functions.contains_key(name) || super::builtins::find(name).is_some() {
+                format!("`{name}` is a function: write `{name}(…)`")
+            } else {
+                format!("declare `{name}` with `let` above, or as a `hyper` or `static`")
+            };
         did_you_mean(name, self.names.all().chain(tables), fallback)
     }
 
@@ -347,11 +397,19 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             State { name, .. } | Let { name, .. } => {
                 into.entry(name.text.clone()).or_insert(name.span);
             }
-            If { then, otherwise, .. } => {
+            If {
+                then, otherwise, ..
+            } => {
                 collect_declarations(then, into);
-                otherwise.iter().for_each(|block| collect_declarations(block, into));
+                otherwise
+                    .iter()
+                    .for_each(|block| collect_declarations(block, into));
             }
-            OnFirst(body) | Every { body, .. } | Modes { body, .. } | Each { body, .. } | Repeat { body, .. } => {
+            OnFirst(body)
+            | Every { body, .. }
+            | Modes { body, .. }
+            | Each { body, .. }
+            | Repeat { body, .. } => {
                 collect_declarations(body, into);
             }
             Assign { .. } | Skip => {}

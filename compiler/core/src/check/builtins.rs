@@ -34,8 +34,16 @@ const X: &[(&str, Kind)] = &[("x", Value)];
 const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
 const A: &[(&str, Kind)] = &[("a", Value)];
 
-const fn signature(name: &'static str, builtin: Builtin, params: &'static [(&'static str, Kind)]) -> Signature {
-    Signature { name, builtin, params }
+const fn signature(
+    name: &'static str,
+    builtin: Builtin,
+    params: &'static [(&'static str, Kind)],
+) -> Signature {
+    Signature {
+        name,
+        builtin,
+        params,
+    }
 }
 
 /// All of them; `gram` stands twice, once for each number of arguments.
@@ -49,9 +57,21 @@ static SIGNATURES: [Signature; 37] = [
     signature("floor", Builtin::Floor, X),
     signature("min", Builtin::Min, XY),
     signature("max", Builtin::Max, XY),
-    signature("clamp", Builtin::Clamp, &[("x", Value), ("lo", Value), ("hi", Value)]),
-    signature("lerp", Builtin::Lerp, &[("x", Value), ("y", Value), ("weight", Value)]),
-    signature("select", Builtin::Select, &[("mask", Value), ("x", Value), ("y", Value)]),
+    signature(
+        "clamp",
+        Builtin::Clamp,
+        &[("x", Value), ("lo", Value), ("hi", Value)],
+    ),
+    signature(
+        "lerp",
+        Builtin::Lerp,
+        &[("x", Value), ("y", Value), ("weight", Value)],
+    ),
+    signature(
+        "select",
+        Builtin::Select,
+        &[("mask", Value), ("x", Value), ("y", Value)],
+    ),
     signature("zeros_like", Builtin::ZerosLike, X),
     signature("ones_like", Builtin::OnesLike, X),
     signature("sum", Builtin::Sum, X),
@@ -65,18 +85,46 @@ static SIGNATURES: [Signature; 37] = [
     signature("dim", Builtin::Dim, &[("x", Value), ("axis", Value)]),
     signature("gram", Builtin::Gram, X),
     signature("gram", Builtin::GramMode, &[("x", Value), ("mode", Value)]),
-    signature("rotate", Builtin::Rotate, &[("x", Value), ("basis", Family)]),
-    signature("rotate_back", Builtin::RotateBack, &[("x", Value), ("basis", Family)]),
+    signature(
+        "rotate",
+        Builtin::Rotate,
+        &[("x", Value), ("basis", Family)],
+    ),
+    signature(
+        "rotate_back",
+        Builtin::RotateBack,
+        &[("x", Value), ("basis", Family)],
+    ),
     signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
     signature("qr", Builtin::Qr, A),
     signature("cholesky", Builtin::Cholesky, A),
-    signature("solve_triangular", Builtin::SolveTriangular, &[("a", Value), ("b", Value)]),
+    signature(
+        "solve_triangular",
+        Builtin::SolveTriangular,
+        &[("a", Value), ("b", Value)],
+    ),
     signature("diag", Builtin::Diag, A),
     signature("trace", Builtin::Trace, A),
-    signature("argsort", Builtin::Argsort, &[("v", Value), ("order", Order)]),
-    signature("permute", Builtin::Permute, &[("x", Value), ("axis", Value), ("order", Value)]),
-    signature("columns", Builtin::Columns, &[("a", Value), ("order", Value)]),
-    signature("flatten", Builtin::Flatten, &[("x", Value), ("from", Value)]),
+    signature(
+        "argsort",
+        Builtin::Argsort,
+        &[("v", Value), ("order", Order)],
+    ),
+    signature(
+        "permute",
+        Builtin::Permute,
+        &[("x", Value), ("axis", Value), ("order", Value)],
+    ),
+    signature(
+        "columns",
+        Builtin::Columns,
+        &[("a", Value), ("order", Value)],
+    ),
+    signature(
+        "flatten",
+        Builtin::Flatten,
+        &[("x", Value), ("from", Value)],
+    ),
 ];
 
 /// The function of that name.
@@ -86,7 +134,9 @@ pub(super) fn find(name: &str) -> Option<&'static Signature> {
 
 /// The function of that name and number of arguments, or else of that name.
 pub(super) fn find_for(name: &str, args: usize) -> Option<&'static Signature> {
-    let exact = SIGNATURES.iter().find(|signature| signature.name == name && signature.params.len() == args);
+    let exact = SIGNATURES
+        .iter()
+        .find(|signature| signature.name == name && signature.params.len() == args);
     exact.or_else(|| find(name))
 }
 
@@ -106,7 +156,10 @@ impl Signature {
 
     /// How many arguments must be given.
     pub(super) fn required(&self) -> usize {
-        self.params.iter().filter(|(_, kind)| *kind != Order).count()
+        self.params
+            .iter()
+            .filter(|(_, kind)| *kind != Order)
+            .count()
     }
 }
 
@@ -122,8 +175,19 @@ struct Call<'c, 'b, 'a> {
 
 impl Body<'_> {
     /// The type of a call; no argument has [`Type::Error`].
-    pub(super) fn builtin_type(&mut self, signature: &'static Signature, args: &[Expr], span: Span) -> Type {
-        let typed = Call { body: self, signature, args, span }.result();
+    pub(super) fn builtin_type(
+        &mut self,
+        signature: &'static Signature,
+        args: &[Expr],
+        span: Span,
+    ) -> Type {
+        let typed = Call {
+            body: self,
+            signature,
+            args,
+            span,
+        }
+        .result();
         typed.unwrap_or_else(|error| {
             self.report(error);
             Type::Error
@@ -144,7 +208,10 @@ impl Call<'_, '_, '_> {
             Lerp => self.lerp(),
             Select => self.select(),
             Sum | Mean | Norm | Rms => self.tensor(0).map(|_| general(shapes::scalar())),
-            Frobenius => Ok(general(self.matrix(0)?.sized(crate::hir::Dim::Const(1), crate::hir::Dim::Const(1)))),
+            Frobenius => Ok(general(
+                self.matrix(0)?
+                    .sized(crate::hir::Dim::Const(1), crate::hir::Dim::Const(1)),
+            )),
             Dot => self.dot(),
             Numel | Rank => self.tensor(0).map(|_| Type::Int),
             Dim => self.dim(),
@@ -153,9 +220,14 @@ impl Call<'_, '_, '_> {
             Rotate | RotateBack => self.rotate(),
             Eigh => self.symmetric().map(Type::Eigh),
             Qr => self.matrix(0).and(self.tensor(0).cloned()).map(Type::Qr),
-            Cholesky => self.symmetric().map(|shape| Type::Tensor { shape, fact: Fact::Lower }),
+            Cholesky => self.symmetric().map(|shape| Type::Tensor {
+                shape,
+                fact: Fact::Lower,
+            }),
             SolveTriangular => self.solve(),
-            Diag => self.square(0).map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+            Diag => self
+                .square(0)
+                .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
             Trace => self.square(0).map(|_| general(shapes::scalar())),
             Argsort => self.argsort(),
             Permute => self.permute(),
@@ -184,13 +256,20 @@ impl Call<'_, '_, '_> {
     }
 
     fn numeric(&self, index: usize) -> Result<(), CheckError> {
-        if is_numeric(&self.args[index].ty) { Ok(()) } else { Err(self.wrong(index, "a number or a tensor")) }
+        if is_numeric(&self.args[index].ty) {
+            Ok(())
+        } else {
+            Err(self.wrong(index, "a number or a tensor"))
+        }
     }
 
     fn matrix(&self, index: usize) -> Result<Matrix, CheckError> {
         let shape = self.tensor(index)?;
         let what = format!("`{}`", self.signature.name);
-        Matrix::of(shape).ok_or_else(|| self.body.wrong_rank(&what, "a matrix", shape, self.args[index].span))
+        Matrix::of(shape).ok_or_else(|| {
+            self.body
+                .wrong_rank(&what, "a matrix", shape, self.args[index].span)
+        })
     }
 
     fn square(&self, index: usize) -> Result<Matrix, CheckError> {
@@ -226,7 +305,9 @@ impl Call<'_, '_, '_> {
     fn elementwise(&mut self, x: usize, y: usize) -> Typed {
         self.numeric(x)?;
         self.numeric(y)?;
-        let ty = self.body.elementwise(&self.args[x], &self.args[y], self.span);
+        let ty = self
+            .body
+            .elementwise(&self.args[x], &self.args[y], self.span);
         Ok(ty.unwrap_or(Type::Error))
     }
 
@@ -243,23 +324,41 @@ impl Call<'_, '_, '_> {
         if ends == Type::Error {
             return Ok(ends);
         }
-        let whole = Expr { kind: ExprKind::Number(0.0), ty: ends, span: self.args[0].span };
-        let ty = self.body.elementwise(&whole, &self.args[2], self.span).unwrap_or(Type::Error);
-        Ok(match (ty, &self.args[0].ty, &self.args[1].ty, &self.args[2].ty) {
-            (Type::Int, ..) => Type::Float,
-            (Type::Tensor { shape, .. }, Type::Tensor { fact: a, shape: s }, Type::Tensor { fact: b, shape: t }, Type::Int | Type::Float)
-                if s == t =>
-            {
-                Type::Tensor { shape, fact: sum_fact(*a, *b) }
-            }
-            (ty, ..) => ty,
-        })
+        let whole = Expr {
+            kind: ExprKind::Number(0.0),
+            ty: ends,
+            span: self.args[0].span,
+        };
+        let ty = self
+            .body
+            .elementwise(&whole, &self.args[2], self.span)
+            .unwrap_or(Type::Error);
+        Ok(
+            match (ty, &self.args[0].ty, &self.args[1].ty, &self.args[2].ty) {
+                (Type::Int, ..) => Type::Float,
+                (
+                    Type::Tensor { shape, .. },
+                    Type::Tensor { fact: a, shape: s },
+                    Type::Tensor { fact: b, shape: t },
+                    Type::Int | Type::Float,
+                ) if s == t => Type::Tensor {
+                    shape,
+                    fact: sum_fact(*a, *b),
+                },
+                (ty, ..) => ty,
+            },
+        )
     }
 
     fn select(&mut self) -> Typed {
         let mask = match &self.args[0].ty {
             Type::Mask(shape) => shape.clone(),
-            _ => return Err(self.wrong(0, "a mask, such as `x > 0` (a condition on the host takes `if`)")),
+            _ => {
+                return Err(self.wrong(
+                    0,
+                    "a mask, such as `x > 0` (a condition on the host takes `if`)",
+                ));
+            }
         };
         self.numeric(1)?;
         self.numeric(2)?;
@@ -282,14 +381,19 @@ impl Call<'_, '_, '_> {
             return Ok(true);
         }
         let at = self.args[left].span;
-        self.body.shape_mismatch(&shape, right, help, self.span, Some(at), None);
+        self.body
+            .shape_mismatch(&shape, right, help, self.span, Some(at), None);
         Ok(false)
     }
 
     fn dot(&mut self) -> Typed {
         let right = self.tensor(1)?.clone();
         let same = self.same_shape(0, &right, "`dot(x, y)` needs two tensors of one shape")?;
-        Ok(if same { general(shapes::scalar()) } else { Type::Error })
+        Ok(if same {
+            general(shapes::scalar())
+        } else {
+            Type::Error
+        })
     }
 
     fn dim(&mut self) -> Typed {
@@ -302,7 +406,8 @@ impl Call<'_, '_, '_> {
     /// A constant axis must exist where the rank is known.
     fn existing_axis(&self, shape: &Shape, index: usize) -> Result<(), CheckError> {
         let axis = super::constant::constant(&self.args[index]);
-        let missing = |axis: f64| axis < 0.0 || shapes::rank(shape).is_some_and(|rank| axis >= rank as f64);
+        let missing =
+            |axis: f64| axis < 0.0 || shapes::rank(shape).is_some_and(|rank| axis >= rank as f64);
         match axis.filter(|axis| missing(*axis)) {
             Some(axis) => Err(CheckError::NoSuchAxis {
                 axis: axis.to_string(),
@@ -316,13 +421,19 @@ impl Call<'_, '_, '_> {
     fn gram(&self) -> Typed {
         let matrix = self.matrix(0)?;
         let shape = matrix.sized(matrix.rows.clone(), matrix.rows.clone());
-        Ok(Type::Tensor { shape, fact: Fact::Symmetric })
+        Ok(Type::Tensor {
+            shape,
+            fact: Fact::Symmetric,
+        })
     }
 
     fn gram_of_mode(&mut self) -> Typed {
         let length = self.axis_length(0, 1)?;
         let shape = shapes::of_dims([length.clone(), length]);
-        Ok(Type::Tensor { shape, fact: Fact::Symmetric })
+        Ok(Type::Tensor {
+            shape,
+            fact: Fact::Symmetric,
+        })
     }
 
     /// The length of the axis of argument `x` that argument `index` chooses.
@@ -333,16 +444,29 @@ impl Call<'_, '_, '_> {
         if let Some(length) = self.body.axis_length(&shape, &axis) {
             return Ok(length);
         }
-        let key = format!("axis {} of {}", super::same::key(&axis), self.body.show_shape(&shape));
+        let key = format!(
+            "axis {} of {}",
+            super::same::key(&axis),
+            self.body.show_shape(&shape)
+        );
         let text = self.body.cx.sink.text(self.body.file, axis.span).to_owned();
         Ok(self.body.fresh_dim(key, format!("dim(…, {text})")))
     }
 
     fn rotate(&mut self) -> Typed {
-        let Some(param) = self.body.param.clone() else { return Ok(Type::Error) };
-        let help = format!("only tensors of the shape of `{}` have its modes", param.name);
+        let Some(param) = self.body.param.clone() else {
+            return Ok(Type::Error);
+        };
+        let help = format!(
+            "only tensors of the shape of `{}` have its modes",
+            param.name
+        );
         let same = self.same_shape(0, &param.shape, &help)?;
-        Ok(if same { general(param.shape) } else { Type::Error })
+        Ok(if same {
+            general(param.shape)
+        } else {
+            Type::Error
+        })
     }
 
     /// A square matrix that should be symmetric.
@@ -353,7 +477,11 @@ impl Call<'_, '_, '_> {
         {
             let name = format!("argument `a` of `{}`", self.signature.name);
             let declared = fact_name(Fact::Symmetric).to_owned();
-            self.body.report(CheckError::UnprovenFact { name, declared, at: self.args[0].span });
+            self.body.report(CheckError::UnprovenFact {
+                name,
+                declared,
+                at: self.args[0].span,
+            });
         }
         self.tensor(0).cloned()
     }
@@ -361,7 +489,13 @@ impl Call<'_, '_, '_> {
     fn solve(&mut self) -> Typed {
         let a = self.square(0)?;
         let b = self.matrix(1)?;
-        if !matches!(self.args[0].ty, Type::Tensor { fact: Fact::Upper | Fact::Lower | Fact::Diagonal, .. }) {
+        if !matches!(
+            self.args[0].ty,
+            Type::Tensor {
+                fact: Fact::Upper | Fact::Lower | Fact::Diagonal,
+                ..
+            }
+        ) {
             return Err(self.wrong(0, "a triangular matrix, such as `cholesky(s)` or `qr(x).r`"));
         }
         let expected = a.sized(a.rows.clone(), b.cols.clone());
@@ -374,7 +508,9 @@ impl Call<'_, '_, '_> {
         let shape = self.tensor(0)?;
         match shapes::rank(shape) {
             Some(1) => Ok(Type::Indices(shape.clone())),
-            _ => Err(self.body.wrong_rank("`argsort`", "a vector", shape, self.args[0].span)),
+            _ => Err(self
+                .body
+                .wrong_rank("`argsort`", "a vector", shape, self.args[0].span)),
         }
     }
 
@@ -387,9 +523,18 @@ impl Call<'_, '_, '_> {
     fn columns(&mut self) -> Typed {
         let matrix = self.matrix(0)?;
         self.order_of(1, matrix.cols)?;
-        let Type::Tensor { shape, fact } = &self.args[0].ty else { return Ok(Type::Error) };
-        let fact = if *fact == Fact::Orthogonal { Fact::Orthogonal } else { Fact::General };
-        Ok(Type::Tensor { shape: shape.clone(), fact })
+        let Type::Tensor { shape, fact } = &self.args[0].ty else {
+            return Ok(Type::Error);
+        };
+        let fact = if *fact == Fact::Orthogonal {
+            Fact::Orthogonal
+        } else {
+            Fact::General
+        };
+        Ok(Type::Tensor {
+            shape: shape.clone(),
+            fact,
+        })
     }
 
     /// Indices for an axis of that length.
@@ -401,7 +546,8 @@ impl Call<'_, '_, '_> {
         if found != expected {
             let help = "the order must have one index for each place of the axis";
             let at = self.args[index].span;
-            self.body.shape_mismatch(&expected, &found, help, self.span, None, Some(at));
+            self.body
+                .shape_mismatch(&expected, &found, help, self.span, None, Some(at));
         }
         Ok(())
     }
@@ -411,14 +557,27 @@ impl Call<'_, '_, '_> {
         self.axis(1)?;
         self.existing_axis(&shape, 1)?;
         let from = super::constant::constant(&self.args[1]).unwrap_or(f64::INFINITY);
-        let front = shape.axes.get(..from.min(1e9) as usize).filter(|_| from < 1e9);
-        let known = front.filter(|axes| axes.iter().all(|axis| matches!(axis, crate::hir::Axis::Dim(_))));
+        let front = shape
+            .axes
+            .get(..from.min(1e9) as usize)
+            .filter(|_| from < 1e9);
+        let known = front.filter(|axes| {
+            axes.iter()
+                .all(|axis| matches!(axis, crate::hir::Axis::Dim(_)))
+        });
         let Some(front) = known else {
-            return Err(self.body.wrong_rank("`flatten`", "known axes before the first merged one", &shape, self.args[0].span));
+            return Err(self.body.wrong_rank(
+                "`flatten`",
+                "known axes before the first merged one",
+                &shape,
+                self.args[0].span,
+            ));
         };
         let mut axes = front.to_vec();
         let key = format!("axes from {from} of {}", self.body.show_shape(&shape));
-        axes.push(crate::hir::Axis::Dim(self.body.fresh_dim(key, "…".to_owned())));
+        axes.push(crate::hir::Axis::Dim(
+            self.body.fresh_dim(key, "…".to_owned()),
+        ));
         Ok(general(Shape { axes }))
     }
 }

@@ -28,7 +28,11 @@ impl Body<'_> {
             return self.call_function(*function, args, span);
         }
         let help = self.suggest_function(&callee.text);
-        self.report(CheckError::UnknownFunction { name: callee.text.clone(), help, at: callee.span });
+        self.report(CheckError::UnknownFunction {
+            name: callee.text.clone(),
+            help,
+            at: callee.span,
+        });
         error(span)
     }
 
@@ -46,7 +50,12 @@ impl Body<'_> {
     }
 
     /// Arguments in the order of the parameters; a wrong number or name is reported.
-    fn arrange<'e>(&mut self, params: &Params, args: &'e [Arg], span: Span) -> Option<Vec<Option<&'e ast::Expr>>> {
+    fn arrange<'e>(
+        &mut self,
+        params: &Params,
+        args: &'e [Arg],
+        span: Span,
+    ) -> Option<Vec<Option<&'e ast::Expr>>> {
         let mut arranged = vec![None; params.names.len()];
         let mut next = 0;
         for arg in args {
@@ -69,7 +78,11 @@ impl Body<'_> {
     fn named_argument(&mut self, params: &Params, name: &Name) -> Option<usize> {
         let index = params.names.iter().position(|param| *param == name.text);
         if index.is_none() {
-            let help = did_you_mean(&name.text, params.names.iter().copied(), format!("write `{}`", params.usage));
+            let help = did_you_mean(
+                &name.text,
+                params.names.iter().copied(),
+                format!("write `{}`", params.usage),
+            );
             let (of, name, at) = (params.callee.to_owned(), name.text.clone(), name.span);
             self.report(CheckError::UnknownArgument { of, name, help, at });
         }
@@ -84,7 +97,13 @@ impl Body<'_> {
             _ => format!("{least} or {most} arguments"),
         };
         let (name, usage) = (params.callee.to_owned(), params.usage.clone());
-        self.report(CheckError::ArgumentCount { name, expected, found, usage, at });
+        self.report(CheckError::ArgumentCount {
+            name,
+            expected,
+            found,
+            usage,
+            at,
+        });
         None
     }
 
@@ -95,14 +114,23 @@ impl Body<'_> {
             required: signature.required(),
             usage: signature.usage(),
         };
-        let Some(arranged) = self.arrange(&params, args, span) else { return error(span) };
+        let Some(arranged) = self.arrange(&params, args, span) else {
+            return error(span);
+        };
         let kinds = signature.params.iter().map(|(_, kind)| *kind);
-        let args: Vec<Expr> = kinds.zip(arranged).map(|(kind, arg)| self.builtin_argument(kind, arg, span)).collect();
+        let args: Vec<Expr> = kinds
+            .zip(arranged)
+            .map(|(kind, arg)| self.builtin_argument(kind, arg, span))
+            .collect();
         if args.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);
         }
         let ty = self.builtin_type(signature, &args, span);
-        Expr { kind: ExprKind::Builtin(signature.builtin, args), ty, span }
+        Expr {
+            kind: ExprKind::Builtin(signature.builtin, args),
+            ty,
+            span,
+        }
     }
 
     fn builtin_argument(&mut self, kind: Kind, arg: Option<&ast::Expr>, span: Span) -> Expr {
@@ -111,7 +139,11 @@ impl Body<'_> {
             (Kind::Value, Some(arg)) => self.expr(arg),
             (Kind::Order, Some(arg)) => self.expr_as(arg, &order()),
             (Kind::Family, Some(arg)) => self.family(arg),
-            (_, None) => Expr { kind: ExprKind::Word("ascending".to_owned()), ty: order(), span },
+            (_, None) => Expr {
+                kind: ExprKind::Word("ascending".to_owned()),
+                ty: order(),
+                span,
+            },
         }
     }
 
@@ -123,13 +155,22 @@ impl Body<'_> {
             && let Some(modes) = self.states[state].modes
         {
             self.names.mark_used(name);
-            return Expr { kind: ExprKind::Family(state), ty: Type::Family(modes), span: arg.span };
+            return Expr {
+                kind: ExprKind::Family(state),
+                ty: Type::Family(modes),
+                span: arg.span,
+            };
         }
         let checked = self.expr(arg);
         if checked.ty != Type::Error {
-            let help = "write the bare name of a state that is declared in a `modes` block".to_owned();
+            let help =
+                "write the bare name of a state that is declared in a `modes` block".to_owned();
             let name = self.cx.sink.text(self.file, arg.span).to_owned();
-            self.report(CheckError::NotModes { name, help, at: arg.span });
+            self.report(CheckError::NotModes {
+                name,
+                help,
+                at: arg.span,
+            });
         }
         error(arg.span)
     }
@@ -137,40 +178,78 @@ impl Body<'_> {
     fn call_function(&mut self, id: FunctionId, args: &[Arg], span: Span) -> Expr {
         let function = &self.cx.program.functions[id];
         let (callee, result) = (function.name.clone(), function.result.clone());
-        let types: Vec<Type> = function.params.iter().map(|(local, _)| function.locals[*local].ty.clone()).collect();
+        let types: Vec<Type> = function
+            .params
+            .iter()
+            .map(|(local, _)| function.locals[*local].ty.clone())
+            .collect();
         let declared = self.cx.functions[id].params.clone();
         let names: Vec<&str> = declared.iter().map(|param| param.text.as_str()).collect();
         let usage = format!("{callee}({})", names.join(", "));
-        let params = Params { callee: &callee, required: names.len(), names, usage };
-        let Some(arranged) = self.arrange(&params, args, span) else { return error(span) };
+        let params = Params {
+            callee: &callee,
+            required: names.len(),
+            names,
+            usage,
+        };
+        let Some(arranged) = self.arrange(&params, args, span) else {
+            return error(span);
+        };
 
         let mut call = Substitution::default();
         let pairs = types.iter().zip(arranged.into_iter().flatten()).enumerate();
-        let checked: Vec<Expr> = pairs.map(|(index, (ty, arg))| self.argument(&params, index, ty, arg, &mut call)).collect();
+        let checked: Vec<Expr> = pairs
+            .map(|(index, (ty, arg))| self.argument(&params, index, ty, arg, &mut call))
+            .collect();
         self.require_fixed(id, &declared, &callee, &checked);
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);
         }
         let ty = match result {
-            Type::Tensor { shape, fact } => Type::Tensor { shape: call.apply(&shape), fact },
+            Type::Tensor { shape, fact } => Type::Tensor {
+                shape: call.apply(&shape),
+                fact,
+            },
             other => other,
         };
-        Expr { kind: ExprKind::Call(id, checked), ty, span }
+        Expr {
+            kind: ExprKind::Call(id, checked),
+            ty,
+            span,
+        }
     }
 
-    fn argument(&mut self, params: &Params, index: usize, ty: &Type, arg: &ast::Expr, call: &mut Substitution) -> Expr {
+    fn argument(
+        &mut self,
+        params: &Params,
+        index: usize,
+        ty: &Type,
+        arg: &ast::Expr,
+        call: &mut Substitution,
+    ) -> Expr {
         let checked = self.expr_towards(arg, Some(ty));
         match (ty, &checked.ty) {
             (_, Type::Error) | (Type::Error, _) => checked,
-            (Type::Tensor { shape, fact }, Type::Tensor { shape: found, fact: known }) => {
+            (
+                Type::Tensor { shape, fact },
+                Type::Tensor {
+                    shape: found,
+                    fact: known,
+                },
+            ) => {
                 if call.unify(shape, found).is_none() {
                     let (seen, found) = (call.apply(shape), found.clone());
                     return self.misfit(params, index, &seen, &found, arg.span);
                 }
                 if !implies(*known, *fact) {
-                    let name = format!("parameter `{}` of `{}`", params.names[index], params.callee);
+                    let name =
+                        format!("parameter `{}` of `{}`", params.names[index], params.callee);
                     let declared = fact_name(*fact).to_owned();
-                    self.report(CheckError::UnprovenFact { name, declared, at: arg.span });
+                    self.report(CheckError::UnprovenFact {
+                        name,
+                        declared,
+                        at: arg.span,
+                    });
                 }
                 checked
             }
@@ -179,15 +258,32 @@ impl Body<'_> {
                 let (expected, found) = (self.describe(expected), self.describe(found));
                 let argument = params.names[index].to_owned();
                 let (name, usage, at) = (params.callee.to_owned(), params.usage.clone(), arg.span);
-                self.report(CheckError::ArgumentType { name, argument, expected, found, usage, at });
+                self.report(CheckError::ArgumentType {
+                    name,
+                    argument,
+                    expected,
+                    found,
+                    usage,
+                    at,
+                });
                 error(arg.span)
             }
         }
     }
 
-    fn misfit(&mut self, params: &Params, index: usize, expected: &Shape, found: &Shape, at: Span) -> Expr {
+    fn misfit(
+        &mut self,
+        params: &Params,
+        index: usize,
+        expected: &Shape,
+        found: &Shape,
+        at: Span,
+    ) -> Expr {
         let (param, callee) = (params.names[index], params.callee);
-        let help = format!("parameter `{param}` of `{callee}` has shape `{}` here", self.show_shape(expected));
+        let help = format!(
+            "parameter `{param}` of `{callee}` has shape `{}` here",
+            self.show_shape(expected)
+        );
         self.shape_mismatch(expected, found, &help, at, None, Some(at));
         error(at)
     }
@@ -196,7 +292,11 @@ impl Body<'_> {
         let fixed = self.cx.functions[id].fixed.clone();
         for ((arg, fixed), param) in args.iter().zip(fixed).zip(declared) {
             if fixed && arg.ty != Type::Error {
-                self.require(arg, Level::Bind, &format!("argument `{}` of `{callee}`", param.text));
+                self.require(
+                    arg,
+                    Level::Bind,
+                    &format!("argument `{}` of `{callee}`", param.text),
+                );
             }
         }
     }
@@ -204,5 +304,9 @@ impl Body<'_> {
 
 /// `identity`, the initial value of a square state.
 pub(super) fn identity(ty: Type, span: Span) -> Expr {
-    Expr { kind: ExprKind::Builtin(Builtin::Identity, Vec::new()), ty, span }
+    Expr {
+        kind: ExprKind::Builtin(Builtin::Identity, Vec::new()),
+        ty,
+        span,
+    }
 }

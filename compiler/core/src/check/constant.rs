@@ -32,5 +32,9 @@ fn binary(op: BinaryOp, x: f64, y: f64) -> Option<f64> {
 
 fn power(x: f64, exponent: f64) -> f64 {
     let product = (0..exponent.abs() as u32).fold(1.0, |product, _| product * x);
-    if exponent < 0.0 { 1.0 / product } else { product }
+    if exponent < 0.0 {
+        1.0 / product
+    } else {
+        product
+    }
 }

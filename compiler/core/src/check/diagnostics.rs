@@ -46,7 +46,10 @@ impl Located {
 
     /// The stable code, such as `opt::shape::mismatch`.
     pub fn code(&self) -> String {
-        self.fault.code().map(|code| code.to_string()).unwrap_or_default()
+        self.fault
+            .code()
+            .map(|code| code.to_string())
+            .unwrap_or_default()
     }
 
     /// Byte range of the primary label: where the fault stands.
@@ -57,7 +60,10 @@ impl Located {
     }
 
     fn place(&self) -> (usize, usize) {
-        (self.file.index(), self.span().map_or(0, |span| span.offset()))
+        (
+            self.file.index(),
+            self.span().map_or(0, |span| span.offset()),
+        )
     }
 }
 
@@ -139,21 +145,31 @@ pub(crate) struct Sink {
 impl Sink {
     /// Files are announced in the order of their ids.
     pub(crate) fn add_file(&mut self, name: &str, text: &str) -> FileId {
-        self.sources.push(Arc::new(NamedSource::new(name, text.to_owned())))
+        self.sources
+            .push(Arc::new(NamedSource::new(name, text.to_owned())))
     }
 
     /// The text between two places of a file.
     pub(crate) fn text(&self, file: FileId, span: optc_grammar::ast::Span) -> &str {
         let text = self.sources[file].inner();
-        text.get(span.start as usize..span.end as usize).unwrap_or_default()
+        text.get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
     }
 
     pub(crate) fn report(&mut self, file: FileId, fault: impl Into<Fault>) {
         let fault = fault.into();
         let warning = fault.severity() == Some(Severity::Warning);
-        let list = if warning { &mut self.warnings } else { &mut self.errors };
+        let list = if warning {
+            &mut self.warnings
+        } else {
+            &mut self.errors
+        };
         if list.len() < LIMIT {
-            list.push(Located { fault, file, source: self.sources[file].clone() });
+            list.push(Located {
+                fault,
+                file,
+                source: self.sources[file].clone(),
+            });
         }
     }
 
@@ -166,6 +182,10 @@ impl Sink {
         self.errors.sort_by_key(Located::place);
         self.warnings.sort_by_key(Located::place);
         self.warnings.retain(|warning| warning.file.index() == 0);
-        if self.errors.is_empty() { Ok(self.warnings) } else { Err(Diagnostics(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(self.warnings)
+        } else {
+            Err(Diagnostics(self.errors))
+        }
     }
 }

@@ -149,9 +149,11 @@ pub enum CheckError {
         right_at: Option<Span>,
     },
 
-    #[error("`{left}` times `{right}`: the inner dimensions `{inner_left}` and `{inner_right}` differ")]
+    #[error(
+        "`{left}` times `{right}`: the inner dimensions `{inner_left}` and `{inner_right}` differ"
+    )]
     #[diagnostic(
-        code(opt::shape::inner),
+        code("opt::shape::inner"),
         help("transpose a factor with `'`, or write `.*` to multiply element by element")
     )]
     InnerMismatch {
@@ -213,7 +215,9 @@ pub enum CheckError {
     #[error("`*` of `{left}` and `{right}` could mean two products")]
     #[diagnostic(
         code("opt::type::ambiguous_product"),
-        help("write `.*` to multiply element by element; for a product of matrices name the last two dimensions in the pattern, as in `[m, n]`")
+        help(
+            "write `.*` to multiply element by element; for a product of matrices name the last two dimensions in the pattern, as in `[m, n]`"
+        )
     )]
     AmbiguousProduct {
         left: String,
@@ -353,7 +357,7 @@ pub enum CheckError {
 
     #[error("a block that gives a value cannot assign `{name}`, which is declared outside it")]
     #[diagnostic(
-        code(opt::assign::in_value),
+        code("opt::assign::in_value"),
         help("assign `{name}` the value of the whole expression instead")
     )]
     AssignInValue {
@@ -364,10 +368,14 @@ pub enum CheckError {
         origin: Option<Span>,
     },
 
-    #[error("state `{name}` is declared with shape `{declared}`, its initial value has shape `{found}`")]
+    #[error(
+        "state `{name}` is declared with shape `{declared}`, its initial value has shape `{found}`"
+    )]
     #[diagnostic(
         code(opt::state::rank),
-        help("make the two agree, or leave the type out: the state then has the shape of its initial value")
+        help(
+            "make the two agree, or leave the type out: the state then has the shape of its initial value"
+        )
     )]
     StateShape {
         name: String,
@@ -380,7 +388,7 @@ pub enum CheckError {
     },
 
     #[error("`{name}` is one tensor per mode and needs an index")]
-    #[diagnostic(code(opt::state::index_missing), help("write `{name}[{index}]`"))]
+    #[diagnostic(code("opt::state::index_missing"), help("write `{name}[{index}]`"))]
     IndexMissing {
         name: String,
         index: String,
@@ -392,7 +400,7 @@ pub enum CheckError {
 
     #[error("`{name}` takes no index")]
     #[diagnostic(
-        code(opt::state::index_not_allowed),
+        code("opt::state::index_not_allowed"),
         help("write `{name}`; only state declared in a `modes` block has one tensor per mode")
     )]
     IndexNotAllowed {
@@ -416,7 +424,7 @@ pub enum CheckError {
 
     #[error("`{name}` is used outside the block that declares it")]
     #[diagnostic(
-        code(opt::state::out_of_scope),
+        code(opt::name::out_of_scope),
         help("use `{name}` inside the block, or declare it before the block")
     )]
     OutOfScope {
@@ -447,7 +455,7 @@ pub enum CheckError {
 
     #[error("a `modes` block holds state declarations only")]
     #[diagnostic(
-        code(opt::state::modes_body),
+        code("opt::state::modes_body"),
         help("move this behind the block, into `each {var} {{ … }}` if it is about one mode")
     )]
     ModesBody {
@@ -480,7 +488,9 @@ pub enum CheckError {
     #[error("`{name}` stands for all modes at once")]
     #[diagnostic(
         code(opt::state::family),
-        help("pass it to `rotate` or `rotate_back`, or write `{name}[{index}]` inside `each {index}`")
+        help(
+            "pass it to `rotate` or `rotate_back`, or write `{name}[{index}]` inside `each {index}`"
+        )
     )]
     FamilyAsValue {
         name: String,
@@ -494,7 +504,9 @@ pub enum CheckError {
     #[error("the range `{range}` is empty")]
     #[diagnostic(
         code(opt::range::empty),
-        help("write the smaller bound first; `[` and `]` include a bound, `(` and `)` leave it out")
+        help(
+            "write the smaller bound first; `[` and `]` include a bound, `(` and `)` leave it out"
+        )
     )]
     EmptyRange {
         range: String,
@@ -517,7 +529,9 @@ pub enum CheckError {
     #[error("rule `{name}` can never match")]
     #[diagnostic(
         code(opt::rule::unreachable),
-        help("the first rule that matches is taken: move `{name}` above `{earlier}`, or give `{earlier}` a guard")
+        help(
+            "the first rule that matches is taken: move `{name}` above `{earlier}`, or give `{earlier}` a guard"
+        )
     )]
     UnreachableRule {
         name: String,
@@ -554,7 +568,9 @@ pub enum CheckError {
     #[error("only the parameter can be viewed")]
     #[diagnostic(
         code(opt::rule::view),
-        help("write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)` or `permute({param}, (1, 0))`")
+        help(
+            "write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)` or `permute({param}, (1, 0))`"
+        )
     )]
     BadView {
         param: String,
@@ -672,7 +688,9 @@ pub enum CheckError {
     #[error("`or keep` has nothing to keep")]
     #[diagnostic(
         code(opt::policy::keep),
-        help("write it on the right of an assignment to state, as in `q = eigh(a).vectors or keep`")
+        help(
+            "write it on the right of an assignment to state, as in `q = eigh(a).vectors or keep`"
+        )
     )]
     KeepOutside {
         #[label(primary, "no state is assigned here")]
@@ -682,7 +700,9 @@ pub enum CheckError {
     #[error("this cannot fail")]
     #[diagnostic(
         code(opt::policy::not_factorization),
-        help("`or retry` and `or keep` follow `eigh(…)`, `qr(…)` or `cholesky(…)`, or a field of their result")
+        help(
+            "`or retry` and `or keep` follow `eigh(…)`, `qr(…)` or `cholesky(…)`, or a field of their result"
+        )
     )]
     CannotFail {
         #[label(primary, "not a factorization")]
@@ -723,7 +743,9 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::fact::unproven),
         severity(Warning),
-        help("the compiler relies on the declaration: make sure that it holds, or leave the word out")
+        help(
+            "the compiler relies on the declaration: make sure that it holds, or leave the word out"
+        )
     )]
     UnprovenFact {
         name: String,
@@ -733,7 +755,11 @@ pub enum CheckError {
     },
 
     #[error("`{name}` is never used")]
-    #[diagnostic(code(opt::unused::local), severity(Warning), help("remove it, or call it `_{name}`"))]
+    #[diagnostic(
+        code(opt::unused::local),
+        severity(Warning),
+        help("remove it, or call it `_{name}`")
+    )]
     UnusedLocal {
         name: String,
         #[label(primary, "declared here")]
@@ -766,7 +792,7 @@ pub enum CheckError {
 
     #[error("static `{name}` is never used")]
     #[diagnostic(
-        code(opt::unused::statics),
+        code("opt::unused::static"),
         severity(Warning),
         help("remove it, or use it in a rule")
     )]

@@ -11,11 +11,18 @@ use optc_grammar::ast::{self, Name, Span};
 
 /// An expression that was reported; its consequences are silent.
 pub(super) fn error(span: Span) -> Expr {
-    Expr { kind: ExprKind::Number(0.0), ty: Type::Error, span }
+    Expr {
+        kind: ExprKind::Number(0.0),
+        ty: Type::Error,
+        span,
+    }
 }
 
 pub(super) fn general(shape: Shape) -> Type {
-    Type::Tensor { shape, fact: Fact::General }
+    Type::Tensor {
+        shape,
+        fact: Fact::General,
+    }
 }
 
 impl Body<'_> {
@@ -24,7 +31,11 @@ impl Body<'_> {
         let span = expr.span;
         match &expr.kind {
             ast::ExprKind::Number(value) => number(*value, span),
-            ast::ExprKind::Bool(value) => Expr { kind: ExprKind::Bool(*value), ty: Type::Bool, span },
+            ast::ExprKind::Bool(value) => Expr {
+                kind: ExprKind::Bool(*value),
+                ty: Type::Bool,
+                span,
+            },
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Index { name, index } => self.index(name, index, span),
             ast::ExprKind::Unary(op, x) => {
@@ -41,7 +52,11 @@ impl Body<'_> {
                 let x = self.expr(x);
                 self.field(x, name, span)
             }
-            ast::ExprKind::If { cond, then, otherwise } => self.if_value(cond, then, otherwise, None, span),
+            ast::ExprKind::If {
+                cond,
+                then,
+                otherwise,
+            } => self.if_value(cond, then, otherwise, None, span),
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
@@ -60,7 +75,14 @@ impl Body<'_> {
         match (&expr.kind, expected) {
             (ast::ExprKind::Name(name), Some(Type::Choice(words))) => self.word(name, words, span),
             (ast::ExprKind::Name(name), Some(Type::DType)) => self.dtype_word(name, span),
-            (ast::ExprKind::If { cond, then, otherwise }, _) => self.if_value(cond, then, otherwise, expected, span),
+            (
+                ast::ExprKind::If {
+                    cond,
+                    then,
+                    otherwise,
+                },
+                _,
+            ) => self.if_value(cond, then, otherwise, expected, span),
             (ast::ExprKind::In { dtype, body }, _) => self.in_value(dtype, body, expected, span),
             _ => self.expr(expr),
         }
@@ -76,39 +98,64 @@ impl Body<'_> {
             (Type::Float | Type::Int, Type::Tensor { .. }) => {
                 "the elements of a tensor are not known on the host; compute with tensors, or use a hyperparameter"
             }
-            (Type::Tensor { .. }, Type::Int | Type::Float) => "`zeros_like(x)` and `ones_like(x)` make tensors",
+            (Type::Tensor { .. }, Type::Int | Type::Float) => {
+                "`zeros_like(x)` and `ones_like(x)` make tensors"
+            }
             _ => "write a value of the type that is needed",
         };
         let (expected, found) = (self.describe(expected), self.describe(&value.ty));
         let at = value.span;
-        self.report(CheckError::TypeMismatch { expected, found, help: help.to_owned(), at, origin });
+        self.report(CheckError::TypeMismatch {
+            expected,
+            found,
+            help: help.to_owned(),
+            at,
+            origin,
+        });
         error(at)
     }
 
     fn word(&mut self, name: &str, words: &[String], span: Span) -> Expr {
         if words.iter().any(|word| word == name) {
-            return Expr { kind: ExprKind::Word(name.to_owned()), ty: Type::Choice(words.to_vec()), span };
+            return Expr {
+                kind: ExprKind::Word(name.to_owned()),
+                ty: Type::Choice(words.to_vec()),
+                span,
+            };
         }
         if self.names.get(name).is_some() {
             return self.name(name, span);
         }
         let fallback = format!("write one of {}", list(words));
         let help = did_you_mean(name, words.iter().map(String::as_str), fallback);
-        self.report(CheckError::UnknownWord { name: name.to_owned(), words: list(words), help, at: span });
+        self.report(CheckError::UnknownWord {
+            name: name.to_owned(),
+            words: list(words),
+            help,
+            at: span,
+        });
         error(span)
     }
 
     fn dtype_word(&mut self, name: &str, span: Span) -> Expr {
         let dtype = types::dtype(name);
         if dtype.is_some() || name == "same" {
-            return Expr { kind: ExprKind::DType(dtype), ty: Type::DType, span };
+            return Expr {
+                kind: ExprKind::DType(dtype),
+                ty: Type::DType,
+                span,
+            };
         }
         if self.names.get(name).is_some() {
             return self.name(name, span);
         }
         let fallback = "write `f64`, `f32`, `bf16`, `f16`, `same` (the parameter's), or a static of type `dtype`";
         let help = did_you_mean(name, types::DTYPES, fallback);
-        self.report(CheckError::UnknownDtype { name: name.to_owned(), help, at: span });
+        self.report(CheckError::UnknownDtype {
+            name: name.to_owned(),
+            help,
+            at: span,
+        });
         error(span)
     }
 
@@ -116,9 +163,15 @@ impl Body<'_> {
         if let (None, Some(table)) = (self.names.get(name), self.items.tables.get(name)) {
             let rows = &self.cx.program.tables[*table].rows;
             let width = rows.first().map_or(0, |row| row.len() as u32);
-            return Expr { kind: ExprKind::Table(*table), ty: Type::Table(width), span };
+            return Expr {
+                kind: ExprKind::Table(*table),
+                ty: Type::Table(width),
+                span,
+            };
         }
-        let Some(entry) = self.resolve(name, span) else { return error(span) };
+        let Some(entry) = self.resolve(name, span) else {
+            return error(span);
+        };
         let kind = match entry.binding {
             Binding::Param => ExprKind::Param,
             Binding::Grad => ExprKind::Grad,
@@ -134,7 +187,11 @@ impl Body<'_> {
             Binding::Modes(modes) => return self.mode_number(name, modes, entry.span, span),
             Binding::Later | Binding::Hidden => return error(span),
         };
-        Expr { kind, ty: self.binding_type(entry.binding), span }
+        Expr {
+            kind,
+            ty: self.binding_type(entry.binding),
+            span,
+        }
     }
 
     fn unary(&mut self, op: ast::UnaryOp, x: Expr, span: Span) -> Expr {
@@ -144,19 +201,36 @@ impl Body<'_> {
         };
         let ty = match (op, &x.ty) {
             (_, Type::Error) => return error(span),
-            (UnaryOp::Neg, Type::Int | Type::Float) | (UnaryOp::Not, Type::Bool | Type::Mask(_)) => x.ty.clone(),
-            (UnaryOp::Neg, Type::Tensor { shape, fact }) => Type::Tensor { shape: shape.clone(), fact: scaled(*fact) },
+            (UnaryOp::Neg, Type::Int | Type::Float)
+            | (UnaryOp::Not, Type::Bool | Type::Mask(_)) => x.ty.clone(),
+            (UnaryOp::Neg, Type::Tensor { shape, fact }) => Type::Tensor {
+                shape: shape.clone(),
+                fact: scaled(*fact),
+            },
             _ => {
-                let help = if op == UnaryOp::Not { "`not` is for conditions" } else { "`-` is for numbers and tensors" };
+                let help = if op == UnaryOp::Not {
+                    "`not` is for conditions"
+                } else {
+                    "`-` is for numbers and tensors"
+                };
                 return self.operand(text, &x, help);
             }
         };
-        Expr { kind: ExprKind::Unary(op, Box::new(x)), ty, span }
+        Expr {
+            kind: ExprKind::Unary(op, Box::new(x)),
+            ty,
+            span,
+        }
     }
 
     fn operand(&mut self, op: &str, x: &Expr, help: &str) -> Expr {
         let found = self.describe(&x.ty);
-        self.report(CheckError::Operand { op: op.to_owned(), found, help: help.to_owned(), at: x.span });
+        self.report(CheckError::Operand {
+            op: op.to_owned(),
+            found,
+            help: help.to_owned(),
+            at: x.span,
+        });
         error(x.span)
     }
 
@@ -171,8 +245,15 @@ impl Body<'_> {
             self.report(error);
             return self::error(span);
         };
-        let ty = Type::Tensor { shape: matrix.sized(matrix.cols.clone(), matrix.rows.clone()), fact: flipped(fact) };
-        Expr { kind: ExprKind::Transpose(Box::new(x)), ty, span }
+        let ty = Type::Tensor {
+            shape: matrix.sized(matrix.cols.clone(), matrix.rows.clone()),
+            fact: flipped(fact),
+        };
+        Expr {
+            kind: ExprKind::Transpose(Box::new(x)),
+            ty,
+            span,
+        }
     }
 
     pub(super) fn wrong_rank(&self, what: &str, need: &str, shape: &Shape, at: Span) -> CheckError {
@@ -182,7 +263,13 @@ impl Body<'_> {
             "hand over a tensor with more or fewer axes"
         };
         let (what, need, shape) = (what.to_owned(), need.to_owned(), self.show_shape(shape));
-        CheckError::WrongRank { what, need, shape, help: help.to_owned(), at }
+        CheckError::WrongRank {
+            what,
+            need,
+            shape,
+            help: help.to_owned(),
+            at,
+        }
     }
 
     /// Words can stand on either side of `==`.
@@ -198,7 +285,11 @@ impl Body<'_> {
             return self.binary(op, x, y, span);
         }
         let x = self.expr(x);
-        let y = if equality { self.expr_towards(y, Some(&x.ty)) } else { self.expr(y) };
+        let y = if equality {
+            self.expr_towards(y, Some(&x.ty))
+        } else {
+            self.expr(y)
+        };
         self.binary(op, x, y, span)
     }
 
@@ -227,16 +318,27 @@ impl Body<'_> {
             }
         }
         if op == ast::BinaryOp::Pow && !is_host(&y.ty) {
-            return self.operand("^", &y, "the exponent is a number; `exp(y * log(x))` takes tensors");
+            return self.operand(
+                "^",
+                &y,
+                "the exponent is a number; `exp(y * log(x))` takes tensors",
+            );
         }
         let ty = match self.elementwise(&x, &y, span) {
             Some(Type::Int) if matches!(op, ast::BinaryOp::Div | ast::BinaryOp::Pow) => Type::Float,
-            Some(Type::Tensor { shape, .. }) => Type::Tensor { shape, fact: fact_of(op, &x, &y) },
+            Some(Type::Tensor { shape, .. }) => Type::Tensor {
+                shape,
+                fact: fact_of(op, &x, &y),
+            },
             Some(ty) => ty,
             None => return error(span),
         };
         let op = hir_op(op);
-        Expr { kind: ExprKind::Binary(op, Box::new(x), Box::new(y)), ty, span }
+        Expr {
+            kind: ExprKind::Binary(op, Box::new(x), Box::new(y)),
+            ty,
+            span,
+        }
     }
 
     /// The type of an elementwise operation of two numeric values.
@@ -282,28 +384,61 @@ impl Body<'_> {
     ) {
         let (left, right) = (self.show_shape(left), self.show_shape(right));
         let help = help.to_owned();
-        self.report(CheckError::ShapeMismatch { left, right, help, at, left_at, right_at });
+        self.report(CheckError::ShapeMismatch {
+            left,
+            right,
+            help,
+            at,
+            left_at,
+            right_at,
+        });
     }
 
     /// `*`: scaling, or the product of matrices.
     fn product(&mut self, x: Expr, y: Expr, span: Span) -> Expr {
-        let (Type::Tensor { shape: left, fact: a }, Type::Tensor { shape: right, fact: b }) = (&x.ty, &y.ty) else {
+        let (
+            Type::Tensor {
+                shape: left,
+                fact: a,
+            },
+            Type::Tensor {
+                shape: right,
+                fact: b,
+            },
+        ) = (&x.ty, &y.ty)
+        else {
             return self.arithmetic(ast::BinaryOp::Mul, x, y, span);
         };
-        let scales = |shape: &Shape| shape.axes.is_empty() || Matrix::of(shape).is_some_and(|m| m.is_factor());
+        let scales = |shape: &Shape| {
+            shape.axes.is_empty() || Matrix::of(shape).is_some_and(|m| m.is_factor())
+        };
         if scales(left) || scales(right) {
             return self.arithmetic(ast::BinaryOp::Mul, x, y, span);
         }
         let (Some(m), Some(n)) = (Matrix::of(left), Matrix::of(right)) else {
             let (left, right) = (self.show_shape(left), self.show_shape(right));
-            self.report(CheckError::AmbiguousProduct { left, right, at: span, left_at: x.span, right_at: y.span });
+            self.report(CheckError::AmbiguousProduct {
+                left,
+                right,
+                at: span,
+                left_at: x.span,
+                right_at: y.span,
+            });
             return error(span);
         };
         if m.cols != n.rows {
             let (left, right) = (self.show_shape(left), self.show_shape(right));
             let (inner_left, inner_right) = (self.show_dim(&m.cols), self.show_dim(&n.rows));
             let (left_at, right_at) = (x.span, y.span);
-            self.report(CheckError::InnerMismatch { left, right, inner_left, inner_right, at: span, left_at, right_at });
+            self.report(CheckError::InnerMismatch {
+                left,
+                right,
+                inner_left,
+                inner_right,
+                at: span,
+                left_at,
+                right_at,
+            });
             return error(span);
         }
         if m.stack != n.stack {
@@ -313,8 +448,15 @@ impl Body<'_> {
             return error(span);
         }
         let fact = product_fact(*a, *b);
-        let ty = Type::Tensor { shape: m.sized(m.rows.clone(), n.cols), fact };
-        Expr { kind: ExprKind::Binary(BinaryOp::MatMul, Box::new(x), Box::new(y)), ty, span }
+        let ty = Type::Tensor {
+            shape: m.sized(m.rows.clone(), n.cols),
+            fact,
+        };
+        Expr {
+            kind: ExprKind::Binary(BinaryOp::MatMul, Box::new(x), Box::new(y)),
+            ty,
+            span,
+        }
     }
 
     fn comparison(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
@@ -328,7 +470,11 @@ impl Body<'_> {
                 None => return error(span),
             },
             (a, b) => {
-                let odd = if is_numeric(a) && !is_numeric(b) { &y } else { &x };
+                let odd = if is_numeric(a) && !is_numeric(b) {
+                    &y
+                } else {
+                    &x
+                };
                 let help = if equality {
                     "both sides must be numbers, tensors, truth values, or words of one choice"
                 } else {
@@ -337,22 +483,42 @@ impl Body<'_> {
                 return self.operand(symbol(op), odd, help);
             }
         };
-        Expr { kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)), ty, span }
+        Expr {
+            kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)),
+            ty,
+            span,
+        }
     }
 
     fn logic(&mut self, op: ast::BinaryOp, x: Expr, y: Expr, span: Span) -> Expr {
         let ty = match (&x.ty, &y.ty) {
             (Type::Bool, Type::Bool) => Type::Bool,
-            (Type::Mask(a), Type::Mask(b)) => match self.broadcast(a, b, span, Some(x.span), Some(y.span)) {
-                Some(shape) => Type::Mask(shape),
-                None => return error(span),
-            },
-            (Type::Bool | Type::Mask(_), _) => {
-                return self.operand(symbol(op), &y, "both sides must be conditions, or both masks");
+            (Type::Mask(a), Type::Mask(b)) => {
+                match self.broadcast(a, b, span, Some(x.span), Some(y.span)) {
+                    Some(shape) => Type::Mask(shape),
+                    None => return error(span),
+                }
             }
-            _ => return self.operand(symbol(op), &x, "both sides must be conditions, or both masks"),
+            (Type::Bool | Type::Mask(_), _) => {
+                return self.operand(
+                    symbol(op),
+                    &y,
+                    "both sides must be conditions, or both masks",
+                );
+            }
+            _ => {
+                return self.operand(
+                    symbol(op),
+                    &x,
+                    "both sides must be conditions, or both masks",
+                );
+            }
         };
-        Expr { kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)), ty, span }
+        Expr {
+            kind: ExprKind::Binary(hir_op(op), Box::new(x), Box::new(y)),
+            ty,
+            span,
+        }
     }
 
     fn field(&mut self, x: Expr, name: &Name, span: Span) -> Expr {
@@ -366,34 +532,60 @@ impl Body<'_> {
             }
         };
         let Some((field, ty)) = self.field_type(&x.ty, &name.text) else {
-            let help = did_you_mean(&name.text, fields, format!("write `.{}` or `.{}`", fields[0], fields[1]));
+            let help = did_you_mean(
+                &name.text,
+                fields,
+                format!("write `.{}` or `.{}`", fields[0], fields[1]),
+            );
             return self.unknown_field(&x, name, help);
         };
-        Expr { kind: ExprKind::Field(Box::new(x), field), ty, span }
+        Expr {
+            kind: ExprKind::Field(Box::new(x), field),
+            ty,
+            span,
+        }
     }
 
     fn unknown_field(&mut self, x: &Expr, name: &Name, help: String) -> Expr {
         let of = self.describe(&x.ty);
-        self.report(CheckError::UnknownField { of, name: name.text.clone(), help, at: name.span });
+        self.report(CheckError::UnknownField {
+            of,
+            name: name.text.clone(),
+            help,
+            at: name.span,
+        });
         error(x.span)
     }
 
     fn field_type(&mut self, ty: &Type, name: &str) -> Option<(Field, Type)> {
-        let (Type::Eigh(shape) | Type::Qr(shape)) = ty else { return None };
+        let (Type::Eigh(shape) | Type::Qr(shape)) = ty else {
+            return None;
+        };
         let matrix = Matrix::of(shape)?;
         let fact = |shape: Shape, fact: Fact| Type::Tensor { shape, fact };
         match (ty, name) {
-            (Type::Eigh(_), "values") => Some((Field::Values, general(matrix.vectors(matrix.rows.clone())))),
-            (Type::Eigh(_), "vectors") => Some((Field::Vectors, fact(shape.clone(), Fact::Orthogonal))),
+            (Type::Eigh(_), "values") => {
+                Some((Field::Values, general(matrix.vectors(matrix.rows.clone()))))
+            }
+            (Type::Eigh(_), "vectors") => {
+                Some((Field::Vectors, fact(shape.clone(), Fact::Orthogonal)))
+            }
             (Type::Qr(_), "q") => {
                 let inner = self.smaller(&matrix);
                 let square = inner == matrix.rows;
-                let q = if square { Fact::Orthogonal } else { Fact::General };
+                let q = if square {
+                    Fact::Orthogonal
+                } else {
+                    Fact::General
+                };
                 Some((Field::Q, fact(matrix.sized(matrix.rows.clone(), inner), q)))
             }
             (Type::Qr(_), "r") => {
                 let inner = self.smaller(&matrix);
-                Some((Field::R, fact(matrix.sized(inner, matrix.cols.clone()), Fact::Upper)))
+                Some((
+                    Field::R,
+                    fact(matrix.sized(inner, matrix.cols.clone()), Fact::Upper),
+                ))
             }
             _ => None,
         }
@@ -404,7 +596,11 @@ impl Body<'_> {
         if matrix.rows == matrix.cols {
             return matrix.rows.clone();
         }
-        let text = format!("min({}, {})", self.show_dim(&matrix.rows), self.show_dim(&matrix.cols));
+        let text = format!(
+            "min({}, {})",
+            self.show_dim(&matrix.rows),
+            self.show_dim(&matrix.cols)
+        );
         self.fresh_dim(text.clone(), text)
     }
 
@@ -419,9 +615,21 @@ impl Body<'_> {
         let cond = self.condition(cond);
         let then = self.inner_value(then, expected);
         let otherwise = self.inner_value(otherwise, expected);
-        let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else { return error(span) };
-        let Some(ty) = self.join(a, b, span) else { return error(span) };
-        Expr { kind: ExprKind::If { cond: Box::new(cond), then, otherwise }, ty, span }
+        let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else {
+            return error(span);
+        };
+        let Some(ty) = self.join(a, b, span) else {
+            return error(span);
+        };
+        Expr {
+            kind: ExprKind::If {
+                cond: Box::new(cond),
+                then,
+                otherwise,
+            },
+            ty,
+            span,
+        }
     }
 
     /// The common type of two branches.
@@ -430,9 +638,24 @@ impl Body<'_> {
             (Type::Error, _) | (_, Type::Error) => None,
             (a, b) if fits(a, b) && is_host(a) => Some(a.clone()),
             (a, b) if fits(b, a) && is_host(b) => Some(b.clone()),
-            (Type::Tensor { shape, fact: x }, Type::Tensor { shape: other, fact: y }) if shape == other => {
-                let fact = if implies(*x, *y) { *y } else if implies(*y, *x) { *x } else { Fact::General };
-                Some(Type::Tensor { shape: shape.clone(), fact })
+            (
+                Type::Tensor { shape, fact: x },
+                Type::Tensor {
+                    shape: other,
+                    fact: y,
+                },
+            ) if shape == other => {
+                let fact = if implies(*x, *y) {
+                    *y
+                } else if implies(*y, *x) {
+                    *x
+                } else {
+                    Fact::General
+                };
+                Some(Type::Tensor {
+                    shape: shape.clone(),
+                    fact,
+                })
             }
             (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) => {
                 let (left, right) = (left.clone(), right.clone());
@@ -444,7 +667,13 @@ impl Body<'_> {
             (x, y) => {
                 let (expected, found) = (self.describe(x), self.describe(y));
                 let help = "both branches need one type".to_owned();
-                self.report(CheckError::TypeMismatch { expected, found, help, at: b.span, origin: None });
+                self.report(CheckError::TypeMismatch {
+                    expected,
+                    found,
+                    help,
+                    at: b.span,
+                    origin: None,
+                });
                 None
             }
         }
@@ -457,25 +686,47 @@ impl Body<'_> {
             Type::Bool | Type::Error => return checked,
             Type::Mask(_) => "choose element by element with `select(mask, a, b)`",
             Type::Int | Type::Float => "compare the number, as in `x != 0`",
-            _ => "a condition is made with comparisons, `and`, `or`, `not`, and statics of type `bool`",
+            _ => {
+                "a condition is made with comparisons, `and`, `or`, `not`, and statics of type `bool`"
+            }
         };
         let found = self.describe(&checked.ty);
-        self.report(CheckError::NotACondition { found, help: help.to_owned(), at: cond.span });
+        self.report(CheckError::NotACondition {
+            found,
+            help: help.to_owned(),
+            at: cond.span,
+        });
         error(cond.span)
     }
 
-    fn in_value(&mut self, dtype: &Name, block: &ast::Block, expected: Option<&Type>, span: Span) -> Expr {
+    fn in_value(
+        &mut self,
+        dtype: &Name,
+        block: &ast::Block,
+        expected: Option<&Type>,
+        span: Span,
+    ) -> Expr {
         let dtype = self.dtype_word(&dtype.text, dtype.span);
         let dtype = self.expect(dtype, &Type::DType, None);
         let block = self.inner_value(block, expected);
-        let Some(ty) = block.tail.as_ref().map(|tail| tail.ty.clone()) else { return error(span) };
-        Expr { kind: ExprKind::In(Box::new(dtype), block), ty, span }
+        let Some(ty) = block.tail.as_ref().map(|tail| tail.ty.clone()) else {
+            return error(span);
+        };
+        Expr {
+            kind: ExprKind::In(Box::new(dtype), block),
+            ty,
+            span,
+        }
     }
 
     /// A block inside an expression: it may name things, but change nothing outside.
     fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
         let depth = self.flow.value_depth + 1;
-        let flow = Flow { value_depth: depth, no_state: Some("a block that gives a value"), ..self.flow };
+        let flow = Flow {
+            value_depth: depth,
+            no_state: Some("a block that gives a value"),
+            ..self.flow
+        };
         self.within(flow, |body| body.value_statements(block, expected))
     }
 
@@ -489,7 +740,8 @@ impl Body<'_> {
     }
 
     fn result(&mut self, tail: Expr, result: &Type) -> Expr {
-        if let (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) = (result, &tail.ty)
+        if let (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) =
+            (result, &tail.ty)
             && left != right
         {
             let help = "the value must have the shape after `->`";
@@ -505,12 +757,18 @@ impl Body<'_> {
         let tail = match &block.tail {
             Some(tail) => self.expr_towards(tail, expected),
             None => {
-                let end = Span { start: block.span.end.saturating_sub(1), end: block.span.end };
+                let end = Span {
+                    start: block.span.end.saturating_sub(1),
+                    end: block.span.end,
+                };
                 self.report(CheckError::NoValue { at: end });
                 error(end)
             }
         };
-        Block { stmts, tail: Some(Box::new(tail)) }
+        Block {
+            stmts,
+            tail: Some(Box::new(tail)),
+        }
     }
 
     fn or_else(&mut self, value: &ast::Expr, policies: &[ast::Policy], span: Span) -> Expr {
@@ -524,7 +782,10 @@ impl Body<'_> {
             match policy {
                 ast::Policy::Retry(dtype) if dtype.text == "f64" => retry_f64 = true,
                 ast::Policy::Retry(dtype) => {
-                    self.report(CheckError::RetryDtype { dtype: dtype.text.clone(), at: dtype.span });
+                    self.report(CheckError::RetryDtype {
+                        dtype: dtype.text.clone(),
+                        at: dtype.span,
+                    });
                 }
                 ast::Policy::Keep(at) => match kept {
                     Some(place) => keep = Some(place),
@@ -533,20 +794,36 @@ impl Body<'_> {
             }
         }
         let ty = value.ty.clone();
-        Expr { kind: ExprKind::OrElse { value: Box::new(value), retry_f64, keep }, ty, span }
+        Expr {
+            kind: ExprKind::OrElse {
+                value: Box::new(value),
+                retry_f64,
+                keep,
+            },
+            ty,
+            span,
+        }
     }
 
     fn table_literal(&mut self, rows: &[Vec<ast::Expr>], span: Span) -> Expr {
         let rows = self.constant_rows(rows);
         let width = rows.first().map_or(0, |row| row.len() as u32);
-        Expr { kind: ExprKind::TableLiteral(rows), ty: Type::Table(width), span }
+        Expr {
+            kind: ExprKind::TableLiteral(rows),
+            ty: Type::Table(width),
+            span,
+        }
     }
 }
 
 /// Whole numbers are whole numbers, however they are written.
 fn number(value: f64, span: Span) -> Expr {
     let whole = value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0;
-    Expr { kind: ExprKind::Number(value), ty: if whole { Type::Int } else { Type::Float }, span }
+    Expr {
+        kind: ExprKind::Number(value),
+        ty: if whole { Type::Int } else { Type::Float },
+        span,
+    }
 }
 
 pub(super) fn is_numeric(ty: &Type) -> bool {
@@ -632,11 +909,26 @@ fn product_fact(a: Fact, b: Fact) -> Fact {
 fn fact_of(op: ast::BinaryOp, x: &Expr, y: &Expr) -> Fact {
     use ast::BinaryOp::*;
     match (op, &x.ty, &y.ty) {
-        (Add | Sub, Type::Tensor { shape, fact: a }, Type::Tensor { shape: other, fact: b }) if shape == other => {
-            if is_symmetric_sum(op, x, y) { Fact::Symmetric } else { sum_fact(*a, *b) }
+        (
+            Add | Sub,
+            Type::Tensor { shape, fact: a },
+            Type::Tensor {
+                shape: other,
+                fact: b,
+            },
+        ) if shape == other => {
+            if is_symmetric_sum(op, x, y) {
+                Fact::Symmetric
+            } else {
+                sum_fact(*a, *b)
+            }
         }
-        (Mul | ElementMul | Div, Type::Tensor { fact, shape }, other) if scales(other, shape) => scaled(*fact),
-        (Mul | ElementMul, other, Type::Tensor { fact, shape }) if scales(other, shape) => scaled(*fact),
+        (Mul | ElementMul | Div, Type::Tensor { fact, shape }, other) if scales(other, shape) => {
+            scaled(*fact)
+        }
+        (Mul | ElementMul, other, Type::Tensor { fact, shape }) if scales(other, shape) => {
+            scaled(*fact)
+        }
         _ => Fact::General,
     }
 }
@@ -646,7 +938,9 @@ fn scales(ty: &Type, of: &Shape) -> bool {
     match ty {
         Type::Int | Type::Float => true,
         Type::Tensor { shape, .. } => {
-            shape.axes.is_empty() || (Matrix::of(shape).is_some_and(|m| m.is_factor()) && shape.axes.len() == of.axes.len())
+            shape.axes.is_empty()
+                || (Matrix::of(shape).is_some_and(|m| m.is_factor())
+                    && shape.axes.len() == of.axes.len())
         }
         _ => false,
     }

@@ -12,13 +12,25 @@ use optc_grammar::ast::{self, ExprKind, Item, Span, StmtKind};
 pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) -> FunctionId {
     let items = Items::new(file);
     let mut body = Body::new(cx, &items, Room::Function);
-    let params = function.params.iter().enumerate().map(|(index, param)| body.param(index, param)).collect();
+    let params = function
+        .params
+        .iter()
+        .enumerate()
+        .map(|(index, param)| body.param(index, param))
+        .collect();
     let result = body.result_type(&function.result);
     let (symbols, locals) = (body.symbols, body.locals);
-    let scope = Scope { names: body.names, local_info: body.local_info };
+    let scope = Scope {
+        names: body.names,
+        local_info: body.local_info,
+    };
     cx.functions.push(FunctionInfo {
         fixed: vec![false; function.params.len()],
-        params: function.params.iter().map(|param| param.name.clone()).collect(),
+        params: function
+            .params
+            .iter()
+            .map(|param| param.name.clone())
+            .collect(),
         scope: Some(scope),
     });
     cx.program.functions.push(Function {
@@ -29,15 +41,25 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
         locals,
         params,
         result,
-        body: Block { stmts: Vec::new(), tail: None },
+        body: Block {
+            stmts: Vec::new(),
+            tail: None,
+        },
     })
 }
 
 impl Body<'_> {
     fn param(&mut self, index: usize, param: &ast::Param) -> (Local, Option<Pattern>) {
         let (ty, pattern) = self.param_type(&param.ty);
-        let phase = if is_host(&ty) { Phase::of_param(index) } else { Phase::at(super::phase::Level::Device) };
-        (self.add_local(&param.name, ty, false, phase, false), pattern)
+        let phase = if is_host(&ty) {
+            Phase::of_param(index)
+        } else {
+            Phase::at(super::phase::Level::Device)
+        };
+        (
+            self.add_local(&param.name, ty, false, phase, false),
+            pattern,
+        )
     }
 
     fn param_type(&mut self, ty: &ast::Type) -> (Type, Option<Pattern>) {
@@ -49,9 +71,21 @@ impl Body<'_> {
             },
             other => return (self.host_type(other, HOST).unwrap_or(Type::Error), None),
         };
-        let Some(pattern) = self.pattern(shape) else { return (Type::Error, None) };
-        let pattern = if fact == hir::Fact::General { pattern } else { square(pattern) };
-        (Type::Tensor { shape: self.shape_of_pattern(&pattern), fact }, Some(pattern))
+        let Some(pattern) = self.pattern(shape) else {
+            return (Type::Error, None);
+        };
+        let pattern = if fact == hir::Fact::General {
+            pattern
+        } else {
+            square(pattern)
+        };
+        (
+            Type::Tensor {
+                shape: self.shape_of_pattern(&pattern),
+                fact,
+            },
+            Some(pattern),
+        )
     }
 
     fn result_type(&mut self, ty: &ast::Type) -> Type {
@@ -59,19 +93,29 @@ impl Body<'_> {
             ast::Type::Tensor(_) | ast::Type::Applied { .. } => {
                 let declared = self.tensor_type(ty);
                 let open = declared.iter().flat_map(|declared| &declared.shape.axes);
-                if open.into_iter().any(|axis| matches!(axis, hir::Axis::Dim(hir::Dim::Fresh(_)))) {
+                if open
+                    .into_iter()
+                    .any(|axis| matches!(axis, hir::Axis::Dim(hir::Dim::Fresh(_))))
+                {
                     let what = "a computed length".to_owned();
-                    self.report(CheckError::BadPattern { what, at: type_span(ty) });
+                    self.report(CheckError::BadPattern {
+                        what,
+                        at: type_span(ty),
+                    });
                     return Type::Error;
                 }
-                declared.map_or(Type::Error, |declared| Type::Tensor { shape: declared.shape, fact: declared.fact })
+                declared.map_or(Type::Error, |declared| Type::Tensor {
+                    shape: declared.shape,
+                    fact: declared.fact,
+                })
             }
             other => self.host_type(other, HOST).unwrap_or(Type::Error),
         }
     }
 }
 
-const HOST: &str = "a shape such as `[m, n]`, or `int`, `float`, `bool`, `dtype`, `choice(a, b)` or `table(3)`";
+const HOST: &str =
+    "a shape such as `[m, n]`, or `int`, `float`, `bool`, `dtype`, `choice(a, b)` or `table(3)`";
 
 /// `sym[n]` means `[n, n]`.
 fn square(mut pattern: Pattern) -> Pattern {
@@ -109,19 +153,29 @@ pub(super) fn bodies(cx: &mut Context, items: &Items, ast: &ast::Module) {
 
 /// Callees first; recursion is reported.
 fn call_order(cx: &mut Context, file: FileId, functions: &[&ast::Function]) -> Vec<usize> {
-    let index = |name: &str| functions.iter().position(|function| function.name.text == name);
+    let index = |name: &str| {
+        functions
+            .iter()
+            .position(|function| function.name.text == name)
+    };
     let mut edges = Vec::new();
     let mut places: Vec<Vec<Span>> = Vec::new();
     for function in functions {
         let mut calls = Vec::new();
         calls_of_block(&function.body, &mut calls);
-        let own: Vec<(usize, Span)> = calls.iter().filter_map(|name| Some((index(&name.text)?, name.span))).collect();
+        let own: Vec<(usize, Span)> = calls
+            .iter()
+            .filter_map(|name| Some((index(&name.text)?, name.span)))
+            .collect();
         edges.push(own.iter().map(|(callee, _)| *callee).collect());
         places.push(own.iter().map(|(_, span)| *span).collect());
     }
     let found = graph::order(&edges);
     for circle in found.circles {
-        let names = circle.path.iter().map(|index| format!("`{}`", functions[*index].name.text));
+        let names = circle
+            .path
+            .iter()
+            .map(|index| format!("`{}`", functions[*index].name.text));
         let path = names.collect::<Vec<_>>().join(" → ");
         let at = places[circle.closed_by.0][circle.closed_by.1];
         cx.sink.report(file, CheckError::Recursion { path, at });
@@ -130,9 +184,15 @@ fn call_order(cx: &mut Context, file: FileId, functions: &[&ast::Function]) -> V
 }
 
 fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::Function) {
-    let Some(scope) = cx.functions[id].scope.take() else { return };
+    let Some(scope) = cx.functions[id].scope.take() else {
+        return;
+    };
     let declared = &cx.program.functions[id];
-    let (symbols, locals, result) = (declared.symbols.clone(), declared.locals.clone(), declared.result.clone());
+    let (symbols, locals, result) = (
+        declared.symbols.clone(),
+        declared.locals.clone(),
+        declared.result.clone(),
+    );
     let mut body = Body::new(cx, items, Room::Function);
     body.function = Some(id);
     body.symbols = symbols;
@@ -158,21 +218,34 @@ fn calls_of_block(block: &ast::Block, into: &mut Vec<ast::Name>) {
 
 fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
     match &stmt.kind {
-        StmtKind::State { init: value, .. } | StmtKind::Let { value, .. } | StmtKind::Assign { value, .. } => {
+        StmtKind::State { init: value, .. }
+        | StmtKind::Let { value, .. }
+        | StmtKind::Assign { value, .. } => {
             calls_of_expr(value, into);
         }
-        StmtKind::If { cond, then, otherwise } => {
+        StmtKind::If {
+            cond,
+            then,
+            otherwise,
+        } => {
             calls_of_expr(cond, into);
             calls_of_block(then, into);
-            otherwise.iter().for_each(|block| calls_of_block(block, into));
+            otherwise
+                .iter()
+                .for_each(|block| calls_of_block(block, into));
         }
         StmtKind::Every { period, from, body } => {
             calls_of_expr(period, into);
             from.iter().for_each(|from| calls_of_expr(from, into));
             calls_of_block(body, into);
         }
-        StmtKind::Repeat { table, count, body, .. } => {
-            table.iter().chain(count).for_each(|expr| calls_of_expr(expr, into));
+        StmtKind::Repeat {
+            table, count, body, ..
+        } => {
+            table
+                .iter()
+                .chain(count)
+                .for_each(|expr| calls_of_expr(expr, into));
             calls_of_block(body, into);
         }
         StmtKind::OnFirst(body) | StmtKind::Modes { body, .. } | StmtKind::Each { body, .. } => {
@@ -185,7 +258,10 @@ fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
 fn calls_of_expr(expr: &ast::Expr, into: &mut Vec<ast::Name>) {
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Name(_) | ExprKind::Index { .. } => {}
-        ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) | ExprKind::OrElse { value: x, .. } => {
+        ExprKind::Unary(_, x)
+        | ExprKind::Transpose(x)
+        | ExprKind::Field(x, _)
+        | ExprKind::OrElse { value: x, .. } => {
             calls_of_expr(x, into);
         }
         ExprKind::Binary(_, x, y) => {
@@ -196,12 +272,19 @@ fn calls_of_expr(expr: &ast::Expr, into: &mut Vec<ast::Name>) {
             into.push(callee.clone());
             args.iter().for_each(|arg| calls_of_expr(&arg.value, into));
         }
-        ExprKind::If { cond, then, otherwise } => {
+        ExprKind::If {
+            cond,
+            then,
+            otherwise,
+        } => {
             calls_of_expr(cond, into);
             calls_of_block(then, into);
             calls_of_block(otherwise, into);
         }
         ExprKind::In { body, .. } => calls_of_block(body, into),
-        ExprKind::Table(rows) => rows.iter().flatten().for_each(|cell| calls_of_expr(cell, into)),
+        ExprKind::Table(rows) => rows
+            .iter()
+            .flatten()
+            .for_each(|cell| calls_of_expr(cell, into)),
     }
 }

@@ -23,7 +23,10 @@ enum Mark {
 /// `edges[node]` are the nodes that `node` points to.
 pub(super) fn order(edges: &[Vec<usize>]) -> Order {
     let mut marks = vec![Mark::New; edges.len()];
-    let mut found = Order { nodes: Vec::new(), circles: Vec::new() };
+    let mut found = Order {
+        nodes: Vec::new(),
+        circles: Vec::new(),
+    };
     for root in 0..edges.len() {
         if marks[root] == Mark::New {
             visit(root, edges, &mut marks, &mut found);
@@ -55,7 +58,10 @@ fn visit(root: usize, edges: &[Vec<usize>], marks: &mut [Mark], found: &mut Orde
 
 fn circle(stack: &[(usize, usize)], target: usize, closed_by: (usize, usize)) -> Circle {
     let open = stack.iter().map(|(node, _)| *node);
-    let path = open.skip_while(|node| *node != target).chain([target]).collect();
+    let path = open
+        .skip_while(|node| *node != target)
+        .chain([target])
+        .collect();
     Circle { path, closed_by }
 }
 
@@ -80,7 +86,15 @@ mod tests {
 
     #[test]
     fn long_chains() {
-        let edges: Vec<Vec<usize>> = (0..100_000).map(|node| if node < 99_999 { vec![node + 1] } else { vec![] }).collect();
+        let edges: Vec<Vec<usize>> = (0..100_000)
+            .map(|node| {
+                if node < 99_999 {
+                    vec![node + 1]
+                } else {
+                    vec![]
+                }
+            })
+            .collect();
         assert_eq!(order(&edges).nodes.len(), 100_000);
     }
 }

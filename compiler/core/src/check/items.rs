@@ -7,7 +7,8 @@ use super::modules::{File, uses};
 use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
 use crate::hir::{
-    self, ExprKind, FileId, FunctionId, Hyper, Local, Optimizer, OptimizerId, Range, Static, StaticType, Table, TableId, Type,
+    self, ExprKind, FileId, FunctionId, Hyper, Local, Optimizer, OptimizerId, Range, Static,
+    StaticType, Table, TableId, Type,
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Item, Name, Span};
@@ -52,7 +53,13 @@ pub(super) struct FunctionInfo {
 impl Items {
     pub(super) fn new(file: FileId) -> Self {
         let (functions, tables, optimizers) = Default::default();
-        Self { file, functions, tables, optimizers, spans: HashMap::new() }
+        Self {
+            file,
+            functions,
+            tables,
+            optimizers,
+            spans: HashMap::new(),
+        }
     }
 
     /// The names that a file declares itself: what others can import.
@@ -72,7 +79,14 @@ impl Items {
     fn take_name(&mut self, cx: &mut Context, kind: Kind, name: &Name) {
         if let Some(origin) = self.spans.insert((kind, name.text.clone()), name.span) {
             let (name, at) = (name.text.clone(), name.span);
-            cx.sink.report(self.file, CheckError::Duplicate { name, at, origin: Some(origin) });
+            cx.sink.report(
+                self.file,
+                CheckError::Duplicate {
+                    name,
+                    at,
+                    origin: Some(origin),
+                },
+            );
         }
     }
 
@@ -80,7 +94,8 @@ impl Items {
         self.take_name(cx, Kind::Function, &function.name);
         if super::builtins::find(&function.name.text).is_some() {
             let (name, at) = (function.name.text.clone(), function.name.span);
-            cx.sink.report(self.file, CheckError::ShadowsBuiltin { name, at });
+            cx.sink
+                .report(self.file, CheckError::ShadowsBuiltin { name, at });
         }
         let id = super::functions::declare(cx, self.file, function);
         self.functions.insert(function.name.text.clone(), id);
@@ -91,13 +106,20 @@ impl Items {
         let empty = Items::new(self.file);
         let mut body = Body::new(cx, &empty, Room::Setting("a table"));
         let rows = body.constant_rows(&table.rows);
-        let id = cx.program.tables.push(Table { name: table.name.text.clone(), rows });
+        let id = cx.program.tables.push(Table {
+            name: table.name.text.clone(),
+            rows,
+        });
         self.tables.insert(table.name.text.clone(), id);
     }
 
     fn add_optimizer(&mut self, cx: &mut Context, optimizer: &ast::Optimizer, file_docs: &str) {
         self.take_name(cx, Kind::Optimizer, &optimizer.name);
-        let docs = if optimizer.docs.is_empty() { file_docs } else { &optimizer.docs };
+        let docs = if optimizer.docs.is_empty() {
+            file_docs
+        } else {
+            &optimizer.docs
+        };
         let id = cx.program.optimizers.push(Optimizer {
             name: optimizer.name.text.clone(),
             docs: docs.to_owned(),
@@ -119,7 +141,9 @@ impl Items {
         exports: &HashMap<FileId, Items>,
     ) -> Self {
         for (item, used) in uses(&file.ast).zip(&file.uses) {
-            let Some(exported) = used.and_then(|used| exports.get(&used)) else { continue };
+            let Some(exported) = used.and_then(|used| exports.get(&used)) else {
+                continue;
+            };
             for name in &item.names {
                 self.import_name(cx, name, exported);
             }
@@ -150,7 +174,15 @@ impl Items {
             let names = exported.spans.keys().map(|(_, name)| name.as_str());
             let help = did_you_mean(text, names, format!("look for the name in `{module}`"));
             let (name, at) = (text.clone(), name.span);
-            cx.sink.report(self.file, CheckError::UnknownImport { module, name, help, at });
+            cx.sink.report(
+                self.file,
+                CheckError::UnknownImport {
+                    module,
+                    name,
+                    help,
+                    at,
+                },
+            );
         }
     }
 }
@@ -158,14 +190,27 @@ impl Items {
 impl Body<'_> {
     /// Rows of constants of one width; what is wrong is reported and left out.
     pub(super) fn constant_rows(&mut self, rows: &[Vec<ast::Expr>]) -> Vec<Vec<f64>> {
-        let Some(first) = rows.first() else { return Vec::new() };
+        let Some(first) = rows.first() else {
+            return Vec::new();
+        };
         let origin = row_span(first);
         for row in rows.iter().filter(|row| row.len() != first.len()) {
             let (expected, found) = (first.len(), row.len());
-            self.report(CheckError::RaggedTable { expected, found, at: row_span(row), origin });
+            self.report(CheckError::RaggedTable {
+                expected,
+                found,
+                at: row_span(row),
+                origin,
+            });
         }
         let whole = rows.iter().filter(|row| row.len() == first.len());
-        whole.map(|row| row.iter().map(|cell| self.constant(cell, "a number in a table")).collect()).collect()
+        whole
+            .map(|row| {
+                row.iter()
+                    .map(|cell| self.constant(cell, "a number in a table"))
+                    .collect()
+            })
+            .collect()
     }
 
     /// The value of a constant expression, or 0 after a report.
@@ -176,7 +221,10 @@ impl Body<'_> {
             return 0.0;
         }
         constant(&value).unwrap_or_else(|| {
-            self.report(CheckError::NotConstant { what: what.to_owned(), at });
+            self.report(CheckError::NotConstant {
+                what: what.to_owned(),
+                at,
+            });
             0.0
         })
     }
@@ -184,10 +232,18 @@ impl Body<'_> {
     fn range(&mut self, range: &ast::Range) -> Range {
         let lo = self.constant(&range.lo, "a bound");
         let hi = self.constant(&range.hi, "a bound");
-        let checked = Range { lo, lo_closed: range.lo_closed, hi, hi_closed: range.hi_closed };
+        let checked = Range {
+            lo,
+            lo_closed: range.lo_closed,
+            hi,
+            hi_closed: range.hi_closed,
+        };
         let empty = !(lo < hi || (lo == hi && range.lo_closed && range.hi_closed));
         if empty {
-            self.report(CheckError::EmptyRange { range: checked.to_string(), at: range.span });
+            self.report(CheckError::EmptyRange {
+                range: checked.to_string(),
+                at: range.span,
+            });
         }
         checked
     }
@@ -219,7 +275,12 @@ impl Defaults {
 }
 
 /// Hyperparameters and statics of an optimizer.
-pub(super) fn settings(cx: &mut Context, items: &Items, id: OptimizerId, optimizer: &ast::Optimizer) {
+pub(super) fn settings(
+    cx: &mut Context,
+    items: &Items,
+    id: OptimizerId,
+    optimizer: &ast::Optimizer,
+) {
     let mut defaults = Defaults::default();
     duplicates(cx, items.file, optimizer);
     for (index, hyper) in optimizer.hypers.iter().enumerate() {
@@ -230,7 +291,10 @@ pub(super) fn settings(cx: &mut Context, items: &Items, id: OptimizerId, optimiz
         let checked = check_static(cx, items, id, optimizer, index, entry, &mut defaults);
         cx.program.optimizers[id].statics.push(checked);
     }
-    let zero = optimizer.absent_grad.as_ref().is_some_and(|policy| absent_grad(cx, items.file, policy));
+    let zero = optimizer
+        .absent_grad
+        .as_ref()
+        .is_some_and(|policy| absent_grad(cx, items.file, policy));
     cx.program.optimizers[id].absent_grad_is_zero = zero;
 }
 
@@ -239,20 +303,43 @@ fn duplicates(cx: &mut Context, file: FileId, optimizer: &ast::Optimizer) {
     for name in setting_names(optimizer) {
         if let Some(origin) = seen.insert(&name.text, name.span) {
             let (name, at) = (name.text.clone(), name.span);
-            cx.sink.report(file, CheckError::Duplicate { name, at, origin: Some(origin) });
+            cx.sink.report(
+                file,
+                CheckError::Duplicate {
+                    name,
+                    at,
+                    origin: Some(origin),
+                },
+            );
         }
     }
 }
 
 fn setting_names(optimizer: &ast::Optimizer) -> impl Iterator<Item = &Name> {
-    optimizer.hypers.iter().map(|hyper| &hyper.name).chain(optimizer.statics.iter().map(|entry| &entry.name))
+    optimizer
+        .hypers
+        .iter()
+        .map(|hyper| &hyper.name)
+        .chain(optimizer.statics.iter().map(|entry| &entry.name))
 }
 
 fn absent_grad(cx: &mut Context, file: FileId, policy: &Name) -> bool {
     if !matches!(policy.text.as_str(), "zeros" | "skip") {
         let help = did_you_mean(&policy.text, ["zeros", "skip"], "write `zeros` or `skip`");
-        let (name, words, at) = (policy.text.clone(), "`zeros`, `skip`".to_owned(), policy.span);
-        cx.sink.report(file, CheckError::UnknownWord { name, words, help, at });
+        let (name, words, at) = (
+            policy.text.clone(),
+            "`zeros`, `skip`".to_owned(),
+            policy.span,
+        );
+        cx.sink.report(
+            file,
+            CheckError::UnknownWord {
+                name,
+                words,
+                help,
+                at,
+            },
+        );
     }
     policy.text == "zeros"
 }
@@ -270,14 +357,30 @@ fn setting_body<'a>(
     body.optimizer = Some(id);
     let (hypers, statics) = visible;
     for (index, hyper) in optimizer.hypers.iter().enumerate() {
-        let binding = if index < hypers { Binding::Hyper(index) } else { Binding::Later };
-        let _ = body.names.declare(&hyper.name.text, binding, Some(hyper.name.span));
+        let binding = if index < hypers {
+            Binding::Hyper(index)
+        } else {
+            Binding::Later
+        };
+        let _ = body
+            .names
+            .declare(&hyper.name.text, binding, Some(hyper.name.span));
     }
     let in_hyper = hypers < optimizer.hypers.len() || room == HYPER;
     for (index, entry) in optimizer.statics.iter().enumerate() {
-        let later = if in_hyper { Binding::Hidden } else { Binding::Later };
-        let binding = if index < statics { Binding::Static(index) } else { later };
-        let _ = body.names.declare(&entry.name.text, binding, Some(entry.name.span));
+        let later = if in_hyper {
+            Binding::Hidden
+        } else {
+            Binding::Later
+        };
+        let binding = if index < statics {
+            Binding::Static(index)
+        } else {
+            later
+        };
+        let _ = body
+            .names
+            .declare(&entry.name.text, binding, Some(entry.name.span));
     }
     body
 }
@@ -299,9 +402,19 @@ fn check_hyper(
     body.require(&default, Level::Hyper, "a default");
     let range = hyper.range.as_ref().map(|range| body.range(range));
     let value = defaults.of(&default);
-    body.check_default(&hyper.name, &hyper.default, value, range.zip(hyper.range.as_ref().map(|range| range.span)));
+    body.check_default(
+        &hyper.name,
+        &hyper.default,
+        value,
+        range.zip(hyper.range.as_ref().map(|range| range.span)),
+    );
     defaults.hypers.push(value);
-    Hyper { name: hyper.name.text.clone(), docs: hyper.docs.clone(), default, range }
+    Hyper {
+        name: hyper.name.text.clone(),
+        docs: hyper.docs.clone(),
+        default,
+        range,
+    }
 }
 
 fn check_static(
@@ -313,16 +426,34 @@ fn check_static(
     entry: &ast::Static,
     defaults: &mut Defaults,
 ) -> Static {
-    let mut body = setting_body(cx, items, id, optimizer, (optimizer.hypers.len(), index), STATIC);
+    let mut body = setting_body(
+        cx,
+        items,
+        id,
+        optimizer,
+        (optimizer.hypers.len(), index),
+        STATIC,
+    );
     let ty = body.static_type(&entry.ty);
     let default = body.expr_as(&entry.default, &ty.clone().map_or(Type::Error, value_type));
     body.require(&default, Level::Hyper, "a default");
     let range = entry.range.as_ref().map(|range| body.range(range));
     let value = defaults.of(&default);
-    body.check_default(&entry.name, &entry.default, value, range.zip(entry.range.as_ref().map(|range| range.span)));
+    body.check_default(
+        &entry.name,
+        &entry.default,
+        value,
+        range.zip(entry.range.as_ref().map(|range| range.span)),
+    );
     defaults.statics.push(value);
     let ty = ty.unwrap_or(StaticType::Float);
-    Static { name: entry.name.text.clone(), docs: entry.docs.clone(), ty, default, range }
+    Static {
+        name: entry.name.text.clone(),
+        docs: entry.docs.clone(),
+        ty,
+        default,
+        range,
+    }
 }
 
 /// The type of a static where it is used.
@@ -338,19 +469,34 @@ pub(super) fn value_type(ty: StaticType) -> Type {
 }
 
 impl Body<'_> {
-    fn check_default(&mut self, name: &Name, written: &ast::Expr, value: Option<f64>, range: Option<(Range, Span)>) {
+    fn check_default(
+        &mut self,
+        name: &Name,
+        written: &ast::Expr,
+        value: Option<f64>,
+        range: Option<(Range, Span)>,
+    ) {
         if let (Some(value), Some((range, origin))) = (value, range)
             && !range.contains(value)
             && !(range.lo > range.hi)
         {
             let (name, at) = (name.text.clone(), written.span);
             let (value, range) = (value.to_string(), range.to_string());
-            self.report(CheckError::DefaultOutOfRange { name, value, range, at, origin });
+            self.report(CheckError::DefaultOutOfRange {
+                name,
+                value,
+                range,
+                at,
+                origin,
+            });
         }
     }
 
     fn static_type(&mut self, ty: &ast::Type) -> Option<StaticType> {
-        match self.host_type(ty, "`int`, `float`, `bool`, `dtype`, `choice(a, b)` or `table(3)`")? {
+        match self.host_type(
+            ty,
+            "`int`, `float`, `bool`, `dtype`, `choice(a, b)` or `table(3)`",
+        )? {
             Type::Int => Some(StaticType::Int),
             Type::Float => Some(StaticType::Float),
             Type::Bool => Some(StaticType::Bool),
@@ -363,7 +509,12 @@ impl Body<'_> {
 }
 
 /// Warns of settings that nothing reads.
-pub(super) fn unused_settings(cx: &mut Context, file: FileId, id: OptimizerId, optimizer: &ast::Optimizer) {
+pub(super) fn unused_settings(
+    cx: &mut Context,
+    file: FileId,
+    id: OptimizerId,
+    optimizer: &ast::Optimizer,
+) {
     for (index, hyper) in optimizer.hypers.iter().enumerate() {
         if !cx.used.contains(&(id, Setting::Hyper(index))) {
             let (name, at) = (hyper.name.text.clone(), hyper.name.span);

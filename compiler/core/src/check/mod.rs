@@ -65,7 +65,11 @@ pub struct Checked {
 /// # Errors
 ///
 /// Every mistake of every file, by file and place. A file with a syntax error counts as empty.
-pub fn check(root_name: &str, root_text: &str, sources: &dyn Sources) -> Result<Checked, Diagnostics> {
+pub fn check(
+    root_name: &str,
+    root_text: &str,
+    sources: &dyn Sources,
+) -> Result<Checked, Diagnostics> {
     run(root_name, root_text, sources, true)
 }
 
@@ -74,11 +78,20 @@ pub fn check(root_name: &str, root_text: &str, sources: &dyn Sources) -> Result<
 /// # Errors
 ///
 /// As [`check`], except that no optimizer is needed.
-pub fn check_library(root_name: &str, root_text: &str, sources: &dyn Sources) -> Result<Checked, Diagnostics> {
+pub fn check_library(
+    root_name: &str,
+    root_text: &str,
+    sources: &dyn Sources,
+) -> Result<Checked, Diagnostics> {
     run(root_name, root_text, sources, false)
 }
 
-fn run(name: &str, text: &str, sources: &dyn Sources, needs_optimizer: bool) -> Result<Checked, Diagnostics> {
+fn run(
+    name: &str,
+    text: &str,
+    sources: &dyn Sources,
+    needs_optimizer: bool,
+) -> Result<Checked, Diagnostics> {
     let mut sink = Sink::default();
     let mut modules = modules::load(name, text, sources, &mut sink);
     let mut cx = Context {
@@ -93,14 +106,23 @@ fn run(name: &str, text: &str, sources: &dyn Sources, needs_optimizer: bool) -> 
         exports.insert(*file, own);
     }
     rules::optimizer_circles(&mut cx);
-    root(&mut cx, &modules, exports.get(&FileId::new(0)), needs_optimizer);
+    root(
+        &mut cx,
+        &modules,
+        exports.get(&FileId::new(0)),
+        needs_optimizer,
+    );
     let Context { program, sink, .. } = cx;
     sink.finish().map(|warnings| Checked { program, warnings })
 }
 
 fn empty_program(modules: &mut Modules) -> Program {
     Program {
-        docs: modules.files.get(FileId::new(0)).map(|root| root.ast.docs.clone()).unwrap_or_default(),
+        docs: modules
+            .files
+            .get(FileId::new(0))
+            .map(|root| root.ast.docs.clone())
+            .unwrap_or_default(),
         sources: std::mem::take(&mut modules.sources),
         optimizers: PrimaryMap::new(),
         functions: PrimaryMap::new(),
@@ -110,13 +132,22 @@ fn empty_program(modules: &mut Modules) -> Program {
 }
 
 /// Checks one file whose imports are checked; returns its own names.
-fn check_file(cx: &mut Context, modules: &Modules, id: FileId, exports: &HashMap<FileId, Items>) -> Items {
+fn check_file(
+    cx: &mut Context,
+    modules: &Modules,
+    id: FileId,
+    exports: &HashMap<FileId, Items>,
+) -> Items {
     let file = &modules.files[id];
     let own = Items::declare(cx, id, &file.ast);
     let items = own.clone().import(cx, file, exports);
     functions::bodies(cx, &items, &file.ast);
-    for_each_optimizer(file, &own, |optimizer, id| items::settings(cx, &items, id, optimizer));
-    for_each_optimizer(file, &own, |optimizer, id| rules::rules(cx, &items, id, optimizer));
+    for_each_optimizer(file, &own, |optimizer, id| {
+        items::settings(cx, &items, id, optimizer)
+    });
+    for_each_optimizer(file, &own, |optimizer, id| {
+        rules::rules(cx, &items, id, optimizer)
+    });
     own
 }
 
@@ -139,7 +170,14 @@ fn for_each_optimizer(
 
 /// The optimizers of the root file, and whether their settings are used.
 fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimizer: bool) {
-    let (Some(own), Some(file)) = (own, modules.files.get(own.map_or(FileId::new(0), |own| own.file))) else { return };
+    let (Some(own), Some(file)) = (
+        own,
+        modules
+            .files
+            .get(own.map_or(FileId::new(0), |own| own.file)),
+    ) else {
+        return;
+    };
     let mut roots = Vec::new();
     for_each_optimizer(file, own, |optimizer, id| {
         items::unused_settings(cx, own.file, id, optimizer);
@@ -148,7 +186,13 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
     if roots.is_empty() && needs_optimizer && !cx.sink.has_errors() {
         let source = &cx.program.sources[own.file];
         let (name, end) = (source.name.clone(), source.text.trim_end().len());
-        cx.sink.report(own.file, CheckError::NoOptimizer { name, at: Span::at(end, 0) });
+        cx.sink.report(
+            own.file,
+            CheckError::NoOptimizer {
+                name,
+                at: Span::at(end, 0),
+            },
+        );
     }
     cx.program.roots = roots;
 }

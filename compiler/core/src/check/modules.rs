@@ -26,16 +26,28 @@ pub(super) struct Modules {
 
 /// Reads the root and all that it uses, each file once.
 pub(super) fn load(name: &str, text: &str, sources: &dyn Sources, sink: &mut Sink) -> Modules {
-    let mut loader = Loader { sources, sink, texts: PrimaryMap::new(), files: PrimaryMap::new(), ids: HashMap::new() };
+    let mut loader = Loader {
+        sources,
+        sink,
+        texts: PrimaryMap::new(),
+        files: PrimaryMap::new(),
+        ids: HashMap::new(),
+    };
     loader.add(name, text.to_owned());
     let mut next = 0;
     while let Some(file) = loader.files.keys().nth(next) {
         loader.follow_uses(file);
         next += 1;
     }
-    let Loader { sink, texts, files, .. } = loader;
+    let Loader {
+        sink, texts, files, ..
+    } = loader;
     let order = order(&texts, &files, sink);
-    Modules { sources: texts, files, order }
+    Modules {
+        sources: texts,
+        files,
+        order,
+    }
 }
 
 struct Loader<'a> {
@@ -51,16 +63,28 @@ impl Loader<'_> {
         let id = self.sink.add_file(name, &text);
         let ast = optc_grammar::parse(&text).unwrap_or_else(|error| {
             self.sink.report(id, error);
-            ast::Module { docs: String::new(), items: Vec::new() }
+            ast::Module {
+                docs: String::new(),
+                items: Vec::new(),
+            }
         });
-        self.texts.push(SourceFile { name: name.to_owned(), text });
+        self.texts.push(SourceFile {
+            name: name.to_owned(),
+            text,
+        });
         self.ids.insert(name.to_owned(), id);
-        self.files.push(File { ast, uses: Vec::new() })
+        self.files.push(File {
+            ast,
+            uses: Vec::new(),
+        })
     }
 
     fn follow_uses(&mut self, file: FileId) {
         let uses: Vec<(String, Span)> = uses(&self.files[file].ast).map(module_name).collect();
-        let found = uses.into_iter().map(|(module, at)| self.find(file, module, at)).collect();
+        let found = uses
+            .into_iter()
+            .map(|(module, at)| self.find(file, module, at))
+            .collect();
         self.files[file].uses = found;
     }
 
@@ -72,9 +96,11 @@ impl Loader<'_> {
             return Some(self.add(&module, text));
         }
         let modules = self.sources.modules();
-        let fallback = "the standard library begins with `std.`; other modules are files beside this one";
+        let fallback =
+            "the standard library begins with `std.`; other modules are files beside this one";
         let help = did_you_mean(&module, modules.iter().map(String::as_str), fallback);
-        self.sink.report(file, CheckError::UnknownModule { module, help, at });
+        self.sink
+            .report(file, CheckError::UnknownModule { module, help, at });
         None
     }
 }
@@ -97,16 +123,36 @@ fn module_name(item: &Use) -> (String, Span) {
 }
 
 /// Used files first; a circle is reported where it closes.
-fn order(texts: &PrimaryMap<FileId, SourceFile>, files: &PrimaryMap<FileId, File>, sink: &mut Sink) -> Vec<FileId> {
-    let edges: Vec<Vec<usize>> =
-        files.values().map(|file| file.uses.iter().flatten().map(|used| used.index()).collect()).collect();
+fn order(
+    texts: &PrimaryMap<FileId, SourceFile>,
+    files: &PrimaryMap<FileId, File>,
+    sink: &mut Sink,
+) -> Vec<FileId> {
+    let edges: Vec<Vec<usize>> = files
+        .values()
+        .map(|file| {
+            file.uses
+                .iter()
+                .flatten()
+                .map(|used| used.index())
+                .collect()
+        })
+        .collect();
     let found = graph::order(&edges);
     for circle in found.circles {
-        let path = circle.path.iter().map(|file| format!("`{}`", texts[FileId::new(*file)].name));
+        let path = circle
+            .path
+            .iter()
+            .map(|file| format!("`{}`", texts[FileId::new(*file)].name));
         let path = path.collect::<Vec<_>>().join(" → ");
         let (file, edge) = (FileId::new(circle.closed_by.0), circle.closed_by.1);
-        let known = uses(&files[file].ast).zip(&files[file].uses).filter(|(_, used)| used.is_some());
-        let at = known.map(|(item, _)| item.span).nth(edge).unwrap_or_default();
+        let known = uses(&files[file].ast)
+            .zip(&files[file].uses)
+            .filter(|(_, used)| used.is_some());
+        let at = known
+            .map(|(item, _)| item.span)
+            .nth(edge)
+            .unwrap_or_default();
         sink.report(file, CheckError::UseCycle { path, at });
     }
     found.nodes.into_iter().map(FileId::new).collect()

@@ -41,11 +41,23 @@ pub(super) struct Names {
 
 impl Names {
     /// Makes a name visible to the end of the block; a name that is visible already comes back with its entry.
-    pub(super) fn declare(&mut self, name: &str, binding: Binding, span: Option<Span>) -> Result<(), Entry> {
+    pub(super) fn declare(
+        &mut self,
+        name: &str,
+        binding: Binding,
+        span: Option<Span>,
+    ) -> Result<(), Entry> {
         if let Some(entry) = self.visible.get(name) {
             return Err(*entry);
         }
-        self.visible.insert(name.to_owned(), Entry { binding, span, used: false });
+        self.visible.insert(
+            name.to_owned(),
+            Entry {
+                binding,
+                span,
+                used: false,
+            },
+        );
         if let Some(block) = self.blocks.last_mut() {
             block.push(name.to_owned());
         }
@@ -109,21 +121,29 @@ pub(super) fn did_you_mean<'a>(
 /// The candidate that differs least, if a third of the letters at most are wrong; the first in the alphabet of equals.
 fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
-    let near = candidates.into_iter().filter(|other| other.len().abs_diff(name.len()) <= 4 * limit);
+    let near = candidates
+        .into_iter()
+        .filter(|other| other.len().abs_diff(name.len()) <= 4 * limit);
     let measured = near.map(|other| (distance(name, other), other));
-    let best = measured.filter(|(distance, other)| *distance <= limit && *distance < other.chars().count());
+    let best = measured
+        .filter(|(distance, other)| *distance <= limit && *distance < other.chars().count());
     best.min().map(|(_, other)| other)
 }
 
 /// Insertions, deletions, substitutions and exchanges of neighbours.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) = (
+        a.to_lowercase().chars().collect(),
+        b.to_lowercase().chars().collect(),
+    );
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
     for i in 1..=a.len() {
         let mut row = vec![i; b.len() + 1];
         for j in 1..=b.len() {
             let differ = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + differ);
+            row[j] = (rows[i - 1][j] + 1)
+                .min(row[j - 1] + 1)
+                .min(rows[i - 1][j - 1] + differ);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 row[j] = row[j].min(rows[i - 2][j - 2] + 1);
             }

@@ -27,12 +27,18 @@ pub(super) struct Phase {
 
 impl Phase {
     pub(super) fn at(level: Level) -> Self {
-        Self { level, params: BTreeSet::new() }
+        Self {
+            level,
+            params: BTreeSet::new(),
+        }
     }
 
     /// As early as the argument for parameter `index`.
     pub(super) fn of_param(index: usize) -> Self {
-        Self { level: Level::Bind, params: BTreeSet::from([index]) }
+        Self {
+            level: Level::Bind,
+            params: BTreeSet::from([index]),
+        }
     }
 
     pub(super) fn join(mut self, other: Self) -> Self {
@@ -44,20 +50,31 @@ impl Phase {
 
 impl Body<'_> {
     pub(super) fn phase(&self, expr: &Expr) -> Phase {
-        if matches!(expr.ty, Type::Tensor { .. } | Type::Mask(_) | Type::Indices(_)) {
+        if matches!(
+            expr.ty,
+            Type::Tensor { .. } | Type::Mask(_) | Type::Indices(_)
+        ) {
             return Phase::at(Level::Device);
         }
         match &expr.kind {
             ExprKind::Hyper(_) => Phase::at(Level::Hyper),
             ExprKind::Step => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),
-            ExprKind::Builtin(Builtin::Rank | Builtin::Dim | Builtin::Numel, args) => self.phase_of_all(&args[1..]),
-            _ => parts(expr).into_iter().fold(Phase::at(Level::Bind), |phase, part| phase.join(self.phase(part))),
+            ExprKind::Builtin(Builtin::Rank | Builtin::Dim | Builtin::Numel, args) => {
+                self.phase_of_all(&args[1..])
+            }
+            _ => parts(expr)
+                .into_iter()
+                .fold(Phase::at(Level::Bind), |phase, part| {
+                    phase.join(self.phase(part))
+                }),
         }
     }
 
     fn phase_of_all(&self, exprs: &[Expr]) -> Phase {
-        exprs.iter().fold(Phase::at(Level::Bind), |phase, expr| phase.join(self.phase(expr)))
+        exprs.iter().fold(Phase::at(Level::Bind), |phase, expr| {
+            phase.join(self.phase(expr))
+        })
     }
 
     /// Demands that a value is known by `level`; parameters of a function pass the demand on to its calls.
@@ -69,8 +86,12 @@ impl Body<'_> {
         let culprit = self.culprit(expr, level);
         let help = match phase.level {
             Level::Hyper => "use a `static`: it is fixed when the optimizer is bound",
-            Level::Step => "use statics and shapes; for a choice at each step write `if` or `every`",
-            _ => "elements of tensors are known only on the device; shapes and statics are known at bind",
+            Level::Step => {
+                "use statics and shapes; for a choice at each step write `if` or `every`"
+            }
+            _ => {
+                "elements of tensors are known only on the device; shapes and statics are known at bind"
+            }
         };
         self.report(CheckError::NotFixed {
             what: what.to_owned(),
@@ -91,7 +112,9 @@ impl Body<'_> {
 
     /// The name of the first part that comes too late.
     fn culprit(&self, expr: &Expr, level: Level) -> String {
-        let late = parts(expr).into_iter().find(|part| self.phase(part).level > level);
+        let late = parts(expr)
+            .into_iter()
+            .find(|part| self.phase(part).level > level);
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
             (ExprKind::Step, _) => "`step`".to_owned(),
@@ -103,7 +126,9 @@ impl Body<'_> {
 
     fn hyper_name(&self, index: usize) -> &str {
         let optimizer = self.optimizer.map(|id| &self.cx.program.optimizers[id]);
-        optimizer.and_then(|optimizer| optimizer.hypers.get(index)).map_or("?", |hyper| hyper.name.as_str())
+        optimizer
+            .and_then(|optimizer| optimizer.hypers.get(index))
+            .map_or("?", |hyper| hyper.name.as_str())
     }
 }
 
@@ -113,8 +138,14 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
         ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => vec![x],
         ExprKind::OrElse { value, .. } => vec![value],
         ExprKind::Binary(_, x, y) => vec![x, y],
-        ExprKind::If { cond, then, otherwise } => {
-            let tails = [then, otherwise].into_iter().filter_map(|block| block.tail.as_deref());
+        ExprKind::If {
+            cond,
+            then,
+            otherwise,
+        } => {
+            let tails = [then, otherwise]
+                .into_iter()
+                .filter_map(|block| block.tail.as_deref());
             std::iter::once(cond.as_ref()).chain(tails).collect()
         }
         ExprKind::In(_, block) => block.tail.as_deref().into_iter().collect(),
@@ -125,5 +156,8 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
 
 /// Whether a value is a tensor or made of tensors.
 pub(super) fn is_host(ty: &Type) -> bool {
-    matches!(ty, hir::Type::Int | Type::Float | Type::Bool | Type::Choice(_) | Type::DType | Type::Table(_))
+    matches!(
+        ty,
+        hir::Type::Int | Type::Float | Type::Bool | Type::Choice(_) | Type::DType | Type::Table(_)
+    )
 }

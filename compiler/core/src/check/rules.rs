@@ -19,9 +19,17 @@ pub(super) fn rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer:
         cx.sink.report(items.file, CheckError::NoRule { name, at });
     }
     for (index, rule) in optimizer.rules.iter().enumerate() {
-        if let Some(earlier) = optimizer.rules[..index].iter().find(|earlier| earlier.name.text == rule.name.text) {
-            let (name, at, origin) = (rule.name.text.clone(), rule.name.span, Some(earlier.name.span));
-            cx.sink.report(items.file, CheckError::Duplicate { name, at, origin });
+        if let Some(earlier) = optimizer.rules[..index]
+            .iter()
+            .find(|earlier| earlier.name.text == rule.name.text)
+        {
+            let (name, at, origin) = (
+                rule.name.text.clone(),
+                rule.name.span,
+                Some(earlier.name.span),
+            );
+            cx.sink
+                .report(items.file, CheckError::Duplicate { name, at, origin });
         }
         let checked = check_rule(cx, items, id, optimizer, rule);
         cx.program.optimizers[id].rules.push(checked);
@@ -31,13 +39,24 @@ pub(super) fn rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer:
     rule_circles(cx, items, id, optimizer);
 }
 
-fn check_rule(cx: &mut Context, items: &Items, id: OptimizerId, optimizer: &ast::Optimizer, rule: &ast::Rule) -> Rule {
+fn check_rule(
+    cx: &mut Context,
+    items: &Items,
+    id: OptimizerId,
+    optimizer: &ast::Optimizer,
+    rule: &ast::Rule,
+) -> Rule {
     let mut body = Body::new(cx, items, Room::Rule);
     body.optimizer = Some(id);
     body.declare_settings(optimizer);
     body.declare(&rule.param, Binding::Param);
-    let pattern = body.pattern(&rule.pattern).unwrap_or(Pattern { axes: vec![PatternAxis::Rest] });
-    body.param = Some(Param { name: rule.param.text.clone(), shape: body.shape_of_pattern(&pattern) });
+    let pattern = body.pattern(&rule.pattern).unwrap_or(Pattern {
+        axes: vec![PatternAxis::Rest],
+    });
+    body.param = Some(Param {
+        name: rule.param.text.clone(),
+        shape: body.shape_of_pattern(&pattern),
+    });
     let guard = rule.guard.as_ref().map(|guard| body.guard(guard));
     let checked = body.rule_body(optimizer, rule, &pattern);
     Rule {
@@ -58,13 +77,21 @@ fn check_rule(cx: &mut Context, items: &Items, id: OptimizerId, optimizer: &ast:
 impl<'a> Body<'a> {
     fn declare_settings(&mut self, optimizer: &ast::Optimizer) {
         let hypers = optimizer.hypers.iter().map(|hyper| &hyper.name).enumerate();
-        let statics = optimizer.statics.iter().map(|entry| &entry.name).enumerate();
+        let statics = optimizer
+            .statics
+            .iter()
+            .map(|entry| &entry.name)
+            .enumerate();
         // A name that is declared twice was reported with the settings; the first declaration counts.
         for (index, name) in hypers {
-            let _ = self.names.declare(&name.text, Binding::Hyper(index), Some(name.span));
+            let _ = self
+                .names
+                .declare(&name.text, Binding::Hyper(index), Some(name.span));
         }
         for (index, name) in statics {
-            let _ = self.names.declare(&name.text, Binding::Static(index), Some(name.span));
+            let _ = self
+                .names
+                .declare(&name.text, Binding::Static(index), Some(name.span));
         }
     }
 
@@ -76,18 +103,37 @@ impl<'a> Body<'a> {
         checked
     }
 
-    fn rule_body(&mut self, optimizer: &ast::Optimizer, rule: &'a ast::Rule, pattern: &Pattern) -> RuleBody {
+    fn rule_body(
+        &mut self,
+        optimizer: &ast::Optimizer,
+        rule: &'a ast::Rule,
+        pattern: &Pattern,
+    ) -> RuleBody {
         match &rule.body {
             ast::RuleBody::Block(block) => self.rule_block(rule, block),
-            ast::RuleBody::Delegate { target, args, view, span } => {
-                let view = view.as_ref().map(|view| self.views(view)).unwrap_or_default();
+            ast::RuleBody::Delegate {
+                target,
+                args,
+                view,
+                span,
+            } => {
+                let view = view
+                    .as_ref()
+                    .map(|view| self.views(view))
+                    .unwrap_or_default();
                 self.view_axes(&view, pattern, *span);
-                let room = std::mem::replace(&mut self.room, Room::Setting("a setting of another optimizer"));
+                let room = std::mem::replace(
+                    &mut self.room,
+                    Room::Setting("a setting of another optimizer"),
+                );
                 let target = self.target_of(optimizer, target, args);
                 self.room = room;
                 match target {
                     Some(target) => RuleBody::Delegate { target, view },
-                    None => RuleBody::Block(hir::Block { stmts: Vec::new(), tail: None }),
+                    None => RuleBody::Block(hir::Block {
+                        stmts: Vec::new(),
+                        tail: None,
+                    }),
                 }
             }
         }
@@ -97,21 +143,36 @@ impl<'a> Body<'a> {
         for (name, binding) in [("grad", Binding::Grad), ("step", Binding::Step)] {
             if let Err(entry) = self.names.declare(name, binding, None) {
                 let at = entry.span.unwrap_or_default();
-                self.report(CheckError::Reserved { name: name.to_owned(), at });
+                self.report(CheckError::Reserved {
+                    name: name.to_owned(),
+                    at,
+                });
             }
         }
         self.source = Some(block);
         let flow = self.flow;
         let checked = self.within(flow, |body| body.block(block));
         if !self.updates {
-            let (name, param, at) = (rule.name.text.clone(), rule.param.text.clone(), rule.name.span);
+            let (name, param, at) = (
+                rule.name.text.clone(),
+                rule.param.text.clone(),
+                rule.name.span,
+            );
             self.report(CheckError::NoUpdate { name, param, at });
         }
         RuleBody::Block(checked)
     }
 
-    fn target_of(&mut self, optimizer: &ast::Optimizer, target: &Name, args: &[(Name, ast::Expr)]) -> Option<Target> {
-        let rule = optimizer.rules.iter().position(|rule| rule.name.text == target.text);
+    fn target_of(
+        &mut self,
+        optimizer: &ast::Optimizer,
+        target: &Name,
+        args: &[(Name, ast::Expr)],
+    ) -> Option<Target> {
+        let rule = optimizer
+            .rules
+            .iter()
+            .position(|rule| rule.name.text == target.text);
         if let Some(index) = rule {
             if let (Some((first, _)), Some((_, last))) = (args.first(), args.last()) {
                 let (name, at) = (target.text.clone(), first.span.to(last.span));
@@ -125,14 +186,22 @@ impl<'a> Body<'a> {
             let optimizers = self.items.optimizers.keys().map(String::as_str);
             let fallback = "name a rule of this optimizer, or import an optimizer with `use`";
             let help = did_you_mean(&target.text, rules.chain(optimizers), fallback);
-            self.report(CheckError::UnknownTarget { name: target.text.clone(), help, at: target.span });
+            self.report(CheckError::UnknownTarget {
+                name: target.text.clone(),
+                help,
+                at: target.span,
+            });
             return None;
         };
         let (mut hypers, mut statics) = (Vec::new(), Vec::new());
         for (name, value) in args {
             self.setting(id, name, value, &mut hypers, &mut statics);
         }
-        Some(Target::Optimizer { id, hypers, statics })
+        Some(Target::Optimizer {
+            id,
+            hypers,
+            statics,
+        })
     }
 
     fn setting(
@@ -144,18 +213,31 @@ impl<'a> Body<'a> {
         statics: &mut Vec<(usize, Expr)>,
     ) {
         let other = &self.cx.program.optimizers[id];
-        let hyper = other.hypers.iter().position(|hyper| hyper.name == name.text);
-        let entry = other.statics.iter().position(|entry| entry.name == name.text);
+        let hyper = other
+            .hypers
+            .iter()
+            .position(|hyper| hyper.name == name.text);
+        let entry = other
+            .statics
+            .iter()
+            .position(|entry| entry.name == name.text);
         let (index, expected, level, into) = match (hyper, entry) {
             (Some(index), _) => (index, Type::Float, Level::Hyper, hypers),
-            (None, Some(index)) => {
-                (index, super::items::value_type(other.statics[index].ty.clone()), Level::Hyper, statics)
-            }
+            (None, Some(index)) => (
+                index,
+                super::items::value_type(other.statics[index].ty.clone()),
+                Level::Hyper,
+                statics,
+            ),
             (None, None) => return self.unknown_setting(id, name),
         };
         if into.iter().any(|(known, _)| *known == index) {
             let (name, at) = (name.text.clone(), name.span);
-            return self.report(CheckError::Duplicate { name, at, origin: None });
+            return self.report(CheckError::Duplicate {
+                name,
+                at,
+                origin: None,
+            });
         }
         let checked = self.expr_as(value, &expected);
         self.require(&checked, level, "a setting");
@@ -174,11 +256,17 @@ impl<'a> Body<'a> {
 
     /// `merge(permute(w, (1, 0)), limit: k, from: left)`: the inner view comes first.
     fn views(&mut self, expr: &ast::Expr) -> Vec<View> {
-        let param = self.param.as_ref().map(|param| param.name.clone()).unwrap_or_default();
+        let param = self
+            .param
+            .as_ref()
+            .map(|param| param.name.clone())
+            .unwrap_or_default();
         match &expr.kind {
             ast::ExprKind::Name(name) if *name == param => Vec::new(),
             ast::ExprKind::Call { callee, args } => {
-                let Some((inner, rest)) = args.split_first() else { return self.bad_view(param, expr.span) };
+                let Some((inner, rest)) = args.split_first() else {
+                    return self.bad_view(param, expr.span);
+                };
                 let mut views = self.views(&inner.value);
                 match self.view(&callee.text, rest) {
                     Some(view) => views.push(view),
@@ -197,16 +285,25 @@ impl<'a> Body<'a> {
 
     fn view(&mut self, name: &str, args: &[ast::Arg]) -> Option<View> {
         let named = |wanted: &str, position: usize| {
-            let by_name = args.iter().find(|arg| arg.name.as_ref().is_some_and(|name| name.text == wanted));
-            by_name.or_else(|| args.get(position).filter(|arg| arg.name.is_none())).map(|arg| &arg.value)
+            let by_name = args
+                .iter()
+                .find(|arg| arg.name.as_ref().is_some_and(|name| name.text == wanted));
+            by_name
+                .or_else(|| args.get(position).filter(|arg| arg.name.is_none()))
+                .map(|arg| &arg.value)
         };
         match (name, args.len()) {
-            ("flatten", 1) => Some(View::Flatten { from: self.view_number(named("from", 0)?) }),
+            ("flatten", 1) => Some(View::Flatten {
+                from: self.view_number(named("from", 0)?),
+            }),
             ("merge", 2) => {
                 let limit = self.view_number(named("limit", 0)?);
                 let sides = Type::Choice(vec!["left".to_owned(), "right".to_owned()]);
                 let side = self.expr_as(named("from", 1)?, &sides);
-                Some(View::Merge { limit, from_right: side.kind == ExprKind::Word("right".to_owned()) })
+                Some(View::Merge {
+                    limit,
+                    from_right: side.kind == ExprKind::Word("right".to_owned()),
+                })
             }
             ("permute", 1) => {
                 let axes = self.expr(named("axes", 0)?);
@@ -243,7 +340,9 @@ impl<'a> Body<'a> {
 
 /// The rows of `(0, 2, 3, 1)` as axes, if each from 0 on occurs once.
 fn permutation(table: &Expr) -> Option<Vec<u32>> {
-    let ExprKind::TableLiteral(rows) = &table.kind else { return None };
+    let ExprKind::TableLiteral(rows) = &table.kind else {
+        return None;
+    };
     let [row] = rows.as_slice() else { return None };
     let axes: Vec<u32> = row.iter().map(|axis| *axis as u32).collect();
     let whole = row.iter().all(|axis| axis.fract() == 0.0 && *axis >= 0.0);
@@ -278,10 +377,14 @@ fn apply(view: &View, shape: Vec<Length>) -> Result<Vec<Length>, u64> {
             _ => Ok(vec![Length::Any; axes.len()]),
         },
         View::Flatten { from } => {
-            let Some(from) = super::constant::constant(from) else { return Ok(vec![Length::Rest]) };
+            let Some(from) = super::constant::constant(from) else {
+                return Ok(vec![Length::Rest]);
+            };
             match (rank, shape.get(..from.max(0.0) as usize)) {
                 (Some(rank), _) if from < 0.0 || from >= rank as f64 => Err(from.max(0.0) as u64),
-                (_, Some(front)) if !front.contains(&Length::Rest) => Ok([front, &[Length::Any]].concat()),
+                (_, Some(front)) if !front.contains(&Length::Rest) => {
+                    Ok([front, &[Length::Any]].concat())
+                }
                 _ => Ok(vec![Length::Rest]),
             }
         }
@@ -305,7 +408,14 @@ fn may_meet(a: &[Length], b: &[Length]) -> bool {
 /// Whether every shape of `later` has the form of `earlier`.
 fn covers(earlier: &Pattern, later: &Pattern) -> bool {
     let free = |axis: &PatternAxis| match axis {
-        PatternAxis::Bind(symbol) => earlier.axes.iter().filter(|other| **other == PatternAxis::Bind(*symbol)).count() == 1,
+        PatternAxis::Bind(symbol) => {
+            earlier
+                .axes
+                .iter()
+                .filter(|other| **other == PatternAxis::Bind(*symbol))
+                .count()
+                == 1
+        }
         _ => false,
     };
     let axis_covers = |pair: (&PatternAxis, &PatternAxis)| match pair {
@@ -313,15 +423,34 @@ fn covers(earlier: &Pattern, later: &Pattern) -> bool {
         (axis, PatternAxis::Bind(_) | PatternAxis::Fixed(_)) => free(axis),
         _ => false,
     };
-    let split = |pattern: &Pattern| pattern.axes.iter().position(|axis| *axis == PatternAxis::Rest);
+    let split = |pattern: &Pattern| {
+        pattern
+            .axes
+            .iter()
+            .position(|axis| *axis == PatternAxis::Rest)
+    };
     let Some(front) = split(earlier) else {
         let same_length = split(later).is_none() && earlier.axes.len() == later.axes.len();
         return same_length && earlier.axes.iter().zip(&later.axes).all(axis_covers);
     };
     let back = earlier.axes.len() - front - 1;
-    let fronts = earlier.axes[..front].iter().zip(&later.axes).all(axis_covers);
-    let backs = earlier.axes.iter().rev().take(back).zip(later.axes.iter().rev()).all(axis_covers);
-    let long_enough = later.axes.iter().filter(|axis| **axis != PatternAxis::Rest).count() >= front + back;
+    let fronts = earlier.axes[..front]
+        .iter()
+        .zip(&later.axes)
+        .all(axis_covers);
+    let backs = earlier
+        .axes
+        .iter()
+        .rev()
+        .take(back)
+        .zip(later.axes.iter().rev())
+        .all(axis_covers);
+    let long_enough = later
+        .axes
+        .iter()
+        .filter(|axis| **axis != PatternAxis::Rest)
+        .count()
+        >= front + back;
     long_enough && fronts && backs
 }
 
@@ -329,19 +458,23 @@ fn unreachable_rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer
     let rules = &cx.program.optimizers[id].rules;
     let mut found = Vec::new();
     for (index, later) in rules.iter().enumerate() {
-        let taken = |earlier: &&Rule| earlier.guard.is_none() && covers(&earlier.pattern, &later.pattern);
+        let taken =
+            |earlier: &&Rule| earlier.guard.is_none() && covers(&earlier.pattern, &later.pattern);
         if let Some(place) = rules[..index].iter().position(|earlier| taken(&earlier)) {
             found.push((index, place));
         }
     }
     for (later, earlier) in found {
         let (later, earlier) = (&optimizer.rules[later].name, &optimizer.rules[earlier].name);
-        cx.sink.report(items.file, CheckError::UnreachableRule {
-            name: later.text.clone(),
-            earlier: earlier.text.clone(),
-            at: later.span,
-            origin: earlier.span,
-        });
+        cx.sink.report(
+            items.file,
+            CheckError::UnreachableRule {
+                name: later.text.clone(),
+                earlier: earlier.text.clone(),
+                at: later.span,
+                origin: earlier.span,
+            },
+        );
     }
 }
 
@@ -349,27 +482,43 @@ fn unreachable_rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer
 fn never_fitting(cx: &mut Context, items: &Items, id: OptimizerId, optimizer: &ast::Optimizer) {
     let mut found = Vec::new();
     for (index, rule) in cx.program.optimizers[id].rules.iter().enumerate() {
-        if let RuleBody::Delegate { target: Target::Rule(target), view } = &rule.body {
+        if let RuleBody::Delegate {
+            target: Target::Rule(target),
+            view,
+        } = &rule.body
+        {
             let shape = rule.pattern.axes.iter().map(|axis| forget(*axis)).collect();
-            let seen = view.iter().try_fold(shape, |shape, view| apply(view, shape));
+            let seen = view
+                .iter()
+                .try_fold(shape, |shape, view| apply(view, shape));
             found.extend(seen.ok().map(|seen| (index, *target, seen)));
         }
     }
     for (index, target, seen) in found {
-        let Some(taker) = cx.program.optimizers[id].rules.get(target) else { continue };
-        let takes: Vec<Length> = taker.pattern.axes.iter().map(|axis| forget(*axis)).collect();
+        let Some(taker) = cx.program.optimizers[id].rules.get(target) else {
+            continue;
+        };
+        let takes: Vec<Length> = taker
+            .pattern
+            .axes
+            .iter()
+            .map(|axis| forget(*axis))
+            .collect();
         if may_meet(&seen, &takes) {
             continue;
         }
         let (rule, taker) = (&optimizer.rules[index], &optimizer.rules[target]);
-        cx.sink.report(items.file, CheckError::NeverFits {
-            name: rule.name.text.clone(),
-            target: taker.name.text.clone(),
-            view: show_lengths(&seen),
-            pattern: show_lengths(&takes),
-            at: delegate_span(rule),
-            origin: taker.pattern.span,
-        });
+        cx.sink.report(
+            items.file,
+            CheckError::NeverFits {
+                name: rule.name.text.clone(),
+                target: taker.name.text.clone(),
+                view: show_lengths(&seen),
+                pattern: show_lengths(&takes),
+                at: delegate_span(rule),
+                origin: taker.pattern.span,
+            },
+        );
     }
 }
 
@@ -394,14 +543,23 @@ fn rule_circles(cx: &mut Context, items: &Items, id: OptimizerId, optimizer: &as
     let edges: Vec<Vec<usize>> = rules
         .iter()
         .map(|rule| match &rule.body {
-            RuleBody::Delegate { target: Target::Rule(index), .. } => vec![*index],
+            RuleBody::Delegate {
+                target: Target::Rule(index),
+                ..
+            } => vec![*index],
             _ => Vec::new(),
         })
         .collect();
     for circle in graph::order(&edges).circles {
-        let path = show_path(circle.path.iter().map(|index| optimizer.rules[*index].name.text.as_str()));
+        let path = show_path(
+            circle
+                .path
+                .iter()
+                .map(|index| optimizer.rules[*index].name.text.as_str()),
+        );
         let at = delegate_span(&optimizer.rules[circle.closed_by.0]);
-        cx.sink.report(items.file, CheckError::DelegateCycle { path, at });
+        cx.sink
+            .report(items.file, CheckError::DelegateCycle { path, at });
     }
 }
 
@@ -410,12 +568,24 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
     let optimizers = &cx.program.optimizers;
     let delegates: PrimaryMap<OptimizerId, Vec<(usize, Span)>> = optimizers
         .values()
-        .map(|optimizer| optimizer.rules.iter().filter_map(delegated_optimizer).collect())
+        .map(|optimizer| {
+            optimizer
+                .rules
+                .iter()
+                .filter_map(delegated_optimizer)
+                .collect()
+        })
         .collect();
-    let edges: Vec<Vec<usize>> =
-        delegates.values().map(|delegates| delegates.iter().map(|(id, _)| *id).collect()).collect();
+    let edges: Vec<Vec<usize>> = delegates
+        .values()
+        .map(|delegates| delegates.iter().map(|(id, _)| *id).collect())
+        .collect();
     for circle in graph::order(&edges).circles {
-        let names = circle.path.iter().map(|index| cx.program.optimizers[OptimizerId::new(*index)].name.as_str());
+        let names = circle.path.iter().map(|index| {
+            cx.program.optimizers[OptimizerId::new(*index)]
+                .name
+                .as_str()
+        });
         let path = show_path(names);
         let (from, edge) = (OptimizerId::new(circle.closed_by.0), circle.closed_by.1);
         let (file, at) = (cx.program.optimizers[from].file, delegates[from][edge].1);
@@ -425,13 +595,19 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
 
 fn delegated_optimizer(rule: &Rule) -> Option<(usize, Span)> {
     match &rule.body {
-        RuleBody::Delegate { target: Target::Optimizer { id, .. }, .. } => Some((id.index(), rule.span)),
+        RuleBody::Delegate {
+            target: Target::Optimizer { id, .. },
+            ..
+        } => Some((id.index(), rule.span)),
         _ => None,
     }
 }
 
 fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ")
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(" → ")
 }
 
 #[cfg(test)]
@@ -455,12 +631,18 @@ mod tests {
             });
             PatternAxis::Bind(Symbol::new(index))
         });
-        Pattern { axes: axes.collect() }
+        Pattern {
+            axes: axes.collect(),
+        }
     }
 
     #[track_caller]
     fn check(earlier: &str, later: &str, expected: bool) {
-        assert_eq!(covers(&pattern(earlier), &pattern(later)), expected, "[{earlier}] covers [{later}]");
+        assert_eq!(
+            covers(&pattern(earlier), &pattern(later)),
+            expected,
+            "[{earlier}] covers [{later}]"
+        );
     }
 
     #[test]
@@ -486,7 +668,13 @@ mod tests {
 
     #[track_caller]
     fn check_meeting(a: &str, b: &str, expected: bool) {
-        let lengths = |text| pattern(text).axes.into_iter().map(forget).collect::<Vec<_>>();
+        let lengths = |text| {
+            pattern(text)
+                .axes
+                .into_iter()
+                .map(forget)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(may_meet(&lengths(a), &lengths(b)), expected);
         assert_eq!(may_meet(&lengths(b), &lengths(a)), expected);
     }

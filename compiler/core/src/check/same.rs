@@ -18,7 +18,9 @@ fn write_key(expr: &Expr, into: &mut String) {
         ExprKind::Field(x, field) => (format!("{field:?}"), vec![x]),
         ExprKind::Call(function, args) => (format!("{function}"), args.iter().collect()),
         ExprKind::Builtin(builtin, args) => (format!("{builtin:?}"), args.iter().collect()),
-        ExprKind::If { .. } | ExprKind::In(..) | ExprKind::OrElse { .. } => (format!("{:?}", expr.span), vec![]),
+        ExprKind::If { .. } | ExprKind::In(..) | ExprKind::OrElse { .. } => {
+            (format!("{:?}", expr.span), vec![])
+        }
         leaf => (format!("{leaf:?}"), vec![]),
     };
     let _ = write!(into, "{head}(");

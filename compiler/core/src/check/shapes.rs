@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 /// `[]`, `[m, n]`.
 pub(super) fn of_dims(dims: impl IntoIterator<Item = Dim>) -> Shape {
-    Shape { axes: dims.into_iter().map(Axis::Dim).collect() }
+    Shape {
+        axes: dims.into_iter().map(Axis::Dim).collect(),
+    }
 }
 
 pub(super) fn scalar() -> Shape {
@@ -61,7 +63,11 @@ impl Matrix {
         let [stack @ .., Axis::Dim(rows), Axis::Dim(cols)] = shape.axes.as_slice() else {
             return None;
         };
-        Some(Self { stack: stack.to_vec(), rows: rows.clone(), cols: cols.clone() })
+        Some(Self {
+            stack: stack.to_vec(),
+            rows: rows.clone(),
+            cols: cols.clone(),
+        })
     }
 
     /// The same stack of matrices of another size.
@@ -94,7 +100,10 @@ pub(super) struct Substitution {
 impl Substitution {
     /// Makes a parameter's shape equal to an argument's; `None` when that cannot be.
     pub(super) fn unify(&mut self, param: &Shape, arg: &Shape) -> Option<()> {
-        let rest = param.axes.iter().position(|axis| matches!(axis, Axis::Rest(_)));
+        let rest = param
+            .axes
+            .iter()
+            .position(|axis| matches!(axis, Axis::Rest(_)));
         let Some(at) = rest else {
             return self.unify_axes(&param.axes, &arg.axes);
         };
@@ -132,10 +141,17 @@ impl Substitution {
     pub(super) fn apply(&self, shape: &Shape) -> Shape {
         let axes = shape.axes.iter().flat_map(|axis| match axis {
             Axis::Rest(_) => self.rest.clone().unwrap_or_else(|| vec![axis.clone()]),
-            Axis::Dim(Dim::Named(name)) => vec![Axis::Dim(self.dims.get(name).cloned().unwrap_or(Dim::Named(name.clone())))],
+            Axis::Dim(Dim::Named(name)) => vec![Axis::Dim(
+                self.dims
+                    .get(name)
+                    .cloned()
+                    .unwrap_or(Dim::Named(name.clone())),
+            )],
             Axis::Dim(_) => vec![axis.clone()],
         });
-        Shape { axes: axes.collect() }
+        Shape {
+            axes: axes.collect(),
+        }
     }
 }
 
@@ -149,7 +165,9 @@ mod tests {
             Ok(number) => Axis::Dim(Dim::Const(number)),
             Err(_) => Axis::Dim(Dim::Named(word.to_owned())),
         });
-        Shape { axes: axes.collect() }
+        Shape {
+            axes: axes.collect(),
+        }
     }
 
     #[track_caller]
@@ -182,6 +200,9 @@ mod tests {
         let mut call = Substitution::default();
         call.unify(&shape("... n"), &shape("a b c")).unwrap();
         assert_eq!(call.apply(&shape("...")), shape("a b"));
-        assert_eq!(Substitution::default().unify(&shape("... m n"), &shape("...")), None);
+        assert_eq!(
+            Substitution::default().unify(&shape("... m n"), &shape("...")),
+            None
+        );
     }
 }

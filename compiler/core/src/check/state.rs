@@ -33,7 +33,11 @@ impl Body<'_> {
         if let Some(place) = self.flow.no_state {
             let help = "declare it at the top of the rule; an `if` over statics and shapes may also declare state";
             let (place, help) = (place.to_owned(), help.to_owned());
-            self.report(CheckError::ConditionalState { place, help, at: name.span });
+            self.report(CheckError::ConditionalState {
+                place,
+                help,
+                at: name.span,
+            });
         }
         let modes = self.state_index(name, index);
         let written = self.written_type(ty);
@@ -54,26 +58,43 @@ impl Body<'_> {
                 Some(modes)
             }
             (Some((modes, origin)), None) => {
-                let (name, index, at) = (name.text.clone(), self.modes[modes].var.clone(), name.span);
-                self.report(CheckError::IndexMissing { name, index, at, origin: Some(origin) });
+                let (name, index, at) =
+                    (name.text.clone(), self.modes[modes].var.clone(), name.span);
+                self.report(CheckError::IndexMissing {
+                    name,
+                    index,
+                    at,
+                    origin: Some(origin),
+                });
                 Some(modes)
             }
             (None, Some(index)) => {
                 let name = name.text.clone();
-                self.report(CheckError::IndexNotAllowed { name, at: index.span, origin: None });
+                self.report(CheckError::IndexNotAllowed {
+                    name,
+                    at: index.span,
+                    origin: None,
+                });
                 None
             }
         }
     }
 
     fn outside_each(&mut self, index: &Name, help: String, origin: Option<Span>) {
-        self.report(CheckError::OutsideEach { index: index.text.clone(), help, at: index.span, origin });
+        self.report(CheckError::OutsideEach {
+            index: index.text.clone(),
+            help,
+            at: index.span,
+            origin,
+        });
     }
 
     fn written_type(&mut self, ty: Option<&ast::Type>) -> Option<Written> {
         match ty {
             None => Some(Written::Nothing),
-            Some(ast::Type::Word(word)) if dtype(&word.text).is_some() => dtype(&word.text).map(Written::Storage),
+            Some(ast::Type::Word(word)) if dtype(&word.text).is_some() => {
+                dtype(&word.text).map(Written::Storage)
+            }
             Some(ty) => self.tensor_type(ty).map(Written::Full),
         }
     }
@@ -95,41 +116,77 @@ impl Body<'_> {
         let init = self.initial_value(name, expected.as_ref(), dims.is_some(), init);
         let ty = match (expected, &init.ty) {
             (Some(declared), _) => declared,
-            (None, Type::Tensor { shape, .. }) => Type::Tensor { shape: shape.clone(), fact },
+            (None, Type::Tensor { shape, .. }) => Type::Tensor {
+                shape: shape.clone(),
+                fact,
+            },
             (None, Type::Int | Type::Float) => general(super::shapes::scalar()),
             (None, _) => Type::Error,
         };
-        hir::State { name: name.text.clone(), modes, dtype, fact, dims, init, ty, span }
+        hir::State {
+            name: name.text.clone(),
+            modes,
+            dtype,
+            fact,
+            dims,
+            init,
+            ty,
+            span,
+        }
     }
 
-    fn initial_value(&mut self, name: &Name, expected: Option<&Type>, sized: bool, init: &ast::Expr) -> Expr {
-        if matches!(&init.kind, ast::ExprKind::Name(word) if word == "identity" && self.names.get(word).is_none()) {
+    fn initial_value(
+        &mut self,
+        name: &Name,
+        expected: Option<&Type>,
+        sized: bool,
+        init: &ast::Expr,
+    ) -> Expr {
+        if matches!(&init.kind, ast::ExprKind::Name(word) if word == "identity" && self.names.get(word).is_none())
+        {
             return self.identity(name, expected, init.span);
         }
         let outer = std::mem::replace(&mut self.in_init, true);
         let value = self.expr(init);
         self.in_init = outer;
         match expected {
-            Some(expected) if is_number(&value) => self.number_of_shape(name, value, expected, sized),
+            Some(expected) if is_number(&value) => {
+                self.number_of_shape(name, value, expected, sized)
+            }
             Some(expected) => self.tensor_of_shape(name, value, expected),
-            None if is_number(&value) || matches!(value.ty, Type::Tensor { .. } | Type::Error) => value,
+            None if is_number(&value) || matches!(value.ty, Type::Tensor { .. } | Type::Error) => {
+                value
+            }
             None => self.expect(value, &Type::Float, None),
         }
     }
 
     fn identity(&mut self, name: &Name, expected: Option<&Type>, span: Span) -> Expr {
         match expected {
-            Some(Type::Tensor { shape, .. }) if Matrix::of(shape).is_some_and(|matrix| matrix.rows == matrix.cols) => {
+            Some(Type::Tensor { shape, .. })
+                if Matrix::of(shape).is_some_and(|matrix| matrix.rows == matrix.cols) =>
+            {
                 identity(expected.cloned().unwrap_or(Type::Error), span)
             }
             Some(Type::Tensor { shape, .. }) => {
                 let (what, shape) = ("`identity`".to_owned(), self.show_shape(shape));
-                self.report(CheckError::NotSquare { what, shape, at: span });
+                self.report(CheckError::NotSquare {
+                    what,
+                    shape,
+                    at: span,
+                });
                 error(span)
             }
             _ => {
-                let help = format!("write the shape, as in `state {}: orthogonal[n] = identity`", name.text);
-                self.report(CheckError::StateNeedsType { name: name.text.clone(), help, at: span });
+                let help = format!(
+                    "write the shape, as in `state {}: orthogonal[n] = identity`",
+                    name.text
+                );
+                self.report(CheckError::StateNeedsType {
+                    name: name.text.clone(),
+                    help,
+                    at: span,
+                });
                 error(span)
             }
         }
@@ -140,23 +197,47 @@ impl Body<'_> {
         if sized || *expected == Type::Error {
             return value;
         }
-        let whole = self.param.as_ref().map(|param| general(param.shape.clone()));
+        let whole = self
+            .param
+            .as_ref()
+            .map(|param| general(param.shape.clone()));
         let Some(ty) = whole.filter(|whole| super::types::fits(whole, expected)) else {
-            let help = "write an initial value of that shape, such as `zeros_like(w)`, or every length".to_owned();
-            self.report(CheckError::StateNeedsType { name: name.text.clone(), help, at: value.span });
+            let help =
+                "write an initial value of that shape, such as `zeros_like(w)`, or every length"
+                    .to_owned();
+            self.report(CheckError::StateNeedsType {
+                name: name.text.clone(),
+                help,
+                at: value.span,
+            });
             return error(value.span);
         };
-        let param = Expr { kind: ExprKind::Param, ty, span: value.span };
+        let param = Expr {
+            kind: ExprKind::Param,
+            ty,
+            span: value.span,
+        };
         self.filling(value, &param)
     }
 
     fn tensor_of_shape(&mut self, name: &Name, value: Expr, expected: &Type) -> Expr {
-        if let (Type::Tensor { shape: declared, .. }, Type::Tensor { shape: found, .. }) = (expected, &value.ty)
+        if let (
+            Type::Tensor {
+                shape: declared, ..
+            },
+            Type::Tensor { shape: found, .. },
+        ) = (expected, &value.ty)
             && declared != found
         {
             let (declared, found) = (self.show_shape(declared), self.show_shape(found));
             let (at, origin) = (value.span, name.span);
-            self.report(CheckError::StateShape { name: name.text.clone(), declared, found, at, origin });
+            self.report(CheckError::StateShape {
+                name: name.text.clone(),
+                declared,
+                found,
+                at,
+                origin,
+            });
             return error(value.span);
         }
         let value = self.expect(value, expected, Some(name.span));
@@ -175,7 +256,10 @@ impl Body<'_> {
         block: &ast::Block,
     ) -> Vec<StmtKind> {
         self.modes_of_param(of);
-        let id = self.modes.push(Modes { var: var.text.clone(), guard: None });
+        let id = self.modes.push(Modes {
+            var: var.text.clone(),
+            guard: None,
+        });
         self.declare(var, Binding::Modes(id));
         self.names.mark_used(&var.text);
         let outer = self.mode.replace((id, var.span));
@@ -184,9 +268,16 @@ impl Body<'_> {
             self.require(&guard_expr, Level::Bind, "which modes take part");
             guard_expr
         });
-        let stmts = block.stmts.iter().filter_map(|stmt| self.modes_statement(var, stmt)).collect();
+        let stmts = block
+            .stmts
+            .iter()
+            .filter_map(|stmt| self.modes_statement(var, stmt))
+            .collect();
         if let Some(tail) = &block.tail {
-            self.report(CheckError::ModesBody { var: var.text.clone(), at: tail.span });
+            self.report(CheckError::ModesBody {
+                var: var.text.clone(),
+                at: tail.span,
+            });
         }
         self.mode = outer;
         stmts
@@ -197,17 +288,30 @@ impl Body<'_> {
         if param.as_deref() == Some(&of.text) || self.resolve(&of.text, of.span).is_none() {
             return;
         }
-        let help = format!("write `of {}`: modes are those of the parameter", param.unwrap_or_default());
-        self.report(CheckError::NotModes { name: of.text.clone(), help, at: of.span });
+        let help = format!(
+            "write `of {}`: modes are those of the parameter",
+            param.unwrap_or_default()
+        );
+        self.report(CheckError::NotModes {
+            name: of.text.clone(),
+            help,
+            at: of.span,
+        });
     }
 
     fn modes_statement(&mut self, var: &Name, stmt: &ast::Stmt) -> Option<StmtKind> {
         match &stmt.kind {
-            ast::StmtKind::State { name, index, ty, init } => {
-                self.state(name, index.as_ref(), ty.as_ref(), init, stmt.span)
-            }
+            ast::StmtKind::State {
+                name,
+                index,
+                ty,
+                init,
+            } => self.state(name, index.as_ref(), ty.as_ref(), init, stmt.span),
             _ => {
-                self.report(CheckError::ModesBody { var: var.text.clone(), at: stmt.span });
+                self.report(CheckError::ModesBody {
+                    var: var.text.clone(),
+                    at: stmt.span,
+                });
                 None
             }
         }
@@ -216,7 +320,10 @@ impl Body<'_> {
     /// `each i { … }`
     pub(super) fn each(&mut self, var: &Name, block: &ast::Block, span: Span) -> Option<StmtKind> {
         if let Some((_, origin)) = self.mode {
-            self.report(CheckError::NestedEach { at: span, origin: Some(origin) });
+            self.report(CheckError::NestedEach {
+                at: span,
+                origin: Some(origin),
+            });
             return None;
         }
         let entry = self.resolve(&var.text, var.span)?;
@@ -224,11 +331,19 @@ impl Body<'_> {
             let known: Vec<String> = self.modes.values().map(|modes| modes.var.clone()).collect();
             let fallback = "declare modes first, as in `modes i of w { state … }`";
             let help = did_you_mean(&var.text, known.iter().map(String::as_str), fallback);
-            self.report(CheckError::NotModes { name: var.text.clone(), help, at: var.span });
+            self.report(CheckError::NotModes {
+                name: var.text.clone(),
+                help,
+                at: var.span,
+            });
             return None;
         };
         self.mode = Some((modes, var.span));
-        let flow = Flow { no_state: Some("`each`"), in_loop: true, ..self.flow };
+        let flow = Flow {
+            no_state: Some("`each`"),
+            in_loop: true,
+            ..self.flow
+        };
         let body = self.within(flow, |inner| inner.block(block));
         self.mode = None;
         Some(StmtKind::Each(modes, body))
@@ -236,18 +351,31 @@ impl Body<'_> {
 
     /// `basis[i]`
     pub(super) fn index(&mut self, name: &Name, index: &Name, span: Span) -> Expr {
-        let Some(entry) = self.resolve(&name.text, name.span) else { return error(span) };
-        self.indexed(name, index, entry, span).unwrap_or_else(|| error(span))
+        let Some(entry) = self.resolve(&name.text, name.span) else {
+            return error(span);
+        };
+        self.indexed(name, index, entry, span)
+            .unwrap_or_else(|| error(span))
     }
 
-    pub(super) fn indexed(&mut self, name: &Name, index: &Name, entry: Entry, span: Span) -> Option<Expr> {
+    pub(super) fn indexed(
+        &mut self,
+        name: &Name,
+        index: &Name,
+        entry: Entry,
+        span: Span,
+    ) -> Option<Expr> {
         let family = match entry.binding {
             Binding::State(state) => self.states[state].modes.map(|modes| (state, modes)),
             _ => None,
         };
         let Some((state, modes)) = family else {
             let (name, origin) = (name.text.clone(), entry.span);
-            self.report(CheckError::IndexNotAllowed { name, at: index.span, origin });
+            self.report(CheckError::IndexNotAllowed {
+                name,
+                at: index.span,
+                origin,
+            });
             return None;
         };
         let var = self.modes[modes].var.clone();
@@ -256,49 +384,90 @@ impl Body<'_> {
             let help = if chosen {
                 format!("write `{}[{var}]`", name.text)
             } else {
-                format!("write it inside `each {var} {{ … }}` as `{}[{var}]`", name.text)
+                format!(
+                    "write it inside `each {var} {{ … }}` as `{}[{var}]`",
+                    name.text
+                )
             };
             let origin = self.names.get(&var).and_then(|entry| entry.span);
             self.outside_each(index, help, origin);
             return None;
         }
-        Some(Expr { kind: ExprKind::StateOfMode(state), ty: self.states[state].ty.clone(), span })
+        Some(Expr {
+            kind: ExprKind::StateOfMode(state),
+            ty: self.states[state].ty.clone(),
+            span,
+        })
     }
 
     /// A state by its bare name, as the target of an assignment.
     pub(super) fn unindexed(&mut self, name: &Name, entry: Entry) -> Option<Expr> {
-        let Binding::State(state) = entry.binding else { return None };
+        let Binding::State(state) = entry.binding else {
+            return None;
+        };
         if let Some(modes) = self.states[state].modes {
             let (index, at) = (self.modes[modes].var.clone(), name.span);
-            self.report(CheckError::IndexMissing { name: name.text.clone(), index, at, origin: entry.span });
+            self.report(CheckError::IndexMissing {
+                name: name.text.clone(),
+                index,
+                at,
+                origin: entry.span,
+            });
             return None;
         }
         Some(self.read_state(state, name.span))
     }
 
     fn read_state(&self, state: StateId, span: Span) -> Expr {
-        Expr { kind: ExprKind::State(state), ty: self.states[state].ty.clone(), span }
+        Expr {
+            kind: ExprKind::State(state),
+            ty: self.states[state].ty.clone(),
+            span,
+        }
     }
 
     pub(super) fn family_as_value(&mut self, name: &str, origin: Option<Span>, at: Span) -> Expr {
         let entry = self.names.get(name).map(|entry| entry.binding);
         let index = match entry {
-            Some(Binding::State(state)) => self.states[state].modes.map(|modes| self.modes[modes].var.clone()),
+            Some(Binding::State(state)) => self.states[state]
+                .modes
+                .map(|modes| self.modes[modes].var.clone()),
             _ => None,
         };
         let (name, index) = (name.to_owned(), index.unwrap_or_default());
-        self.report(CheckError::FamilyAsValue { name, index, at, origin });
+        self.report(CheckError::FamilyAsValue {
+            name,
+            index,
+            at,
+            origin,
+        });
         error(at)
     }
 
     /// The mode variable as a number.
-    pub(super) fn mode_number(&mut self, name: &str, modes: ModesId, origin: Option<Span>, span: Span) -> Expr {
+    pub(super) fn mode_number(
+        &mut self,
+        name: &str,
+        modes: ModesId,
+        origin: Option<Span>,
+        span: Span,
+    ) -> Expr {
         if self.mode.is_some_and(|(chosen, _)| chosen == modes) {
-            return Expr { kind: ExprKind::Mode, ty: Type::Int, span };
+            return Expr {
+                kind: ExprKind::Mode,
+                ty: Type::Int,
+                span,
+            };
         }
         let help = format!("use `{name}` inside `each {name} {{ … }}`");
-        self.outside_each(&Name { text: name.to_owned(), span }, help, origin);
+        self.outside_each(
+            &Name {
+                text: name.to_owned(),
+                span,
+            },
+            help,
+            origin,
+        );
         error(span)
     }
 }
-

@@ -31,12 +31,21 @@ impl Body<'_> {
     }
 
     pub(super) fn statements(&mut self, stmts: &[ast::Stmt]) -> Vec<Stmt> {
-        if let Some(pair) = stmts.windows(2).find(|pair| pair[0].kind == ast::StmtKind::Skip) {
-            self.report(CheckError::SkipNotLast { at: pair[0].span, origin: pair[1].span });
+        if let Some(pair) = stmts
+            .windows(2)
+            .find(|pair| pair[0].kind == ast::StmtKind::Skip)
+        {
+            self.report(CheckError::SkipNotLast {
+                at: pair[0].span,
+                origin: pair[1].span,
+            });
         }
         let kinds = stmts.iter().flat_map(|stmt| {
             let kinds = self.statement(stmt);
-            kinds.into_iter().map(|kind| Stmt { kind, span: stmt.span })
+            kinds.into_iter().map(|kind| Stmt {
+                kind,
+                span: stmt.span,
+            })
         });
         kinds.collect()
     }
@@ -48,22 +57,58 @@ impl Body<'_> {
             return Vec::new();
         }
         match &stmt.kind {
-            State { name, index, ty, init } => {
-                self.state(name, index.as_ref(), ty.as_ref(), init, stmt.span).into_iter().collect()
-            }
-            Let { name, mutable, ty, value } => vec![self.binding(name, *mutable, ty.as_ref(), value)],
-            Assign { target, index, op, value } => {
-                self.assign(target, index.as_ref(), *op, value, stmt.span).into_iter().collect()
-            }
-            If { cond, then, otherwise } => vec![self.branch(cond, then, otherwise.as_ref())],
+            State {
+                name,
+                index,
+                ty,
+                init,
+            } => self
+                .state(name, index.as_ref(), ty.as_ref(), init, stmt.span)
+                .into_iter()
+                .collect(),
+            Let {
+                name,
+                mutable,
+                ty,
+                value,
+            } => vec![self.binding(name, *mutable, ty.as_ref(), value)],
+            Assign {
+                target,
+                index,
+                op,
+                value,
+            } => self
+                .assign(target, index.as_ref(), *op, value, stmt.span)
+                .into_iter()
+                .collect(),
+            If {
+                cond,
+                then,
+                otherwise,
+            } => vec![self.branch(cond, then, otherwise.as_ref())],
             OnFirst(body) => {
-                let flow = Flow { no_state: Some("`on first step`"), ..self.flow };
-                vec![StmtKind::OnFirst(self.within(flow, |inner| inner.block(body)))]
+                let flow = Flow {
+                    no_state: Some("`on first step`"),
+                    ..self.flow
+                };
+                vec![StmtKind::OnFirst(
+                    self.within(flow, |inner| inner.block(body)),
+                )]
             }
             Every { period, from, body } => vec![self.every(period, from.as_ref(), body)],
-            Modes { var, of, guard, body } => self.modes(var, of, guard.as_ref(), body),
+            Modes {
+                var,
+                of,
+                guard,
+                body,
+            } => self.modes(var, of, guard.as_ref(), body),
             Each { var, body } => self.each(var, body, stmt.span).into_iter().collect(),
-            Repeat { row, table, count, body } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
+            Repeat {
+                row,
+                table,
+                count,
+                body,
+            } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
             Skip => vec![StmtKind::Skip],
         }
     }
@@ -86,7 +131,12 @@ impl Body<'_> {
             State { .. } => return true,
         };
         if self.room == Room::Function {
-            return self.misplaced(what, "a function", "functions are pure: do this in the rule that calls it", stmt.span);
+            return self.misplaced(
+                what,
+                "a function",
+                "functions are pure: do this in the rule that calls it",
+                stmt.span,
+            );
         }
         if self.flow.value_depth > 0 {
             let help = "end the expression first: a block that gives a value changes nothing else";
@@ -97,11 +147,22 @@ impl Body<'_> {
 
     fn misplaced(&mut self, what: &str, place: &str, help: &str, at: Span) -> bool {
         let (what, place, help) = (what.to_owned(), place.to_owned(), help.to_owned());
-        self.report(CheckError::MisplacedStatement { what, place, help, at });
+        self.report(CheckError::MisplacedStatement {
+            what,
+            place,
+            help,
+            at,
+        });
         false
     }
 
-    fn binding(&mut self, name: &Name, mutable: bool, ty: Option<&ast::Type>, value: &ast::Expr) -> StmtKind {
+    fn binding(
+        &mut self,
+        name: &Name,
+        mutable: bool,
+        ty: Option<&ast::Type>,
+        value: &ast::Expr,
+    ) -> StmtKind {
         let (value, ty) = match ty {
             Some(written) => self.declared_value(name, written, value),
             None => {
@@ -114,23 +175,42 @@ impl Body<'_> {
             Type::Int if mutable => Type::Float,
             other => other,
         };
-        let phase = if mutable { Phase::at(Level::Step) } else { self.phase(&value) };
+        let phase = if mutable {
+            Phase::at(Level::Step)
+        } else {
+            self.phase(&value)
+        };
         StmtKind::Let(self.add_local(name, ty, mutable, phase, true), value)
     }
 
-    fn declared_value(&mut self, name: &Name, written: &ast::Type, value: &ast::Expr) -> (Expr, Type) {
+    fn declared_value(
+        &mut self,
+        name: &Name,
+        written: &ast::Type,
+        value: &ast::Expr,
+    ) -> (Expr, Type) {
         let origin = super::functions::type_span(written);
         match written {
             ast::Type::Tensor(_) | ast::Type::Applied { .. } => {
                 let declared = self.tensor_type(written);
                 let value = self.expr(value);
-                let Some(declared) = declared else { return (value, Type::Error) };
+                let Some(declared) = declared else {
+                    return (value, Type::Error);
+                };
                 let value = self.fitting(value, &general(declared.shape.clone()), Some(origin));
                 self.prove(&name.text, declared.fact, &value);
-                (value, Type::Tensor { shape: declared.shape, fact: declared.fact })
+                (
+                    value,
+                    Type::Tensor {
+                        shape: declared.shape,
+                        fact: declared.fact,
+                    },
+                )
             }
             other => {
-                let ty = self.host_type(other, "a shape, `int`, `float` or `bool`").unwrap_or(Type::Error);
+                let ty = self
+                    .host_type(other, "a shape, `int`, `float` or `bool`")
+                    .unwrap_or(Type::Error);
                 let value = self.expr_as(value, &ty);
                 (value, ty)
             }
@@ -140,7 +220,9 @@ impl Body<'_> {
     /// Reports a value whose shape or type does not fit its place.
     pub(super) fn fitting(&mut self, value: Expr, expected: &Type, origin: Option<Span>) -> Expr {
         match (expected, &value.ty) {
-            (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. }) if left != right => {
+            (Type::Tensor { shape: left, .. }, Type::Tensor { shape: right, .. })
+                if left != right =>
+            {
                 let (right, at) = (right.clone(), value.span);
                 let help = "the value must have exactly the shape of its place";
                 self.shape_mismatch(left, &right, help, at, origin, Some(at));
@@ -156,7 +238,11 @@ impl Body<'_> {
             && !implies(fact, declared)
         {
             let (name, declared) = (name.to_owned(), fact_name(declared).to_owned());
-            self.report(CheckError::UnprovenFact { name, declared, at: value.span });
+            self.report(CheckError::UnprovenFact {
+                name,
+                declared,
+                at: value.span,
+            });
         }
     }
 
@@ -195,14 +281,24 @@ impl Body<'_> {
 
     /// A number assigned to a tensor fills it.
     pub(super) fn filling(&mut self, value: Expr, like: &Expr) -> Expr {
-        let Type::Tensor { shape, .. } = &like.ty else { return value };
+        let Type::Tensor { shape, .. } = &like.ty else {
+            return value;
+        };
         if !matches!(value.ty, Type::Int | Type::Float) {
             return value;
         }
         let span = value.span;
         let ty = general(shape.clone());
-        let ones = Expr { kind: ExprKind::Builtin(Builtin::OnesLike, vec![like.clone()]), ty: ty.clone(), span };
-        Expr { kind: ExprKind::Binary(BinaryOp::Mul, Box::new(value), Box::new(ones)), ty, span }
+        let ones = Expr {
+            kind: ExprKind::Builtin(Builtin::OnesLike, vec![like.clone()]),
+            ty: ty.clone(),
+            span,
+        };
+        Expr {
+            kind: ExprKind::Binary(BinaryOp::Mul, Box::new(value), Box::new(ones)),
+            ty,
+            span,
+        }
     }
 
     fn target(&mut self, name: &Name, index: Option<&Name>) -> Option<Target> {
@@ -213,7 +309,9 @@ impl Body<'_> {
         }
         let (place, kind) = match entry.binding {
             Binding::Param => (Place::Param, ExprKind::Param),
-            Binding::Local(local) if self.locals[local].mutable => (Place::Local(local), ExprKind::Local(local)),
+            Binding::Local(local) if self.locals[local].mutable => {
+                (Place::Local(local), ExprKind::Local(local))
+            }
             Binding::State(_) => return self.state_target(name, index, entry),
             other => {
                 self.immutable(name, other, entry.span);
@@ -222,12 +320,24 @@ impl Body<'_> {
         };
         if let Some(index) = index {
             let (name, origin) = (name.text.clone(), entry.span);
-            self.report(CheckError::IndexNotAllowed { name, at: index.span, origin });
+            self.report(CheckError::IndexNotAllowed {
+                name,
+                at: index.span,
+                origin,
+            });
             return None;
         }
         self.outside_value(name, entry)?;
-        let current = Expr { kind, ty: self.binding_type(entry.binding), span: name.span };
-        Some(Target { place, current, origin: entry.span })
+        let current = Expr {
+            kind,
+            ty: self.binding_type(entry.binding),
+            span: name.span,
+        };
+        Some(Target {
+            place,
+            current,
+            origin: entry.span,
+        })
     }
 
     fn state_target(&mut self, name: &Name, index: Option<&Name>, entry: Entry) -> Option<Target> {
@@ -241,7 +351,11 @@ impl Body<'_> {
             ExprKind::State(state) => Place::State(state),
             _ => return None,
         };
-        Some(Target { place, current, origin: entry.span })
+        Some(Target {
+            place,
+            current,
+            origin: entry.span,
+        })
     }
 
     /// A block that gives a value may assign only what it declares.
@@ -254,54 +368,111 @@ impl Body<'_> {
             return Some(());
         }
         let (name, at) = (name.text.clone(), name.span);
-        self.report(CheckError::AssignInValue { name, at, origin: entry.span });
+        self.report(CheckError::AssignInValue {
+            name,
+            at,
+            origin: entry.span,
+        });
         None
     }
 
     fn immutable(&mut self, name: &Name, binding: Binding, origin: Option<Span>) {
         let text = &name.text;
         let (what, help) = match binding {
-            Binding::Local(local) if self.local_info[local].warn || self.room == Room::Rule => {
-                ("bound with `let`", format!("declare it with `var {text} = …`"))
-            }
+            Binding::Local(local) if self.local_info[local].warn || self.room == Room::Rule => (
+                "bound with `let`",
+                format!("declare it with `var {text} = …`"),
+            ),
             Binding::Local(_) => ("a parameter", format!("copy it: `var y = {text}`")),
-            Binding::Hyper(_) => ("a hyperparameter", "compute a new value with `let`".to_owned()),
-            Binding::Static(_) => ("fixed when the optimizer is bound", "compute a new value with `let`".to_owned()),
-            Binding::Grad => ("the gradient", "compute a new value: `let g = …`".to_owned()),
-            Binding::Step => ("the step number", "compute a new value: `let t = step - 1`".to_owned()),
+            Binding::Hyper(_) => (
+                "a hyperparameter",
+                "compute a new value with `let`".to_owned(),
+            ),
+            Binding::Static(_) => (
+                "fixed when the optimizer is bound",
+                "compute a new value with `let`".to_owned(),
+            ),
+            Binding::Grad => (
+                "the gradient",
+                "compute a new value: `let g = …`".to_owned(),
+            ),
+            Binding::Step => (
+                "the step number",
+                "compute a new value: `let t = step - 1`".to_owned(),
+            ),
             _ => ("a dimension", "compute a new value with `let`".to_owned()),
         };
         let (name, what, at) = (text.clone(), what.to_owned(), name.span);
-        self.report(CheckError::Immutable { name, what, help, at, origin });
+        self.report(CheckError::Immutable {
+            name,
+            what,
+            help,
+            at,
+            origin,
+        });
     }
 
-    fn branch(&mut self, cond: &ast::Expr, then: &ast::Block, otherwise: Option<&ast::Block>) -> StmtKind {
+    fn branch(
+        &mut self,
+        cond: &ast::Expr,
+        then: &ast::Block,
+        otherwise: Option<&ast::Block>,
+    ) -> StmtKind {
         let cond = self.condition(cond);
         let decided_at_bind = self.phase(&cond).level == Level::Bind;
-        let no_state = if decided_at_bind { self.flow.no_state } else { Some("an `if` that is decided at each step") };
-        let flow = Flow { no_state, ..self.flow };
+        let no_state = if decided_at_bind {
+            self.flow.no_state
+        } else {
+            Some("an `if` that is decided at each step")
+        };
+        let flow = Flow {
+            no_state,
+            ..self.flow
+        };
         let then = self.within(flow, |body| body.block(then));
         let otherwise = match otherwise {
             Some(block) => self.within(flow, |body| body.block(block)),
-            None => Block { stmts: Vec::new(), tail: None },
+            None => Block {
+                stmts: Vec::new(),
+                tail: None,
+            },
         };
-        StmtKind::If { cond, then, otherwise }
+        StmtKind::If {
+            cond,
+            then,
+            otherwise,
+        }
     }
 
-    fn every(&mut self, period: &ast::Expr, from: Option<&ast::Expr>, block: &ast::Block) -> StmtKind {
+    fn every(
+        &mut self,
+        period: &ast::Expr,
+        from: Option<&ast::Expr>,
+        block: &ast::Block,
+    ) -> StmtKind {
         let checked = self.whole_number(period, "a period");
         if let Some(value) = super::constant::constant(&checked).filter(|value| *value < 1.0)
             && checked.ty != Type::Error
         {
-            self.report(CheckError::BadPeriod { period: value.to_string(), at: period.span });
+            self.report(CheckError::BadPeriod {
+                period: value.to_string(),
+                at: period.span,
+            });
         }
         let from = match from {
             Some(from) => self.whole_number(from, "the first step of a period"),
             None => checked.clone(),
         };
-        let flow = Flow { no_state: Some("`every`"), ..self.flow };
+        let flow = Flow {
+            no_state: Some("`every`"),
+            ..self.flow
+        };
         let body = self.within(flow, |inner| inner.block(block));
-        StmtKind::Every { period: checked, from, body }
+        StmtKind::Every {
+            period: checked,
+            from,
+            body,
+        }
     }
 
     /// A host int that is known at bind.
@@ -321,20 +492,35 @@ impl Body<'_> {
         let table = table.map(|table| self.rows(table, row.len()));
         let count = count.map(|count| self.whole_number(count, "a repeat count"));
         let no_state = self.flow.no_state.or(Some("`repeat`"));
-        let flow = Flow { no_state, in_loop: true, ..self.flow };
+        let flow = Flow {
+            no_state,
+            in_loop: true,
+            ..self.flow
+        };
         let (row, body) = self.within(flow, |inner| {
-            let cells = row.iter().map(|name| inner.add_local(name, Type::Float, false, Phase::at(Level::Bind), false));
+            let cells = row.iter().map(|name| {
+                inner.add_local(name, Type::Float, false, Phase::at(Level::Bind), false)
+            });
             let cells = cells.collect();
             (cells, inner.block(block))
         });
-        StmtKind::Repeat { row, table, count, body }
+        StmtKind::Repeat {
+            row,
+            table,
+            count,
+            body,
+        }
     }
 
     fn rows(&mut self, table: &ast::Expr, names: usize) -> Expr {
         let checked = self.expr(table);
         match checked.ty {
             Type::Table(width) if width as usize != names => {
-                self.report(CheckError::RowWidth { names, width, at: table.span });
+                self.report(CheckError::RowWidth {
+                    names,
+                    width,
+                    at: table.span,
+                });
                 super::expr::error(table.span)
             }
             Type::Table(_) | Type::Error => checked,

@@ -18,15 +18,22 @@ const FACTS: [(&str, Fact); 6] = [
     ("diagonal", Fact::Diagonal),
 ];
 
-const HOST_WORDS: [(&str, Type); 4] =
-    [("int", Type::Int), ("float", Type::Float), ("bool", Type::Bool), ("dtype", Type::DType)];
+const HOST_WORDS: [(&str, Type); 4] = [
+    ("int", Type::Int),
+    ("float", Type::Float),
+    ("bool", Type::Bool),
+    ("dtype", Type::DType),
+];
 
 /// The storage types that a user can name.
 pub(super) const DTYPES: [&str; 4] = ["f64", "f32", "bf16", "f16"];
 
 /// The storage type of that name; indices have one too, but not for users.
 pub(super) fn dtype(name: &str) -> Option<DType> {
-    DTYPES.contains(&name).then(|| DType::from_name(name)).flatten()
+    DTYPES
+        .contains(&name)
+        .then(|| DType::from_name(name))
+        .flatten()
 }
 
 /// The word for a fact, in a sentence.
@@ -57,7 +64,9 @@ impl Body<'_> {
     pub(super) fn host_type(&mut self, ty: &ast::Type, expected: &str) -> Option<Type> {
         let (name, at) = match ty {
             ast::Type::Choice { names, .. } => {
-                return Some(Type::Choice(names.iter().map(|name| name.text.clone()).collect()));
+                return Some(Type::Choice(
+                    names.iter().map(|name| name.text.clone()).collect(),
+                ));
             }
             ast::Type::Table { width, .. } => return Some(Type::Table(*width)),
             ast::Type::Word(word) => match HOST_WORDS.iter().find(|(name, _)| *name == word.text) {
@@ -77,9 +86,14 @@ impl Body<'_> {
     pub(super) fn fact(&mut self, word: &Name) -> Option<Fact> {
         let known = FACTS.iter().find(|(name, _)| *name == word.text);
         if known.is_none() {
-            let fallback = "write `sym`, `spd`, `orthogonal`, `upper`, `lower` or `diagonal` before a shape";
+            let fallback =
+                "write `sym`, `spd`, `orthogonal`, `upper`, `lower` or `diagonal` before a shape";
             let help = did_you_mean(&word.text, FACTS.iter().map(|(name, _)| *name), fallback);
-            self.report(CheckError::UnknownType { name: word.text.clone(), help, at: word.span });
+            self.report(CheckError::UnknownType {
+                name: word.text.clone(),
+                help,
+                at: word.span,
+            });
         }
         known.map(|(_, fact)| *fact)
     }
@@ -111,12 +125,21 @@ impl Body<'_> {
             let words = FACTS.iter().map(|(name, _)| *name).chain(DTYPES);
             let fallback = "before a shape stands a fact (`sym`, `orthogonal`, …) or a storage type (`f32`, `bf16`, …)";
             let help = did_you_mean(&word.text, words, fallback);
-            self.report(CheckError::UnknownType { name: word.text.clone(), help, at: word.span });
+            self.report(CheckError::UnknownType {
+                name: word.text.clone(),
+                help,
+                at: word.span,
+            });
         }
         known.map(|(_, fact)| *fact)
     }
 
-    fn declared(&mut self, dtype: Option<DType>, fact: Fact, shape: &ast::Shape) -> Option<Declared> {
+    fn declared(
+        &mut self,
+        dtype: Option<DType>,
+        fact: Fact,
+        shape: &ast::Shape,
+    ) -> Option<Declared> {
         let mut axes = Vec::new();
         let mut dims = Some(Vec::new());
         for axis in &shape.axes {
@@ -138,11 +161,17 @@ impl Body<'_> {
         }
         let shape_of = Shape { axes };
         self.square_if_declared(fact, &shape_of, shape.span)?;
-        Some(Declared { dtype, fact, shape: shape_of, dims })
+        Some(Declared {
+            dtype,
+            fact,
+            shape: shape_of,
+            dims,
+        })
     }
 
     fn square_if_declared(&mut self, fact: Fact, shape: &Shape, at: ast::Span) -> Option<()> {
-        let square = super::shapes::Matrix::of(shape).is_some_and(|matrix| matrix.rows == matrix.cols);
+        let square =
+            super::shapes::Matrix::of(shape).is_some_and(|matrix| matrix.rows == matrix.cols);
         if fact == Fact::General || square {
             return Some(());
         }
@@ -155,9 +184,13 @@ impl Body<'_> {
     /// `...` outside a pattern repeats the pattern's.
     fn rest_of_param(&mut self, at: ast::Span) -> Option<Axis> {
         let param = self.param.as_ref().map(|param| &param.shape);
-        let known = param.is_some_and(|shape| shape.axes.contains(&Axis::Rest(0))) || self.open_params();
+        let known =
+            param.is_some_and(|shape| shape.axes.contains(&Axis::Rest(0))) || self.open_params();
         if !known {
-            self.report(CheckError::BadPattern { what: "`...` that no pattern has".to_owned(), at });
+            self.report(CheckError::BadPattern {
+                what: "`...` that no pattern has".to_owned(),
+                at,
+            });
         }
         known.then_some(Axis::Rest(0))
     }
@@ -178,7 +211,10 @@ impl Body<'_> {
         }
         self.require(&checked, Level::Bind, "a length");
         if super::constant::constant(&checked).is_some_and(|length| length < 0.0) {
-            self.report(CheckError::BadPattern { what: "a negative length".to_owned(), at: expr.span });
+            self.report(CheckError::BadPattern {
+                what: "a negative length".to_owned(),
+                at: expr.span,
+            });
             return None;
         }
         let dim = self.dim_of(&checked);
@@ -190,20 +226,28 @@ impl Body<'_> {
         match &expr.kind {
             ExprKind::Number(value) => Dim::Const(*value as u64),
             ExprKind::Dim(symbol) => Dim::Named(self.symbols[*symbol].clone()),
-            ExprKind::Builtin(hir::Builtin::Dim, args) => self.dim_of_axis(&args[0], &args[1], expr),
+            ExprKind::Builtin(hir::Builtin::Dim, args) => {
+                self.dim_of_axis(&args[0], &args[1], expr)
+            }
             _ => self.computed_dim(expr),
         }
     }
 
     /// `dim(x, k)`, as a length.
     fn dim_of_axis(&mut self, tensor: &Expr, axis: &Expr, whole: &Expr) -> Dim {
-        let Type::Tensor { shape, .. } = &tensor.ty else { return self.computed_dim(whole) };
-        self.axis_length(shape, axis).unwrap_or_else(|| self.computed_dim(whole))
+        let Type::Tensor { shape, .. } = &tensor.ty else {
+            return self.computed_dim(whole);
+        };
+        self.axis_length(shape, axis)
+            .unwrap_or_else(|| self.computed_dim(whole))
     }
 
     /// The length of the axis that a host expression chooses, if it has a name or number.
     pub(super) fn axis_length(&self, shape: &Shape, axis: &Expr) -> Option<Dim> {
-        let whole = self.param.as_ref().is_some_and(|param| param.shape == *shape);
+        let whole = self
+            .param
+            .as_ref()
+            .is_some_and(|param| param.shape == *shape);
         match (&axis.kind, self.mode) {
             (ExprKind::Mode, Some((modes, _))) if whole => Some(Dim::Mode(modes)),
             (ExprKind::Number(k), _) => super::shapes::axis(shape, *k as usize).cloned(),
@@ -231,13 +275,21 @@ impl Body<'_> {
             ast::Axis::Rest(span) => ("a second `...`".to_owned(), *span),
             ast::Axis::Dim(expr) => match &expr.kind {
                 ast::ExprKind::Name(name) => {
-                    let name = Name { text: name.clone(), span: expr.span };
+                    let name = Name {
+                        text: name.clone(),
+                        span: expr.span,
+                    };
                     return Some(PatternAxis::Bind(self.add_symbol(&name)));
                 }
-                ast::ExprKind::Number(length) if length.fract() == 0.0 && (0.0..=1e15).contains(length) => {
+                ast::ExprKind::Number(length)
+                    if length.fract() == 0.0 && (0.0..=1e15).contains(length) =>
+                {
                     return Some(PatternAxis::Fixed(*length as u64));
                 }
-                _ => (format!("`{}`", self.cx.sink.text(self.file, expr.span)), expr.span),
+                _ => (
+                    format!("`{}`", self.cx.sink.text(self.file, expr.span)),
+                    expr.span,
+                ),
             },
         };
         self.report(CheckError::BadPattern { what, at });
@@ -250,23 +302,32 @@ impl Body<'_> {
             PatternAxis::Fixed(length) => Axis::Dim(Dim::Const(*length)),
             PatternAxis::Rest => Axis::Rest(0),
         });
-        Shape { axes: axes.collect() }
+        Shape {
+            axes: axes.collect(),
+        }
     }
 
     /// A whole number from a name that must be a dimension, or the like.
     pub(super) fn binding_type(&self, binding: Binding) -> Type {
         let optimizer = self.optimizer.map(|id| &self.cx.program.optimizers[id]);
         let tensor = |shape: Option<Shape>| match shape {
-            Some(shape) => Type::Tensor { shape, fact: Fact::General },
+            Some(shape) => Type::Tensor {
+                shape,
+                fact: Fact::General,
+            },
             None => Type::Error,
         };
         match binding {
-            Binding::Param | Binding::Grad => tensor(self.param.as_ref().map(|param| param.shape.clone())),
+            Binding::Param | Binding::Grad => {
+                tensor(self.param.as_ref().map(|param| param.shape.clone()))
+            }
             Binding::Step | Binding::Symbol(_) | Binding::Modes(_) => Type::Int,
             Binding::Hyper(_) => Type::Float,
             Binding::Static(index) => {
                 let entry = optimizer.and_then(|optimizer| optimizer.statics.get(index));
-                entry.map_or(Type::Error, |entry| super::items::value_type(entry.ty.clone()))
+                entry.map_or(Type::Error, |entry| {
+                    super::items::value_type(entry.ty.clone())
+                })
             }
             Binding::Local(local) => self.locals[local].ty.clone(),
             Binding::State(state) => self.states[state].ty.clone(),
@@ -279,7 +340,12 @@ impl Body<'_> {
 pub(super) fn fits(expected: &Type, found: &Type) -> bool {
     match (expected, found) {
         (Type::Error, _) | (_, Type::Error) | (Type::Float, Type::Int) => true,
-        (Type::Tensor { shape: expected, .. }, Type::Tensor { shape: found, .. }) => expected == found,
+        (
+            Type::Tensor {
+                shape: expected, ..
+            },
+            Type::Tensor { shape: found, .. },
+        ) => expected == found,
         _ => expected == found,
     }
 }

@@ -252,6 +252,7 @@ impl<'p> Lowerer<'p> {
         }
     }
 
+    /// Inside, tensors are stored in the given type; the value is again of the type around.
     fn in_dtype(&mut self, dtype: &'p Expr, body: &'p Block) -> Val {
         let context = match self.expr(dtype) {
             Val::DType(Some(dtype)) => Some(dtype),
@@ -260,9 +261,10 @@ impl<'p> Lowerer<'p> {
         let outer = std::mem::replace(&mut self.context, context);
         let value = self.block_value(body);
         self.context = outer;
-        match value {
-            Val::Tensor(tensor) => self.read(Some(tensor)),
-            other => other,
+        let around = outer.or_else(|| self.build.function.slots.first().map(|slot| slot.ty.dtype.compute()));
+        match (value, around) {
+            (Val::Tensor(tensor), Some(dtype)) => Val::Tensor(self.build.cast(tensor, dtype)),
+            (value, _) => value,
         }
     }
 

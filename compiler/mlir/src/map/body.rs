@@ -4,10 +4,12 @@
 //! Values are emitted as far out as they are known: constants and host scalars once per call, an element per row once
 //! per row, the rest at the point.
 
-use crate::number::{convert, load, narrow, select, store, widen};
+use crate::number::{convert, intrinsic, load, narrow, select, store, widen};
 use crate::text::{Elem, Text, Type, Value, emit};
 use optc_core::dtype::DType;
-use optc_core::kernel::{Access, BinaryOp, CompareOp, Inst, IntOp, LogicOp, MapKernel, UnaryOp, Val};
+use optc_core::kernel::{
+    Access, BinaryOp, CompareOp, Inst, IntOp, LogicOp, MapKernel, UnaryOp, Val,
+};
 
 /// Where a kernel's operands and scalars are.
 pub(crate) struct Frame<'k> {
@@ -49,7 +51,11 @@ impl<'f> Body<'f> {
     /// Emits what does not depend on the point.
     pub(crate) fn new(t: &mut Text, frame: &'f Frame<'f>, lanes: u32) -> Self {
         let values = vec![None; frame.kernel.insts.len()];
-        let mut body = Body { frame, lanes, values };
+        let mut body = Body {
+            frame,
+            lanes,
+            values,
+        };
         let zero = t.index(0);
         body.emit_phase(t, Phase::Call, |_| zero);
         body
@@ -65,13 +71,27 @@ impl<'f> Body<'f> {
     /// Emits all that is left at `point` and returns the value of each output, in order.
     pub(crate) fn at(&self, t: &mut Text, point: Point) -> Vec<Value> {
         let mut body = self.clone();
-        body.emit_phase(t, Phase::Point, |access| if access == Access::Col { point.col } else { point.full });
-        self.frame.kernel.outputs.iter().map(|output| body.value(output.value)).collect()
+        body.emit_phase(t, Phase::Point, |access| {
+            if access == Access::Col {
+                point.col
+            } else {
+                point.full
+            }
+        });
+        self.frame
+            .kernel
+            .outputs
+            .iter()
+            .map(|output| body.value(output.value))
+            .collect()
     }
 
     /// The type all arithmetic happens in.
     pub(crate) fn float(&self) -> Type {
-        Type { elem: elem(self.frame.kernel.compute), lanes: self.lanes }
+        Type {
+            elem: elem(self.frame.kernel.compute),
+            lanes: self.lanes,
+        }
     }
 
     /// A value of the compute type in f64.
@@ -83,7 +103,15 @@ impl<'f> Body<'f> {
     pub(crate) fn store(&self, t: &mut Text, n: usize, index: Value, value: Value) {
         let dtype = self.frame.kernel.outputs[n].dtype;
         let base = self.frame.operands[self.frame.kernel.inputs.len() + n];
-        store(t, self.frame.pointer, base, index, dtype, value, self.float());
+        store(
+            t,
+            self.frame.pointer,
+            base,
+            index,
+            dtype,
+            value,
+            self.float(),
+        );
     }
 
     fn emit_phase(&mut self, t: &mut Text, phase: Phase, index: impl Fn(Access) -> Value) {
@@ -101,7 +129,9 @@ impl<'f> Body<'f> {
                 Access::Row => Phase::Row,
                 Access::One => Phase::Call,
             },
-            Inst::Scalar(_) | Inst::ScalarMask(_) | Inst::Const(_) | Inst::IntConst(_) => Phase::Call,
+            Inst::Scalar(_) | Inst::ScalarMask(_) | Inst::Const(_) | Inst::IntConst(_) => {
+                Phase::Call
+            }
             _ => Phase::Point,
         }
     }
@@ -121,10 +151,23 @@ impl<'f> Body<'f> {
             Inst::Unary(op, a) => unary(t, op, self.value(a), float),
             Inst::Binary(op, a, b) => binary(t, op, self.value(a), self.value(b), float),
             Inst::Compare(op, a, b) => {
-                emit!(t, "arith.cmpf {}, {}, {} : {float}", predicate(op), self.value(a), self.value(b))
+                emit!(
+                    t,
+                    "arith.cmpf {}, {}, {} : {float}",
+                    predicate(op),
+                    self.value(a),
+                    self.value(b)
+                )
             }
-            Inst::Logic(LogicOp::And, a, b) => emit!(t, "arith.andi {}, {} : {mask}", self.value(a), self.value(b)),
-            Inst::Logic(LogicOp::Or, a, b) => emit!(t, "arith.ori {}, {} : {mask}", self.value(a), self.value(b)),
+            Inst::Logic(LogicOp::And, a, b) => emit!(
+                t,
+                "arith.andi {}, {} : {mask}",
+                self.value(a),
+                self.value(b)
+            ),
+            Inst::Logic(LogicOp::Or, a, b) => {
+                emit!(t, "arith.ori {}, {} : {mask}", self.value(a), self.value(b))
+            }
             Inst::Not(a) => {
                 let truth = t.int(mask, 1);
                 emit!(t, "arith.xori {}, {truth} : {mask}", self.value(a))
@@ -138,19 +181,31 @@ impl<'f> Body<'f> {
             Inst::FromInt(a) => emit!(t, "arith.sitofp {} : {int} to {float}", self.value(a)),
             Inst::Bits(a) => emit!(t, "arith.bitcast {} : {float} to {int}", self.value(a)),
             Inst::FromBits(a) => emit!(t, "arith.bitcast {} : {int} to {float}", self.value(a)),
-            Inst::Int(op, a, b) => emit!(t, "arith.{} {}, {} : {int}", integer(op), self.value(a), self.value(b)),
+            Inst::Int(op, a, b) => emit!(
+                t,
+                "arith.{} {}, {} : {int}",
+                integer(op),
+                self.value(a),
+                self.value(b)
+            ),
         }
     }
 
     fn int(&self) -> Type {
-        self.float().of(if self.frame.kernel.compute == DType::F64 { Elem::I64 } else { Elem::I32 })
+        self.float().of(if self.frame.kernel.compute == DType::F64 {
+            Elem::I64
+        } else {
+            Elem::I32
+        })
     }
 
     fn load(&self, t: &mut Text, n: usize, index: &impl Fn(Access) -> Value) -> Value {
         let input = self.frame.kernel.inputs[n];
         let (base, at) = (self.frame.operands[n], index(input.access));
         match input.access {
-            Access::Full | Access::Col => load(t, self.frame.pointer, base, at, input.dtype, self.float()),
+            Access::Full | Access::Col => {
+                load(t, self.frame.pointer, base, at, input.dtype, self.float())
+            }
             Access::Row | Access::One => {
                 let one = Type::scalar(self.float().elem);
                 let value = load(t, self.frame.pointer, base, at, input.dtype, one);
@@ -161,7 +216,14 @@ impl<'f> Body<'f> {
 
     fn host_scalar(&self, t: &mut Text, n: u32) -> Value {
         let index = t.index(i64::from(n));
-        load(t, self.frame.pointer, self.frame.scalars, index, DType::F64, Type::scalar(Elem::F64))
+        load(
+            t,
+            self.frame.pointer,
+            self.frame.scalars,
+            index,
+            DType::F64,
+            Type::scalar(Elem::F64),
+        )
     }
 
     fn scalar(&self, t: &mut Text, n: u32) -> Value {
@@ -181,7 +243,11 @@ impl<'f> Body<'f> {
     fn splat(&self, t: &mut Text, value: Value, elem: Elem) -> Value {
         match self.lanes {
             1 => value,
-            lanes => emit!(t, "vector.broadcast {value} : {elem} to {}", Type { elem, lanes }),
+            lanes => emit!(
+                t,
+                "vector.broadcast {value} : {elem} to {}",
+                Type { elem, lanes }
+            ),
         }
     }
 
@@ -192,7 +258,7 @@ impl<'f> Body<'f> {
     /// Out of range is a value of no account, but it has to be one value: hence the freeze.
     fn to_int(&self, t: &mut Text, value: Value) -> Value {
         let (float, int) = (self.float(), self.int());
-        let whole = emit!(t, "llvm.intr.roundeven({value}) : ({float}) -> {float}");
+        let whole = intrinsic(t, "roundeven", value, float);
         let converted = emit!(t, "arith.fptosi {whole} : {float} to {int}");
         emit!(t, "llvm.freeze {converted} : {int}")
     }
@@ -201,10 +267,10 @@ impl<'f> Body<'f> {
 fn unary(t: &mut Text, op: UnaryOp, a: Value, ty: Type) -> Value {
     match op {
         UnaryOp::Neg => emit!(t, "arith.negf {a} : {ty}"),
-        UnaryOp::Abs => emit!(t, "llvm.intr.fabs({a}) : ({ty}) -> {ty}"),
-        UnaryOp::Sqrt => emit!(t, "llvm.intr.sqrt({a}) : ({ty}) -> {ty}"),
-        UnaryOp::RoundEven => emit!(t, "llvm.intr.roundeven({a}) : ({ty}) -> {ty}"),
-        UnaryOp::Floor => emit!(t, "llvm.intr.floor({a}) : ({ty}) -> {ty}"),
+        UnaryOp::Abs => intrinsic(t, "fabs", a, ty),
+        UnaryOp::Sqrt => intrinsic(t, "sqrt", a, ty),
+        UnaryOp::RoundEven => intrinsic(t, "roundeven", a, ty),
+        UnaryOp::Floor => intrinsic(t, "floor", a, ty),
     }
 }
 
@@ -245,5 +311,9 @@ fn integer(op: IntOp) -> &'static str {
 
 /// The float MLIR computes with for a compute type.
 fn elem(compute: DType) -> Elem {
-    if compute == DType::F64 { Elem::F64 } else { Elem::F32 }
+    if compute == DType::F64 {
+        Elem::F64
+    } else {
+        Elem::F32
+    }
 }

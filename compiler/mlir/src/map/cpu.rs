@@ -16,32 +16,51 @@ use crate::text::{Elem, Range, Text, Type, Value, act, emit, list};
 use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
 
 const POINTER: &str = "!llvm.ptr";
-const DOUBLE: Type = Type { elem: Elem::F64, lanes: 1 };
-const SUMS: Type = Type { elem: Elem::F64, lanes: LANES as u32 };
+const DOUBLE: Type = Type {
+    elem: Elem::F64,
+    lanes: 1,
+};
+const SUMS: Type = Type {
+    elem: Elem::F64,
+    lanes: LANES as u32,
+};
 
 /// Writes `kernel` as a function named by its symbol.
 pub(crate) fn emit(t: &mut Text, kernel: &MapKernel) {
-    t.function(&kernel.symbol(), &[POINTER, POINTER, POINTER, "i64", "i64"], |t, args| {
-        let frame = frame(t, kernel, args);
-        let loops = Loops::new(t, &frame);
-        match kernel.space {
-            Space::Flat => loops.flat(t, args[3], args[4]),
-            Space::Grid => {
-                let one = t.index(1);
-                let cols = element(t, args[2], one, Elem::I64);
-                loops.grid(t, args[3], args[4], cols);
+    t.function(
+        &kernel.symbol(),
+        &[POINTER, POINTER, POINTER, "i64", "i64"],
+        |t, args| {
+            let frame = frame(t, kernel, args);
+            let loops = Loops::new(t, &frame);
+            match kernel.space {
+                Space::Flat => loops.flat(t, args[3], args[4]),
+                Space::Grid => {
+                    let one = t.index(1);
+                    let cols = element(t, args[2], one, Elem::I64);
+                    loops.grid(t, args[3], args[4], cols);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 fn frame<'k>(t: &mut Text, kernel: &'k MapKernel, args: &[Value]) -> Frame<'k> {
     let count = kernel.inputs.len() + kernel.outputs.len();
     let operands = (0..count).map(|n| {
-        let address = emit!(t, "llvm.getelementptr {}[{n}] : ({POINTER}) -> {POINTER}, {POINTER}", args[0]);
+        let address = emit!(
+            t,
+            "llvm.getelementptr {}[{n}] : ({POINTER}) -> {POINTER}, {POINTER}",
+            args[0]
+        );
         emit!(t, "llvm.load {address} : {POINTER} -> {POINTER}")
     });
-    Frame { kernel, operands: operands.collect(), scalars: args[1], pointer: POINTER }
+    Frame {
+        kernel,
+        operands: operands.collect(),
+        scalars: args[1],
+        pointer: POINTER,
+    }
 }
 
 /// What the loops of one kernel share.
@@ -70,46 +89,99 @@ impl<'f> Loops<'f> {
     fn new(t: &mut Text, frame: &'f Frame<'f>) -> Self {
         let outputs = frame.kernel.outputs.iter().enumerate();
         let along = |kind| matches!(kind, OutputKind::SumAll | OutputKind::SumCols);
-        let sums: Vec<usize> = outputs.filter(|(_, output)| along(output.kind)).map(|(n, _)| n).collect();
+        let sums: Vec<usize> = outputs
+            .filter(|(_, output)| along(output.kind))
+            .map(|(n, _)| n)
+            .collect();
         let size = t.index((LANES * sums.len().max(1)) as i64);
-        let lanes = emit!(t, "llvm.alloca {size} x f64 {{alignment = 64 : i64}} : (i64) -> {POINTER}");
+        let lanes = emit!(
+            t,
+            "llvm.alloca {size} x f64 {{alignment = 64 : i64}} : (i64) -> {POINTER}"
+        );
         let vector = Body::new(t, frame, LANES as u32);
         let scalar = Body::new(t, frame, 1);
-        Loops { frame, vector, scalar, sums, lanes }
+        Loops {
+            frame,
+            vector,
+            scalar,
+            sums,
+            lanes,
+        }
     }
 
     fn flat(&self, t: &mut Text, begin: Value, end: Value) {
         let zero = t.index(0);
         if self.sums.is_empty() {
             let len = emit!(t, "arith.subi {end}, {begin} : i64");
-            self.run(t, &self.vector, &self.scalar, Run { origin: begin, len, partial: zero });
+            self.run(
+                t,
+                &self.vector,
+                &self.scalar,
+                Run {
+                    origin: begin,
+                    len,
+                    partial: zero,
+                },
+            );
             return;
         }
-        t.repeat(Range { from: begin, to: end, step: CHUNK as i64 }, |t, chunk| {
-            let left = emit!(t, "arith.subi {end}, {chunk} : i64");
-            let whole = t.index(CHUNK as i64);
-            let len = t.least(left, whole);
-            let sums = self.run(t, &self.vector, &self.scalar, Run { origin: chunk, len, partial: zero });
-            let at = divide(t, chunk, CHUNK);
-            for (&n, sum) in self.sums.iter().zip(sums) {
-                self.store_f64(t, n, at, sum, DOUBLE);
-            }
-        });
+        t.repeat(
+            Range {
+                from: begin,
+                to: end,
+                step: CHUNK as i64,
+            },
+            |t, chunk| {
+                let left = emit!(t, "arith.subi {end}, {chunk} : i64");
+                let whole = t.index(CHUNK as i64);
+                let len = t.least(left, whole);
+                let sums = self.run(
+                    t,
+                    &self.vector,
+                    &self.scalar,
+                    Run {
+                        origin: chunk,
+                        len,
+                        partial: zero,
+                    },
+                );
+                let at = divide(t, chunk, CHUNK);
+                for (&n, sum) in self.sums.iter().zip(sums) {
+                    self.store_f64(t, n, at, sum, DOUBLE);
+                }
+            },
+        );
     }
 
     fn grid(&self, t: &mut Text, begin: Value, end: Value, cols: Value) {
-        t.repeat(Range { from: begin, to: end, step: ROW_CHUNK as i64 }, |t, first| {
-            let chunk = divide(t, first, ROW_CHUNK);
-            let partial = t.times(chunk, cols);
-            self.clear_columns(t, partial, cols);
-            let height = t.index(ROW_CHUNK as i64);
-            let beyond = t.plus(first, height);
-            let to = t.least(beyond, end);
-            let totals = self.rows(t, Range { from: first, to, step: 1 }, cols, partial);
-            for (n, total) in self.of_kind(OutputKind::SumAll).into_iter().zip(totals) {
-                self.store_f64(t, n, chunk, total, DOUBLE);
-            }
-        });
+        t.repeat(
+            Range {
+                from: begin,
+                to: end,
+                step: ROW_CHUNK as i64,
+            },
+            |t, first| {
+                let chunk = divide(t, first, ROW_CHUNK);
+                let partial = t.times(chunk, cols);
+                self.clear_columns(t, partial, cols);
+                let height = t.index(ROW_CHUNK as i64);
+                let beyond = t.plus(first, height);
+                let to = t.least(beyond, end);
+                let totals = self.rows(
+                    t,
+                    Range {
+                        from: first,
+                        to,
+                        step: 1,
+                    },
+                    cols,
+                    partial,
+                );
+                for (n, total) in self.of_kind(OutputKind::SumAll).into_iter().zip(totals) {
+                    self.store_f64(t, n, chunk, total, DOUBLE);
+                }
+            },
+        );
     }
 
     /// Runs over some rows; returns their sums over all elements.
@@ -120,7 +192,16 @@ impl<'f> Loops<'f> {
             let vector = self.vector.in_row(t, row);
             let scalar = self.scalar.in_row(t, row);
             let origin = t.times(row, cols);
-            let sums = self.run(t, &vector, &scalar, Run { origin, len: cols, partial });
+            let sums = self.run(
+                t,
+                &vector,
+                &scalar,
+                Run {
+                    origin,
+                    len: cols,
+                    partial,
+                },
+            );
             let mut totals = totals.iter();
             let mut next = Vec::new();
             for (&n, sum) in self.sums.iter().zip(sums) {
@@ -142,7 +223,11 @@ impl<'f> Loops<'f> {
         let whole = emit!(t, "arith.andi {}, {mask} : i64", run.len);
         let none = t.float(SUMS, 0.0);
         let lanes = t.loop_over(
-            Range { from: zero, to: whole, step: LANES as i64 },
+            Range {
+                from: zero,
+                to: whole,
+                step: LANES as i64,
+            },
             &vec![(none, SUMS); self.sums.len()],
             |t, e, lanes| {
                 let values = self.point(t, vector, run, e);
@@ -154,17 +239,26 @@ impl<'f> Loops<'f> {
             },
         );
         self.spill(t, &lanes);
-        t.repeat(Range { from: whole, to: run.len, step: 1 }, |t, e| {
-            let values = self.point(t, scalar, run, e);
-            let lane = emit!(t, "arith.subi {e}, {whole} : i64");
-            for (slot, &n) in self.sums.iter().enumerate() {
-                let value = scalar.to_f64(t, values[n]);
-                let offset = t.index((LANES * slot) as i64);
-                let at = t.plus(offset, lane);
-                self.add_at(t, self.lanes, at, value, DOUBLE);
-            }
-        });
-        (0..self.sums.len()).map(|slot| self.fold(t, slot)).collect()
+        t.repeat(
+            Range {
+                from: whole,
+                to: run.len,
+                step: 1,
+            },
+            |t, e| {
+                let values = self.point(t, scalar, run, e);
+                let lane = emit!(t, "arith.subi {e}, {whole} : i64");
+                for (slot, &n) in self.sums.iter().enumerate() {
+                    let value = scalar.to_f64(t, values[n]);
+                    let offset = t.index((LANES * slot) as i64);
+                    let at = t.plus(offset, lane);
+                    self.add_at(t, self.lanes, at, value, DOUBLE);
+                }
+            },
+        );
+        (0..self.sums.len())
+            .map(|slot| self.fold(t, slot))
+            .collect()
     }
 
     /// One point, or 16: every value, then every store.
@@ -189,10 +283,17 @@ impl<'f> Loops<'f> {
     fn clear_columns(&self, t: &mut Text, partial: Value, cols: Value) {
         let (from, zero) = (t.index(0), t.float(DOUBLE, 0.0));
         for n in self.of_kind(OutputKind::SumRows) {
-            t.repeat(Range { from, to: cols, step: 1 }, |t, col| {
-                let at = t.plus(partial, col);
-                self.store_f64(t, n, at, zero, DOUBLE);
-            });
+            t.repeat(
+                Range {
+                    from,
+                    to: cols,
+                    step: 1,
+                },
+                |t, col| {
+                    let at = t.plus(partial, col);
+                    self.store_f64(t, n, at, zero, DOUBLE);
+                },
+            );
         }
     }
 
@@ -200,7 +301,10 @@ impl<'f> Loops<'f> {
         for (slot, lane) in lanes.iter().enumerate() {
             let at = t.index((LANES * slot) as i64);
             let address = t.at(POINTER, self.lanes, at, Elem::F64);
-            act!(t, "llvm.store {lane}, {address} {{alignment = 64 : i64}} : {SUMS}, {POINTER}");
+            act!(
+                t,
+                "llvm.store {lane}, {address} {{alignment = 64 : i64}} : {SUMS}, {POINTER}"
+            );
         }
     }
 
@@ -208,10 +312,16 @@ impl<'f> Loops<'f> {
     fn fold(&self, t: &mut Text, slot: usize) -> Value {
         let at = t.index((LANES * slot) as i64);
         let address = t.at(POINTER, self.lanes, at, Elem::F64);
-        let mut sum = emit!(t, "llvm.load {address} {{alignment = 64 : i64}} : {POINTER} -> {SUMS}");
+        let mut sum = emit!(
+            t,
+            "llvm.load {address} {{alignment = 64 : i64}} : {POINTER} -> {SUMS}"
+        );
         let mut lanes = LANES;
         while lanes > 1 {
-            let (whole, half) = (format!("vector<{lanes}xf64>"), format!("vector<{}xf64>", lanes / 2));
+            let (whole, half) = (
+                format!("vector<{lanes}xf64>"),
+                format!("vector<{}xf64>", lanes / 2),
+            );
             let (low, high) = (list(0..lanes / 2), list(lanes / 2..lanes));
             let a = emit!(t, "vector.shuffle {sum}, {sum} [{low}] : {whole}, {whole}");
             let b = emit!(t, "vector.shuffle {sum}, {sum} [{high}] : {whole}, {whole}");
@@ -223,18 +333,35 @@ impl<'f> Loops<'f> {
 
     fn add_at(&self, t: &mut Text, base: Value, at: Value, value: Value, ty: Type) {
         let address = t.at(POINTER, base, at, Elem::F64);
-        let old = emit!(t, "llvm.load {address} {{alignment = 8 : i64}} : {POINTER} -> {ty}");
+        let old = emit!(
+            t,
+            "llvm.load {address} {{alignment = 8 : i64}} : {POINTER} -> {ty}"
+        );
         let new = emit!(t, "arith.addf {old}, {value} : {ty}");
-        act!(t, "llvm.store {new}, {address} {{alignment = 8 : i64}} : {ty}, {POINTER}");
+        act!(
+            t,
+            "llvm.store {new}, {address} {{alignment = 8 : i64}} : {ty}, {POINTER}"
+        );
     }
 
     fn store_f64(&self, t: &mut Text, n: usize, at: Value, value: Value, ty: Type) {
         let address = t.at(POINTER, self.output(n), at, Elem::F64);
-        act!(t, "llvm.store {value}, {address} {{alignment = 8 : i64}} : {ty}, {POINTER}");
+        act!(
+            t,
+            "llvm.store {value}, {address} {{alignment = 8 : i64}} : {ty}, {POINTER}"
+        );
     }
 
     fn store_f64_rounded(&self, t: &mut Text, n: usize, at: Value, value: Value) {
-        store(t, POINTER, self.output(n), at, self.frame.kernel.outputs[n].dtype, value, DOUBLE);
+        store(
+            t,
+            POINTER,
+            self.output(n),
+            at,
+            self.frame.kernel.outputs[n].dtype,
+            value,
+            DOUBLE,
+        );
     }
 
     fn output(&self, n: usize) -> Value {
@@ -243,7 +370,10 @@ impl<'f> Loops<'f> {
 
     fn of_kind(&self, kind: OutputKind) -> Vec<usize> {
         let outputs = self.frame.kernel.outputs.iter().enumerate();
-        outputs.filter(|(_, output)| output.kind == kind).map(|(n, _)| n).collect()
+        outputs
+            .filter(|(_, output)| output.kind == kind)
+            .map(|(n, _)| n)
+            .collect()
     }
 }
 

@@ -12,18 +12,50 @@ use optc_core::dtype::DType;
 pub(super) fn emit_a(t: &mut Text, family: &Family) {
     let params = [POINTER, POINTER, "i64", "i64", "i64", "i64"];
     t.function(&family.symbol("pack_a"), &params, |t, args| {
-        let &[dst, src, row_stride, col_stride, m, k] = args else { unreachable!("as in `params`") };
-        let across = Axis { stride: row_stride, len: m };
-        Pack { family, width: family.mr, dst, src, across, along: Axis { stride: col_stride, len: k } }.panels(t);
+        let &[dst, src, row_stride, col_stride, m, k] = args else {
+            unreachable!("as in `params`")
+        };
+        let across = Axis {
+            stride: row_stride,
+            len: m,
+        };
+        Pack {
+            family,
+            width: family.mr,
+            dst,
+            src,
+            across,
+            along: Axis {
+                stride: col_stride,
+                len: k,
+            },
+        }
+        .panels(t);
     });
 }
 
 pub(super) fn emit_b(t: &mut Text, family: &Family) {
     let params = [POINTER, POINTER, "i64", "i64", "i64", "i64"];
     t.function(&family.symbol("pack_b"), &params, |t, args| {
-        let &[dst, src, row_stride, col_stride, k, n] = args else { unreachable!("as in `params`") };
-        let across = Axis { stride: col_stride, len: n };
-        Pack { family, width: family.nr, dst, src, across, along: Axis { stride: row_stride, len: k } }.panels(t);
+        let &[dst, src, row_stride, col_stride, k, n] = args else {
+            unreachable!("as in `params`")
+        };
+        let across = Axis {
+            stride: col_stride,
+            len: n,
+        };
+        Pack {
+            family,
+            width: family.nr,
+            dst,
+            src,
+            across,
+            along: Axis {
+                stride: row_stride,
+                len: k,
+            },
+        }
+        .panels(t);
     });
 }
 
@@ -58,25 +90,49 @@ impl Pack<'_> {
         let padded = self.round_up(t, self.along.len);
         let dense = emit!(t, "arith.cmpi eq, {}, {one} : i64", self.across.stride);
         let transposed = emit!(t, "arith.cmpi eq, {}, {one} : i64", self.along.stride);
-        t.repeat(Range { from, to: self.across.len, step: i64::from(self.width) }, |t, first| {
-            let panel = self.panel(t, first, padded);
-            let width = t.index(i64::from(self.width));
-            let whole = emit!(t, "arith.cmpi eq, {}, {width} : i64", panel.used);
-            let copies = emit!(t, "arith.andi {whole}, {dense} : i1");
-            let transposes = emit!(t, "arith.andi {whole}, {transposed} : i1");
-            t.either(
-                copies,
-                |t| {
-                    let done = self.copy(t, panel);
-                    self.elements(t, panel, Range { from: done, to: padded, step: 1 });
-                },
-                |t| {
-                    let index = Type::scalar(Elem::I64);
-                    let done = t.choose(transposes, index, |t| self.transpose(t, panel), |_| from);
-                    self.elements(t, panel, Range { from: done, to: padded, step: 1 });
-                },
-            );
-        });
+        t.repeat(
+            Range {
+                from,
+                to: self.across.len,
+                step: i64::from(self.width),
+            },
+            |t, first| {
+                let panel = self.panel(t, first, padded);
+                let width = t.index(i64::from(self.width));
+                let whole = emit!(t, "arith.cmpi eq, {}, {width} : i64", panel.used);
+                let copies = emit!(t, "arith.andi {whole}, {dense} : i1");
+                let transposes = emit!(t, "arith.andi {whole}, {transposed} : i1");
+                t.either(
+                    copies,
+                    |t| {
+                        let done = self.copy(t, panel);
+                        self.elements(
+                            t,
+                            panel,
+                            Range {
+                                from: done,
+                                to: padded,
+                                step: 1,
+                            },
+                        );
+                    },
+                    |t| {
+                        let index = Type::scalar(Elem::I64);
+                        let done =
+                            t.choose(transposes, index, |t| self.transpose(t, panel), |_| from);
+                        self.elements(
+                            t,
+                            panel,
+                            Range {
+                                from: done,
+                                to: padded,
+                                step: 1,
+                            },
+                        );
+                    },
+                );
+            },
+        );
     }
 
     /// `k` rounded up to whole groups.
@@ -92,7 +148,11 @@ impl Pack<'_> {
         let left = emit!(t, "arith.subi {}, {first} : i64", self.across.len);
         let width = t.index(i64::from(self.width));
         let used = t.least(left, width);
-        Panel { src: self.address(t, self.src, from), dst: self.address(t, self.dst, to), used }
+        Panel {
+            src: self.address(t, self.src, from),
+            dst: self.address(t, self.dst, to),
+            used,
+        }
     }
 
     /// The bits of one element: packing only moves.
@@ -109,26 +169,49 @@ impl Pack<'_> {
     }
 
     fn load(&self, t: &mut Text, panel: Panel, place: Value, step: Value, ty: Type) -> Value {
-        let (across, along) = (t.times(place, self.across.stride), t.times(step, self.along.stride));
+        let (across, along) = (
+            t.times(place, self.across.stride),
+            t.times(step, self.along.stride),
+        );
         let at = t.plus(across, along);
         let address = self.address(t, panel.src, at);
-        emit!(t, "llvm.load {address} {{alignment = {} : i64}} : {POINTER} -> {ty}", self.family.dtype.size())
+        emit!(
+            t,
+            "llvm.load {address} {{alignment = {} : i64}} : {POINTER} -> {ty}",
+            self.family.dtype.size()
+        )
     }
 
-    /// Stores to the group of steps that begins at `step`.
-    fn store(&self, t: &mut Text, panel: Panel, step: Value, value: Value, ty: Type) {
+    /// Stores from place `place` on of the group `groups` after the one that begins at `step`.
+    fn store(
+        &self,
+        t: &mut Text,
+        panel: Panel,
+        (step, groups, place): (Value, u32, u32),
+        kept: (Value, Type),
+    ) {
+        let (value, ty) = kept;
         let width = t.index(i64::from(self.width));
-        let at = t.times(step, width);
+        let offset = t.index(i64::from((groups * self.width + place) * self.family.group));
+        let start = t.times(step, width);
+        let at = t.plus(start, offset);
         let address = self.address(t, panel.dst, at);
         let size = self.family.dtype.size();
-        act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {ty}, {POINTER}");
+        act!(
+            t,
+            "llvm.store {value}, {address} {{alignment = {size} : i64}} : {ty}, {POINTER}"
+        );
     }
 
     /// The steps below `k` that fill whole batches of `count`.
     fn whole(&self, t: &mut Text, count: u32) -> Range {
         let (from, mask) = (t.index(0), t.index(-i64::from(count)));
         let to = emit!(t, "arith.andi {}, {mask} : i64", self.along.len);
-        Range { from, to, step: i64::from(count) }
+        Range {
+            from,
+            to,
+            step: i64::from(count),
+        }
     }
 
     /// Copies group by group; returns the first step left over.
@@ -139,13 +222,14 @@ impl Pack<'_> {
         t.repeat(steps, |t, step| {
             let first = self.load(t, panel, zero, step, ty);
             if self.family.group == 1 {
-                return self.store(t, panel, step, first, ty);
+                return self.store(t, panel, (step, 0, 0), (first, ty));
             }
             let one = t.index(1);
             let after = t.plus(step, one);
             let second = self.load(t, panel, zero, after, ty);
             let pairs = zip(t, first, second, ty, 0..self.width);
-            self.store(t, panel, step, pairs, Type::vector(self.elem(), 2 * self.width));
+            let both = Type::vector(self.elem(), 2 * self.width);
+            self.store(t, panel, (step, 0, 0), (pairs, both));
         });
         steps.to
     }
@@ -153,13 +237,17 @@ impl Pack<'_> {
     /// Transposes squares of registers; a pair of bf16 moves as one. Returns the first step left over.
     fn transpose(&self, t: &mut Text, panel: Panel) -> Value {
         let lanes = self.family.lanes;
-        let unit = if self.family.dtype == DType::F64 { Elem::I64 } else { Elem::I32 };
+        let unit = if self.family.dtype == DType::F64 {
+            Elem::I64
+        } else {
+            Elem::I32
+        };
         let square = Type::vector(unit, lanes);
         let steps = self.whole(t, lanes * self.family.group);
         t.repeat(steps, |t, step| {
             for block in (0..self.width).step_by(lanes as usize) {
                 let places = lanes.min(self.width - block);
-                let none = t.int(square, 0);
+                let none = emit!(t, "llvm.mlir.poison : {square}");
                 let rows: Vec<Value> = (0..lanes)
                     .map(|place| match place < places {
                         true => {
@@ -171,39 +259,12 @@ impl Pack<'_> {
                     .collect();
                 let columns = transpose_square(t, rows, square);
                 for (n, column) in columns.into_iter().enumerate() {
-                    self.store_column(t, panel, step, n as u32, block, (column, square), places);
+                    let kept = first_lanes(t, column, square, places);
+                    self.store(t, panel, (step, n as u32, block), kept);
                 }
             }
         });
         steps.to
-    }
-
-    /// Stores the first `places` lanes of a transposed column: group `n` after `step`, from place `block` on.
-    #[expect(clippy::too_many_arguments, reason = "coordinates of one store")]
-    fn store_column(
-        &self,
-        t: &mut Text,
-        panel: Panel,
-        step: Value,
-        n: u32,
-        block: u32,
-        (column, ty): (Value, Type),
-        places: u32,
-    ) {
-        let (value, kept) = match places == ty.lanes {
-            true => (column, ty),
-            false => {
-                let lanes = list(0..places);
-                (emit!(t, "vector.shuffle {column}, {column} [{lanes}] : {ty}, {ty}"), Type { lanes: places, ..ty })
-            }
-        };
-        let width = t.index(i64::from(self.width));
-        let start = t.times(step, width);
-        let offset = t.index(i64::from((n * self.width + block) * self.family.group));
-        let at = t.plus(start, offset);
-        let address = self.address(t, panel.dst, at);
-        let size = self.family.dtype.size();
-        act!(t, "llvm.store {value}, {address} {{alignment = {size} : i64}} : {kept}, {POINTER}");
     }
 
     /// One element at a time, with zeros beyond the source.
@@ -216,8 +277,12 @@ impl Pack<'_> {
             t.repeat(Range { from, to, step: 1 }, |t, place| {
                 let used = emit!(t, "arith.cmpi slt, {place}, {} : i64", panel.used);
                 let there = emit!(t, "arith.andi {used}, {within} : i1");
-                let value =
-                    t.choose(there, element, |t| self.load(t, panel, place, step, element), |t| t.int(element, 0));
+                let value = t.choose(
+                    there,
+                    element,
+                    |t| self.load(t, panel, place, step, element),
+                    |t| t.int(element, 0),
+                );
                 let group = t.index(i64::from(self.family.group));
                 let offset = t.times(place, group);
                 let at = t.plus(start, offset);
@@ -230,7 +295,11 @@ impl Pack<'_> {
     /// Where place 0 of a step lies in a panel.
     fn group_start(&self, t: &mut Text, step: Value) -> Value {
         let group = i64::from(self.family.group);
-        let (mask, low, width) = (t.index(-group), t.index(group - 1), t.index(i64::from(self.width)));
+        let (mask, low, width) = (
+            t.index(-group),
+            t.index(group - 1),
+            t.index(i64::from(self.width)),
+        );
         let first = emit!(t, "arith.andi {step}, {mask} : i64");
         let within = emit!(t, "arith.andi {step}, {low} : i64");
         let start = t.times(first, width);
@@ -238,16 +307,77 @@ impl Pack<'_> {
     }
 }
 
-/// Turns rows into columns. Interleaving row `i` with row `i + half` rotates the bits of (row, lane) by one; after as
-/// many rounds as an index has bits, row and lane have changed places.
+/// Turns rows into columns: first inside each 128-bit part, where registers shuffle for free, then the parts.
+///
+/// Interleaving row `i` with row `i + half` rotates the bits of (row, place) by one, and so does splitting even from
+/// odd, the other way; after as many rounds as an index has bits, row and place have changed sides.
 fn transpose_square(t: &mut Text, mut rows: Vec<Value>, ty: Type) -> Vec<Value> {
-    let half = ty.lanes / 2;
-    for _ in 0..ty.lanes.ilog2() {
-        let (low, high) = rows.split_at(half as usize);
-        let pairs = low.iter().zip(high);
-        rows = pairs.flat_map(|(&a, &b)| [zip(t, a, b, ty, 0..half), zip(t, a, b, ty, half..ty.lanes)]).collect();
+    let part = if ty.elem == Elem::I64 { 2 } else { 4 };
+    let parts = ty.lanes / part;
+    for group in rows.chunks_mut(part as usize) {
+        for _ in 0..part.ilog2() {
+            let (low, high) = group.split_at(group.len() / 2);
+            let pairs = low.iter().zip(high);
+            let next: Vec<Value> = pairs
+                .flat_map(|(&a, &b)| interleave(t, a, b, ty, part))
+                .collect();
+            group.copy_from_slice(&next);
+        }
+    }
+    for place in 0..part as usize {
+        let mut column: Vec<Value> = rows
+            .iter()
+            .copied()
+            .skip(place)
+            .step_by(part as usize)
+            .collect();
+        for _ in 0..parts.ilog2() {
+            let pairs: Vec<[Value; 2]> = column
+                .chunks(2)
+                .map(|pair| split(t, pair[0], pair[1], ty, part))
+                .collect();
+            column = (0..2)
+                .flat_map(|odd| pairs.iter().map(move |pair| pair[odd]))
+                .collect();
+        }
+        for (n, value) in column.into_iter().enumerate() {
+            rows[n * part as usize + place] = value;
+        }
     }
     rows
+}
+
+/// In each part: the lower halves of `a` and `b` by turns; the upper halves by turns.
+fn interleave(t: &mut Text, a: Value, b: Value, ty: Type, part: u32) -> [Value; 2] {
+    [0, part / 2].map(|from| {
+        let starts = (0..ty.lanes).step_by(part as usize);
+        let lanes = list(starts.flat_map(|start| {
+            (0..part / 2).flat_map(move |n| {
+                let lane = start + from + n;
+                [lane, lane + ty.lanes]
+            })
+        }));
+        emit!(t, "vector.shuffle {a}, {b} [{lanes}] : {ty}, {ty}")
+    })
+}
+
+/// The even parts of `a` and then of `b`; the odd ones.
+fn split(t: &mut Text, a: Value, b: Value, ty: Type, part: u32) -> [Value; 2] {
+    [0, part].map(|from| {
+        let starts = (from..2 * ty.lanes).step_by(2 * part as usize);
+        let lanes = list(starts.flat_map(|start| start..start + part));
+        emit!(t, "vector.shuffle {a}, {b} [{lanes}] : {ty}, {ty}")
+    })
+}
+
+/// The vector cut to its first `lanes`.
+fn first_lanes(t: &mut Text, value: Value, ty: Type, lanes: u32) -> (Value, Type) {
+    if lanes == ty.lanes {
+        return (value, ty);
+    }
+    let kept = list(0..lanes);
+    let cut = emit!(t, "vector.shuffle {value}, {value} [{kept}] : {ty}, {ty}");
+    (cut, Type { lanes, ..ty })
 }
 
 /// The lanes in `range` of `a` and `b` by turns.

@@ -74,45 +74,68 @@ impl Family {
 
     /// Bytes of one packed panel of `width`.
     pub(crate) fn panel_bytes(&self, width: u64, k: u64) -> u64 {
-        let steps = if self.dtype == DType::BF16 { k.next_multiple_of(2) } else { k };
+        let steps = if self.dtype == DType::BF16 {
+            k.next_multiple_of(2)
+        } else {
+            k
+        };
         width * steps * self.dtype.size()
     }
 
-    pub(crate) fn pack_a(&self, a: &Matrix, m: u64, k: u64) -> Vec<u8> {
-        let mut packed = vec![0xAA; (m.div_ceil(self.mr) * self.panel_bytes(self.mr, k)) as usize];
-        // SAFETY: `a` has m × k entries and `packed` the documented size.
-        unsafe { (self.pack_a)(packed.as_mut_ptr().cast(), a.bytes.as_ptr().cast(), a.row_stride, a.col_stride, m, k) }
-        packed
+    /// Room for `count` rows or columns in panels of `width`, filled with something else than zeros.
+    pub(crate) fn room(&self, count: u64, width: u64, k: u64) -> Vec<u8> {
+        vec![0xAA; (count.div_ceil(width) * self.panel_bytes(width, k)) as usize]
     }
 
-    pub(crate) fn pack_b(&self, b: &Matrix, k: u64, n: u64) -> Vec<u8> {
-        let mut packed = vec![0xAA; (n.div_ceil(self.nr) * self.panel_bytes(self.nr, k)) as usize];
+    pub(crate) fn pack_a(&self, packed: &mut [u8], a: &Matrix, m: u64, k: u64) {
+        let (dst, src) = (packed.as_mut_ptr().cast(), a.bytes.as_ptr().cast());
+        // SAFETY: `a` has m × k entries and `packed` the documented size.
+        unsafe { (self.pack_a)(dst, src, a.row_stride, a.col_stride, m, k) }
+    }
+
+    pub(crate) fn pack_b(&self, packed: &mut [u8], b: &Matrix, k: u64, n: u64) {
+        let (dst, src) = (packed.as_mut_ptr().cast(), b.bytes.as_ptr().cast());
         // SAFETY: `b` has k × n entries and `packed` the documented size.
-        unsafe { (self.pack_b)(packed.as_mut_ptr().cast(), b.bytes.as_ptr().cast(), b.row_stride, b.col_stride, k, n) }
-        packed
+        unsafe { (self.pack_b)(dst, src, b.row_stride, b.col_stride, k, n) }
     }
 
     /// Packs both sides and runs every tile.
-    pub(crate) fn multiply(&self, a: &Matrix, b: &Matrix, out: &mut Matrix, add: Addend<'_>, size: Size) {
-        let (a, b) = (self.pack_a(a, size.m, size.k), self.pack_b(b, size.k, size.n));
+    pub(crate) fn multiply(
+        &self,
+        a: &Matrix,
+        b: &Matrix,
+        out: &mut Matrix,
+        add: Addend<'_>,
+        size: Size,
+    ) {
+        let (mut packed_a, mut packed_b) = (
+            self.room(size.m, self.mr, size.k),
+            self.room(size.n, self.nr, size.k),
+        );
+        self.pack_a(&mut packed_a, a, size.m, size.k);
+        self.pack_b(&mut packed_b, b, size.k, size.n);
         let row_stride = out.row_stride;
         let out = out.bytes.as_mut_ptr();
         for i in (0..size.m).step_by(self.mr as usize) {
             for j in (0..size.n).step_by(self.nr as usize) {
                 let at = |stride: u64| ((i * stride + j) * self.dtype.size()) as usize;
-                let a = &a[(i * self.panel_bytes(1, size.k)) as usize..];
-                let b = &b[(j * self.panel_bytes(1, size.k)) as usize..];
+                let a = &packed_a[(i * self.panel_bytes(1, size.k)) as usize..];
+                let b = &packed_b[(j * self.panel_bytes(1, size.k)) as usize..];
                 // SAFETY: the tile lies inside `out` and `c`, both with unit column stride.
                 unsafe {
                     let out: *mut c_void = out.add(at(row_stride)).cast();
                     let (c, c_stride) = match &add {
                         Addend::None => (std::ptr::null(), 0),
                         Addend::Out => (out.cast_const(), row_stride),
-                        Addend::Matrix(c) => (c.bytes.as_ptr().add(at(c.row_stride)).cast(), c.row_stride),
+                        Addend::Matrix(c) => {
+                            (c.bytes.as_ptr().add(at(c.row_stride)).cast(), c.row_stride)
+                        }
                     };
                     let (m, n) = ((size.m - i).min(self.mr), (size.n - j).min(self.nr));
                     let (a, b) = (a.as_ptr().cast(), b.as_ptr().cast());
-                    (self.tile)(size.k, a, b, out, row_stride, c, c_stride, size.alpha, size.beta, m, n);
+                    (self.tile)(
+                        size.k, a, b, out, row_stride, c, c_stride, size.alpha, size.beta, m, n,
+                    );
                 }
             }
         }
@@ -121,8 +144,26 @@ impl Family {
     /// One whole tile over packed panels, without an addend.
     pub(crate) fn tile(&self, k: u64, a: &[u8], b: &[u8], out: &mut [u8]) {
         assert!(out.len() as u64 >= self.mr * self.nr * self.dtype.size());
-        let (a, b, out) = (a.as_ptr().cast(), b.as_ptr().cast(), out.as_mut_ptr().cast());
+        let (a, b, out) = (
+            a.as_ptr().cast(),
+            b.as_ptr().cast(),
+            out.as_mut_ptr().cast(),
+        );
         // SAFETY: the panels are packed for `k` steps and `out` holds a tile.
-        unsafe { (self.tile)(k, a, b, out, self.nr, std::ptr::null(), 0, 1.0, 0.0, self.mr, self.nr) }
+        unsafe {
+            (self.tile)(
+                k,
+                a,
+                b,
+                out,
+                self.nr,
+                std::ptr::null(),
+                0,
+                1.0,
+                0.0,
+                self.mr,
+                self.nr,
+            )
+        }
     }
 }

@@ -16,7 +16,12 @@ pub(crate) fn levels() -> Vec<Isa> {
     let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
     let avx512 = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl");
     let bf16 = is_x86_feature_detected!("avx512bf16");
-    Isa::ALL.into_iter().zip([avx2, avx512, bf16]).filter(|(_, has)| *has).map(|(isa, _)| isa).collect()
+    Isa::ALL
+        .into_iter()
+        .zip([avx2, avx512, bf16])
+        .filter(|(_, has)| *has)
+        .map(|(isa, _)| isa)
+        .collect()
 }
 
 /// The index space of one call; a flat one has one column.
@@ -28,7 +33,11 @@ pub(crate) struct Dims {
 
 /// Rows (or elements of a flat space) that share a partial sum.
 fn chunk(space: Space) -> u64 {
-    if space == Space::Flat { CHUNK } else { ROW_CHUNK }
+    if space == Space::Flat {
+        CHUNK
+    } else {
+        ROW_CHUNK
+    }
 }
 
 /// Dtype and number of the elements a backend writes for output `n`: partial sums where the runtime adds.
@@ -51,8 +60,16 @@ pub(crate) fn finish(kernel: &MapKernel, n: usize, dims: Dims, elements: Vec<f64
         OutputKind::SumAll => 1,
         OutputKind::SumRows => dims.cols as usize,
     };
-    let sum = |col| elements.iter().skip(col).step_by(width).fold(0.0, |a, b| a + b);
-    (0..width).map(|col| round_once(output.dtype, sum(col))).collect()
+    let sum = |col| {
+        elements
+            .iter()
+            .skip(col)
+            .step_by(width)
+            .fold(0.0, |a, b| a + b)
+    };
+    (0..width)
+        .map(|col| round_once(output.dtype, sum(col)))
+        .collect()
 }
 
 /// A shared object in the memory of this process.
@@ -92,20 +109,36 @@ impl Object {
     ) -> Vec<Vec<f64>> {
         // SAFETY: the symbol of a map kernel has this type.
         let function: Kernel = unsafe { self.symbol(&kernel.symbol()) };
-        let stored = inputs.iter().zip(&kernel.inputs).map(|(values, input)| encode(input.dtype, values));
+        let stored = inputs
+            .iter()
+            .zip(&kernel.inputs)
+            .map(|(values, input)| encode(input.dtype, values));
         let fresh = (0..kernel.outputs.len()).map(|n| {
             let (dtype, count) = written(kernel, n, dims);
             vec![0xAA; (count * dtype.size()) as usize]
         });
         let mut tensors: Vec<Vec<u8>> = stored.chain(fresh).collect();
-        let operands: Vec<*mut c_void> = tensors.iter_mut().map(|bytes| bytes.as_mut_ptr().cast()).collect();
+        let operands: Vec<*mut c_void> = tensors
+            .iter_mut()
+            .map(|bytes| bytes.as_mut_ptr().cast())
+            .collect();
         let unit = chunk(kernel.space) * step;
         for begin in (0..dims.rows.max(1)).step_by(unit as usize) {
             let end = (begin + unit).min(dims.rows);
             // SAFETY: every operand has the elements that `dims` asks for.
-            unsafe { function(operands.as_ptr(), scalars.as_ptr(), [dims.rows, dims.cols].as_ptr(), begin, end) };
+            unsafe {
+                function(
+                    operands.as_ptr(),
+                    scalars.as_ptr(),
+                    [dims.rows, dims.cols].as_ptr(),
+                    begin,
+                    end,
+                )
+            };
         }
         let outputs = tensors[inputs.len()..].iter().enumerate();
-        outputs.map(|(n, bytes)| finish(kernel, n, dims, decode(written(kernel, n, dims).0, bytes))).collect()
+        outputs
+            .map(|(n, bytes)| finish(kernel, n, dims, decode(written(kernel, n, dims).0, bytes)))
+            .collect()
     }
 }

@@ -15,6 +15,7 @@ mod tests;
 use crate::error::Which;
 use crate::execute::{Frame, Scratches, Stop};
 use crate::memory::{Memory, Pointer};
+use crate::optimizer::StateView;
 use crate::pool::Pool;
 use crate::prepared::Prepared;
 use crate::view::{Device, TensorView};
@@ -127,8 +128,14 @@ struct Bucket {
 }
 
 impl Param {
-    pub(crate) fn dtype(&self) -> DType {
-        self.prepared.plan.slots[0].dtype
+    /// Its state, in declaration order.
+    pub(crate) fn states(&self) -> impl Iterator<Item = StateView<'_>> {
+        self.prepared.plan.slots[2..].iter().zip(&self.states).map(|(slot, memory)| StateView {
+            name: &slot.name,
+            dtype: slot.dtype,
+            dims: &slot.dims,
+            bytes: memory.as_slice(),
+        })
     }
 
     pub(crate) fn elements(&self) -> u64 {

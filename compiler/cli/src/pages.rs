@@ -1,0 +1,518 @@
+//! What the codes mean that do not come from a `.opt` file: artifacts, binding, stepping, checkpoints, the command.
+//!
+//! The codes of the language have their pages in core, with examples. A test holds this list equal to the codes that
+//! stand in the other crates' sources.
+
+/// A code and its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The stable path that a message shows.
+    pub(crate) code: &'static str,
+    /// One line: what is wrong.
+    pub(crate) summary: &'static str,
+    /// Why it is wrong, and what to do.
+    pub(crate) explanation: &'static str,
+}
+
+impl Page {
+    const fn new(code: &'static str, summary: &'static str, explanation: &'static str) -> Page {
+        Page {
+            code,
+            summary,
+            explanation,
+        }
+    }
+
+    /// The page as Markdown.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "# {}\n\n{}.\n\n{}\n",
+            self.code, self.summary, self.explanation
+        )
+    }
+}
+
+const DAMAGED: &str = "Every byte of an artifact is either covered by a hash or known to be zero, and its table of \
+sections says where each part stands. Here the table does not describe the file, which happens when a file was cut, \
+joined or altered on its way. Copy it again, or compile it again from its source.";
+
+const ALTERED: &str = "Each section of an artifact is hashed when it is written, and the hashes are checked before \
+anything in it is used. A byte was altered since. Copy the file again, or compile it again from its source.";
+
+const OUR_BUG: &str = "This is not a mistake in your file. Please report it with the command line or the program, and \
+with the source of the rule.";
+
+const SAME_RUN: &str = "A checkpoint is loaded whole or not at all: every tensor of the run that saved it must be \
+bound, under the same name, with the same shape and dtype. Nothing was changed. Bind the model as that run did.";
+
+/// All pages, by code.
+pub(crate) const PAGES: &[Page] = &[
+    Page::new(
+        "opt::artifact::abi",
+        "The artifact follows other conventions than this program",
+        "An artifact carries the version of its kernels' calling convention and of its manifest. A program reads \
+         artifacts of its own major version whose minor version is not above its own. Compile the source again with \
+         the version of optc that the program was built with, or update the program.",
+    ),
+    Page::new(
+        "opt::artifact::alignment",
+        "A section of the artifact stands at an odd place",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::bounds",
+        "A section of the artifact lies outside of the file",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::container_version",
+        "The artifact has another layout than this program reads",
+        "Compile the source again with the version of optc that the program was built with, or update the program.",
+    ),
+    Page::new(
+        "opt::artifact::cpu",
+        "The artifact holds no machine code for this CPU",
+        "`--target cpu` makes one object for each of several levels of x86-64 (`x86-64-v3` needs AVX2, `x86-64-v4` \
+         AVX-512), and the best that the machine runs is chosen at load. None of those in this artifact runs here. \
+         Compile with `--target cpu`, or load the `.opt` source, which the quick tier compiles in memory.",
+    ),
+    Page::new(
+        "opt::artifact::duplicate",
+        "A section of the artifact occurs twice",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::entry",
+        "The artifact's table of sections is malformed",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::gpu",
+        "The artifact holds no code for this GPU",
+        "PTX is made for an architecture and runs on it and on later ones. Compile with `--target cpu,cuda`.",
+    ),
+    Page::new(
+        "opt::artifact::hash",
+        "A section of the artifact was altered",
+        ALTERED,
+    ),
+    Page::new(
+        "opt::artifact::header",
+        "The artifact's header is malformed",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::header_hash",
+        "The artifact's header or table was altered",
+        ALTERED,
+    ),
+    Page::new(
+        "opt::artifact::magic",
+        "The file is not an artifact",
+        "An artifact is the result of `optc compile FILE.opt -o FILE.optc` and begins with bytes of its own. A `.opt` \
+         file is a source: load it as such, or compile it first.",
+    ),
+    Page::new(
+        "opt::artifact::manifest",
+        "The artifact's manifest is not valid",
+        "The manifest describes what the artifact holds, and must agree with its sections. Compile the source again.",
+    ),
+    Page::new(
+        "opt::artifact::missing_section",
+        "The artifact lacks a section that every artifact has",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::overlap",
+        "Two sections of the artifact share bytes",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::padding",
+        "The artifact has bytes that belong to nothing",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::sources",
+        "The sources inside of the artifact are not valid",
+        "An artifact holds the text of its root module and of all it uses. Compile it again from its source.",
+    ),
+    Page::new(
+        "opt::artifact::table",
+        "The artifact's table of sections does not fit into the file",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::text",
+        "A section of the artifact that should be text is not",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::trailing",
+        "The artifact has bytes after its end",
+        DAMAGED,
+    ),
+    Page::new(
+        "opt::artifact::truncated",
+        "The artifact is cut short",
+        "The header says how long the file is, and it is shorter. Copy it again, or compile it again from its source.",
+    ),
+    Page::new(
+        "opt::bind::device",
+        "A parameter is on a device that this program cannot step on",
+        "Move the parameter before binding, or use an artifact and a runtime that serve the device.",
+    ),
+    Page::new(
+        "opt::bind::duplicate",
+        "A parameter is given twice",
+        "State and checkpoints are keyed by the parameter's name, so every name stands for one parameter.",
+    ),
+    Page::new("opt::bind::invalid_plan", "A plan is not valid", OUR_BUG),
+    Page::new(
+        "opt::bind::memory",
+        "There is not enough memory for the optimizer's state",
+        "`optc inspect FILE --shape SHAPE` shows how much state a rule keeps for a parameter. Bind fewer parameters, \
+         or use a rule with less state.",
+    ),
+    Page::new(
+        "opt::bind::missing_kernel",
+        "There is no code for a kernel",
+        "An artifact carries the kernels of the shapes and statics that were foreseen; others are compiled at bind by \
+         the quick tier. This program was built without it. Compile the artifact for these statics and dtypes \
+         (`optc compile --static`, `--dtype`), or build the runtime with its feature `quick`.",
+    ),
+    Page::new(
+        "opt::bind::no_rule",
+        "No rule takes a parameter",
+        "The rules of an optimizer are tried in order, and the first whose pattern and guard fit takes the parameter. \
+         Every parameter needs one: end with a rule for the rest, such as `rule other(w: [...])`.",
+    ),
+    Page::new(
+        "opt::bind::not_float",
+        "A parameter is not a tensor of floats",
+        "Optimizers update parameters of dtype f64, f32, bf16 or f16.",
+    ),
+    Page::new(
+        "opt::bind::nothing_matches",
+        "The pattern of a group matches no parameter",
+        "A group without parameters is most often a misspelt pattern, so it is an error. Correct it or remove it.",
+    ),
+    Page::new(
+        "opt::bind::out_of_range",
+        "A hyperparameter or static is outside of its interval",
+        "The source declares which values make sense, as in `hyper lr = 1e-3 in [0, inf)`. Choose one of those.",
+    ),
+    Page::new(
+        "opt::bind::pattern",
+        "The pattern of a group is not a regular expression",
+        "Groups choose parameters by a regular expression on their names, as in `(embed|head)`.",
+    ),
+    Page::new(
+        "opt::bind::quick_tier",
+        "The quick tier cannot compile the kernels",
+        "Compile the rule ahead of time with `optc compile` and load the artifact.",
+    ),
+    Page::new(
+        "opt::bind::rank",
+        "A parameter has too many axes",
+        "Reshape it before binding.",
+    ),
+    Page::new(
+        "opt::bind::rule_refuses",
+        "The rule that a group names does not take a parameter",
+        "A group may name the rule for its parameters, but the rule's pattern and guard must fit all of them. Leave \
+         the parameter out of the group, or widen the rule's pattern.",
+    ),
+    Page::new(
+        "opt::bind::shape",
+        "A parameter has an impossible shape",
+        "Dimensions are 0 or more, and their product fits in memory.",
+    ),
+    Page::new(
+        "opt::bind::two_groups",
+        "A parameter belongs to two groups",
+        "Each parameter has one group at most. Make one of the patterns more exact.",
+    ),
+    Page::new(
+        "opt::bind::unknown_hyper",
+        "There is no such hyperparameter",
+        "Hyperparameters are set by the name that the source declares with `hyper`.",
+    ),
+    Page::new(
+        "opt::bind::unknown_optimizer",
+        "There is no such optimizer",
+        "A file may declare several optimizers; choose one by the name after `optimizer`.",
+    ),
+    Page::new(
+        "opt::bind::unknown_rule",
+        "There is no such rule",
+        "A group names a rule by the name after `rule`.",
+    ),
+    Page::new(
+        "opt::bind::unknown_static",
+        "There is no such static",
+        "Statics are set by the name that the source declares with `static`.",
+    ),
+    Page::new(
+        "opt::bind::which_optimizer",
+        "The file declares several optimizers",
+        "Say which is meant, by the name after `optimizer`.",
+    ),
+    Page::new(
+        "opt::bind::wrong_static",
+        "A static is given a value of another kind",
+        "The source declares what a static may be, as in `static nesterov: bool = true`.",
+    ),
+    Page::new(
+        "opt::checkpoint::damaged",
+        "The file is not a checkpoint, or damaged",
+        "A checkpoint is a safetensors file with a few entries of optc's own. Use another copy.",
+    ),
+    Page::new(
+        "opt::checkpoint::file",
+        "A checkpoint cannot be read or written",
+        "It is written to a temporary file in the same folder, which then takes its name; so the folder must exist, be \
+         writable and have space. What was there before is untouched.",
+    ),
+    Page::new(
+        "opt::checkpoint::format",
+        "The checkpoint has a newer format",
+        "It was saved by a later version. Update this program.",
+    ),
+    Page::new(
+        "opt::checkpoint::groups",
+        "The checkpoint was saved with other groups or hyperparameters",
+        SAME_RUN,
+    ),
+    Page::new(
+        "opt::checkpoint::hash",
+        "The checkpoint was altered",
+        "A checkpoint carries the hash of its content, and a byte has changed since. Use another copy.",
+    ),
+    Page::new(
+        "opt::checkpoint::missing",
+        "The checkpoint lacks a tensor",
+        SAME_RUN,
+    ),
+    Page::new(
+        "opt::checkpoint::optimizer",
+        "The checkpoint is of another optimizer",
+        "State means something only to the optimizer that made it. Load it with that one.",
+    ),
+    Page::new(
+        "opt::checkpoint::shape",
+        "A tensor of the checkpoint has another shape or dtype",
+        SAME_RUN,
+    ),
+    Page::new(
+        "opt::checkpoint::unexpected",
+        "The checkpoint has a tensor that is not bound",
+        SAME_RUN,
+    ),
+    Page::new(
+        "opt::cli::artifact",
+        "The command wants a source, and was given an artifact",
+        "`optc inspect` reads both. The others want the `.opt` file.",
+    ),
+    Page::new("opt::cli::bug", "A bug in optc", OUR_BUG),
+    Page::new(
+        "opt::cli::no_rule",
+        "No rule takes a parameter of the shape given with `--shape`",
+        "A stage is shown for one parameter shape. Choose one that a rule of the optimizer takes.",
+    ),
+    Page::new(
+        "opt::cli::not_text",
+        "The file is not UTF-8 text",
+        "A source is UTF-8 text; save it as such.",
+    ),
+    Page::new(
+        "opt::cli::read",
+        "A file cannot be read",
+        "A FILE is the path of a `.opt` file, a name of the standard library such as `std.soap`, or `-` for the \
+         standard input. A path that exists goes before a name of the library.",
+    ),
+    Page::new(
+        "opt::cli::unknown_code",
+        "No message has this code",
+        "`optc explain` lists the codes.",
+    ),
+    Page::new(
+        "opt::cli::unknown_optimizer",
+        "The file has no optimizer of the name given with `--optimizer`",
+        "Only the optimizers that the file itself declares can be chosen; imported ones have files of their own.",
+    ),
+    Page::new(
+        "opt::cli::which_optimizer",
+        "The command needs one optimizer",
+        "The file declares several. Choose with `--optimizer NAME`.",
+    ),
+    Page::new(
+        "opt::cli::write",
+        "A file cannot be written",
+        "The result goes to a temporary file in the folder of the output, which then takes its name; so the folder \
+         must exist, be writable and have space. What was there before is untouched.",
+    ),
+    Page::new(
+        "opt::emit::arch",
+        "There is no PTX for this architecture",
+        "PTX is made for architectures from `sm_80` on.",
+    ),
+    Page::new(
+        "opt::emit::internal",
+        "The backend refused what the compiler gave it",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::emit::linker",
+        "The linker that makes shared objects does not run",
+        "`optc compile` calls LLVM's linker, `ld.lld`, which Debian has in the package `lld-22`.",
+    ),
+    Page::new(
+        "opt::load::code",
+        "The artifact's machine code cannot be loaded",
+        "It is loaded from memory, which this process is not allowed to make executable. Allow it, or load the \
+         `.opt` source with the interpreter's tier.",
+    ),
+    Page::new(
+        "opt::load::file",
+        "A file cannot be read",
+        "Give the path of a `.opt` file or an artifact, or a name of the standard library such as `std.adamw`.",
+    ),
+    Page::new(
+        "opt::load::not_text",
+        "The file is neither an artifact nor text",
+        "A source is UTF-8 text; an artifact begins with bytes of its own.",
+    ),
+    Page::new(
+        "opt::load::unknown_module",
+        "The standard library has no such module",
+        "`optc check std.absent` lists the modules there are.",
+    ),
+    Page::new(
+        "opt::quick::machine",
+        "The quick tier makes no code for this machine",
+        "It serves 64-bit machines that Cranelift knows. Compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::quick::malformed",
+        "The quick tier was given a malformed kernel",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::quick::memory",
+        "The quick tier gets no executable memory",
+        "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::quick::refused",
+        "The quick tier cannot compile a kernel here",
+        "Compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::step::count",
+        "A step is given fewer or more parameters than are bound",
+        "Each step takes every bound parameter, in the order of `bind`; one without a gradient is given with none.",
+    ),
+    Page::new(
+        "opt::step::device",
+        "A tensor moved to another device",
+        "Move it back, or bind again.",
+    ),
+    Page::new(
+        "opt::step::dtype",
+        "A tensor has another dtype than when it was bound",
+        "Convert it, or bind again: kernels are chosen for the dtypes at bind.",
+    ),
+    Page::new(
+        "opt::step::failed",
+        "A factorization failed",
+        "A matrix that is not positive definite, or holds a NaN, has no factorization. Look at the gradients of this \
+         parameter; or say in the rule what should happen, with `or retry f64` or `or keep` after the call.",
+    ),
+    Page::new(
+        "opt::step::memory",
+        "There is not enough memory for a copy of a strided tensor",
+        "Make the tensor contiguous before the step, so that no copy is needed.",
+    ),
+    Page::new(
+        "opt::step::non_finite",
+        "A gradient holds a NaN or an infinity",
+        "Nothing was changed: all gradients are checked before anything is written. Skip this step, scale the loss \
+         down, or bind with the policy that lets such values through.",
+    ),
+    Page::new("opt::step::panicked", "A step panicked", OUR_BUG),
+    Page::new(
+        "opt::step::read_only",
+        "A parameter is given as read-only",
+        "A step writes to its parameters. Make the view from a mutable tensor.",
+    ),
+    Page::new(
+        "opt::step::shape",
+        "A tensor has another shape than when it was bound",
+        "State and plan belong to the shape at bind. Bind again after a change.",
+    ),
+    Page::new(
+        "opt::step::strides",
+        "A tensor's strides do not match its axes",
+        "Give one stride per axis, in elements, or none for a contiguous tensor.",
+    ),
+    Page::new(
+        "opt::step::unknown_group",
+        "There is no such group",
+        "Groups are counted from 0, in the order they were given at bind; the first is the optimizer's own.",
+    ),
+    Page::new(
+        "opt::step::unknown_hyper",
+        "There is no such hyperparameter",
+        "Hyperparameters are set by the name that the source declares with `hyper`.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    /// The codes that `text` gives to errors. Split so that this file has none.
+    fn codes_in(text: &str) -> impl Iterator<Item = String> {
+        let parts = text.split(concat!("code(", "opt::")).skip(1);
+        parts
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(code, _)| format!("opt::{code}"))
+    }
+
+    fn collect(path: &Path, found: &mut BTreeSet<String>) {
+        if path.is_dir() {
+            fs::read_dir(path)
+                .unwrap()
+                .for_each(|entry| collect(&entry.unwrap().path(), found));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(codes_in(&fs::read_to_string(path).unwrap()));
+        }
+    }
+
+    #[test]
+    fn every_code_outside_of_the_language_has_a_page_and_every_page_a_code() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut found = BTreeSet::new();
+        for part in [
+            "artifact/src",
+            "cli/src",
+            "cranelift/src",
+            "mlir/src",
+            "core/src/settings.rs",
+            "../runtime",
+        ] {
+            collect(&root.join("compiler").join(part), &mut found);
+        }
+        let listed: BTreeSet<String> = PAGES.iter().map(|page| page.code.to_owned()).collect();
+        assert_eq!(listed, found);
+    }
+
+    #[test]
+    fn pages_are_in_order() {
+        assert!(PAGES.is_sorted_by(|a, b| a.code < b.code));
+    }
+}

@@ -1,0 +1,97 @@
+//! What a FILE on the command line means: a path, a name of the standard library, or `-`.
+
+use crate::error::CommandError;
+use optc_artifact::Artifact;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Larger than any artifact; what is longer is not read into memory.
+const LIMIT: u64 = 1 << 30;
+
+/// A file that was read.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// For messages: the path as given, `std.soap`, `<stdin>`.
+    pub name: String,
+    /// Where modules that it uses are looked for; none of the standard library's.
+    pub folder: Option<PathBuf>,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+impl Input {
+    /// Reads what `argument` names. A path that exists goes before a name of the standard library.
+    pub(crate) fn read(argument: &str) -> Result<Input, CommandError> {
+        if argument == "-" {
+            let bytes = read_all(io::stdin().lock()).map_err(|e| unreadable("<stdin>", &e))?;
+            return Ok(Input {
+                name: "<stdin>".into(),
+                folder: Some(PathBuf::from(".")),
+                bytes,
+            });
+        }
+        match File::open(argument) {
+            Ok(file) => Input::from_file(argument, file),
+            Err(error) => Input::from_stdlib(argument).ok_or_else(|| unreadable(argument, &error)),
+        }
+    }
+
+    fn from_file(path: &str, file: File) -> Result<Input, CommandError> {
+        let bytes = read_all(file).map_err(|e| unreadable(path, &e))?;
+        let folder = Path::new(path).parent().map(Path::to_owned);
+        Ok(Input {
+            name: path.into(),
+            folder,
+            bytes,
+        })
+    }
+
+    fn from_stdlib(name: &str) -> Option<Input> {
+        let text = optc_stdlib::source(name)?;
+        Some(Input {
+            name: name.into(),
+            folder: None,
+            bytes: text.as_bytes().to_vec(),
+        })
+    }
+
+    /// Whether it is a compiled artifact.
+    pub(crate) fn is_artifact(&self) -> bool {
+        Artifact::recognises(&self.bytes)
+    }
+
+    /// Its text, if it is a source.
+    pub(crate) fn text(&self) -> Result<&str, CommandError> {
+        if self.is_artifact() {
+            return Err(CommandError::IsArtifact {
+                path: self.name.clone(),
+            });
+        }
+        std::str::from_utf8(&self.bytes).map_err(|error| CommandError::NotText {
+            path: self.name.clone(),
+            offset: error.valid_up_to(),
+        })
+    }
+}
+
+fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(io::Error::other("it is larger than 1 GiB"));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(path: &str, error: &io::Error) -> CommandError {
+    let help = match path.strip_prefix("std.") {
+        Some(_) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
+        None => "give the path of a `.opt` file, a name such as `std.soap`, or `-` for the standard input".into(),
+    };
+    CommandError::Read {
+        path: path.into(),
+        reason: error.to_string(),
+        help,
+    }
+}

@@ -1,0 +1,535 @@
+//! A map kernel as a CUDA entry over a table of tensors, in the `gpu` dialect.
+//!
+//! ```text
+//! for each work item of this block:            // 4096 elements, or 64 rows
+//!     which tensor is it?                      // binary search in `starts`
+//!     flat: run · grid: for each row: run
+//! run: for e in 0..len by 128: thread t has element e + t
+//! ```
+//!
+//! A sum has 16 lanes as on the CPU, and threads 0 to 15 hold them: after each strip of 128 elements the values lie in
+//! shared memory, and thread `j` adds those of lane `j` in order. At the end of a run every thread adds the 16 lanes
+//! up pairwise, so that the sum is known to all. A sum along the rows needs no neighbour: a column always falls to the
+//! same thread.
+//!
+//! The same loops can be written as a C function that is one thread of a block ([`emit_emulated`]), for tests.
+
+use super::body::{Body, Frame, Point};
+use crate::number::{load, store};
+use crate::text::{Elem, Range, Text, Type, Value, act, emit};
+use optc_core::dtype::DType;
+use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
+
+/// Threads per block.
+pub const THREADS: u32 = 128;
+
+const STRIP: i64 = THREADS as i64;
+const DOUBLE: Type = Type {
+    elem: Elem::F64,
+    lanes: 1,
+};
+const INDEX: Type = Type {
+    elem: Elem::I64,
+    lanes: 1,
+};
+const SHARED: &str = "shared";
+
+/// Writes a `gpu.module` with an entry for each kernel.
+pub(crate) fn emit(t: &mut Text, kernels: &[MapKernel]) {
+    t.block(format_args!("gpu.module @maps"), |t| {
+        act!(t, "llvm.mlir.global internal @{SHARED}() {{addr_space = 3 : i32}} : !llvm.array<{THREADS} x f64>");
+        for kernel in kernels {
+            entry(t, kernel);
+        }
+    });
+}
+
+fn entry(t: &mut Text, kernel: &MapKernel) {
+    let global = "!llvm.ptr<1>";
+    let params = [global, global, global, global, "i32"];
+    let attributes =
+        format!("kernel attributes {{known_block_size = array<i32: {THREADS}, 1, 1>}}");
+    t.routine("gpu", &kernel.symbol(), &params, &attributes, |t, args| {
+        let block = Block {
+            thread: position(t, "thread_id"),
+            block: position(t, "block_id"),
+            blocks: position(t, "grid_dim"),
+            shared: emit!(t, "llvm.mlir.addressof @{SHARED} : !llvm.ptr<3>"),
+            shared_pointer: "!llvm.ptr<3>",
+            pointer: global,
+            barrier: None,
+        };
+        items(t, kernel, block, args);
+    });
+}
+
+fn position(t: &mut Text, what: &str) -> Value {
+    let index = emit!(t, "gpu.{what} x");
+    emit!(t, "arith.index_castui {index} : index to i64")
+}
+
+/// Writes a C function for each kernel that runs one thread of one block.
+pub(crate) fn emit_emulated(t: &mut Text, kernels: &[MapKernel]) {
+    let address = "!llvm.ptr";
+    let table = [address, address, address, address, "i32"];
+    let params = [
+        &table[..],
+        &["i64", "i64", "i64", address, address, address],
+    ]
+    .concat();
+    for kernel in kernels {
+        t.function(&kernel.symbol(), &params, |t, args| {
+            let block = Block {
+                thread: args[5],
+                block: args[6],
+                blocks: args[7],
+                shared: args[8],
+                shared_pointer: address,
+                pointer: address,
+                barrier: Some((args[9], args[10])),
+            };
+            items(t, kernel, block, args);
+        });
+    }
+}
+
+/// How a thread sees its block.
+#[derive(Clone, Copy)]
+struct Block {
+    thread: Value,
+    block: Value,
+    blocks: Value,
+    /// 128 f64.
+    shared: Value,
+    shared_pointer: &'static str,
+    /// The MLIR type of addresses of tensors.
+    pointer: &'static str,
+    /// A function to call with a pointer; on a GPU an instruction.
+    barrier: Option<(Value, Value)>,
+}
+
+impl Block {
+    fn wait(&self, t: &mut Text) {
+        match self.barrier {
+            None => act!(t, "gpu.barrier"),
+            Some((function, context)) => act!(
+                t,
+                "llvm.call {function}({context}) : !llvm.ptr, (!llvm.ptr) -> ()"
+            ),
+        }
+    }
+
+    fn write_shared(&self, t: &mut Text, at: Value, value: Value) {
+        store(
+            t,
+            self.shared_pointer,
+            self.shared,
+            at,
+            DType::F64,
+            value,
+            DOUBLE,
+        );
+    }
+
+    fn read_shared(&self, t: &mut Text, at: Value) -> Value {
+        load(t, self.shared_pointer, self.shared, at, DType::F64, DOUBLE)
+    }
+
+    fn is_first(&self, t: &mut Text) -> Value {
+        let zero = t.index(0);
+        emit!(t, "arith.cmpi eq, {}, {zero} : i64", self.thread)
+    }
+
+    fn table(&self, t: &mut Text, base: Value, at: Value) -> Value {
+        let address = t.at(self.pointer, base, at, Elem::I64);
+        emit!(t, "llvm.load {address} : {} -> i64", self.pointer)
+    }
+}
+
+/// The loop over work items; `args` begins with the parameters of an entry.
+fn items(t: &mut Text, kernel: &MapKernel, block: Block, args: &[Value]) {
+    let &[operands, scalars, dims, starts, tensors, ..] = args else {
+        unreachable!("five at least")
+    };
+    let tensors = emit!(t, "arith.extui {tensors} : i32 to i64");
+    let total = block.table(t, starts, tensors);
+    let carried = [block.block];
+    t.loop_while(
+        &carried,
+        |t, item| emit!(t, "arith.cmpi ult, {}, {total} : i64", item[0]),
+        |t, item| {
+            let tensor = find(t, block, starts, tensors, item[0]);
+            let before = block.table(t, starts, tensor);
+            let chunk = emit!(t, "arith.subi {}, {before} : i64", item[0]);
+            let frame = frame(t, kernel, block, (operands, scalars), tensor);
+            let two = t.index(2);
+            let row = t.times(tensor, two);
+            let one = t.index(1);
+            let col = t.plus(row, one);
+            let size = (block.table(t, dims, row), block.table(t, dims, col));
+            let body = Body::new(t, &frame, 1);
+            Item {
+                frame: &frame,
+                block,
+                chunk,
+            }
+            .run_all(t, &body, size);
+            vec![t.plus(item[0], block.blocks)]
+        },
+    );
+}
+
+/// The last tensor whose work begins at or before `item`.
+fn find(t: &mut Text, block: Block, starts: Value, tensors: Value, item: Value) -> Value {
+    let first = t.index(0);
+    let found = t.loop_while(
+        &[first, tensors],
+        |t, bounds| {
+            let gap = emit!(t, "arith.subi {}, {} : i64", bounds[1], bounds[0]);
+            let one = t.index(1);
+            emit!(t, "arith.cmpi ugt, {gap}, {one} : i64")
+        },
+        |t, bounds| {
+            let (sum, one) = (t.plus(bounds[0], bounds[1]), t.index(1));
+            let middle = emit!(t, "arith.shrui {sum}, {one} : i64");
+            let start = block.table(t, starts, middle);
+            let reached = emit!(t, "arith.cmpi ule, {start}, {item} : i64");
+            let low = emit!(t, "arith.select {reached}, {middle}, {} : i64", bounds[0]);
+            let high = emit!(t, "arith.select {reached}, {}, {middle} : i64", bounds[1]);
+            vec![low, high]
+        },
+    );
+    found[0]
+}
+
+fn frame<'k>(
+    t: &mut Text,
+    kernel: &'k MapKernel,
+    block: Block,
+    (operands, scalars): (Value, Value),
+    tensor: Value,
+) -> Frame<'k> {
+    let (pointer, count) = (block.pointer, kernel.inputs.len() + kernel.outputs.len());
+    let line = t.index(count as i64);
+    let first = t.times(tensor, line);
+    let addresses = (0..count).map(|n| {
+        let n = t.index(n as i64);
+        let at = t.plus(first, n);
+        let address = t.at(pointer, operands, at, Elem::I64);
+        emit!(t, "llvm.load {address} : {pointer} -> {pointer}")
+    });
+    let operands = addresses.collect();
+    let line = t.index(i64::from(kernel.scalars));
+    let first = t.times(tensor, line);
+    let scalars = t.at(pointer, scalars, first, Elem::F64);
+    Frame {
+        kernel,
+        operands,
+        scalars,
+        pointer,
+    }
+}
+
+/// One work item.
+struct Item<'f> {
+    frame: &'f Frame<'f>,
+    block: Block,
+    /// Its number within the tensor.
+    chunk: Value,
+}
+
+/// Elements that follow each other, as in `super::cpu`.
+#[derive(Clone, Copy)]
+struct Run {
+    origin: Value,
+    len: Value,
+    partial: Value,
+}
+
+impl Item<'_> {
+    fn run_all(&self, t: &mut Text, body: &Body<'_>, (rows, cols): (Value, Value)) {
+        let size = t.index(if self.frame.kernel.space == Space::Flat {
+            CHUNK
+        } else {
+            ROW_CHUNK
+        } as i64);
+        let first = t.times(self.chunk, size);
+        let left = emit!(t, "arith.subi {rows}, {first} : i64");
+        let len = t.least(left, size);
+        match self.frame.kernel.space {
+            Space::Flat => {
+                let partial = t.index(0);
+                let sums = self.run(
+                    t,
+                    body,
+                    Run {
+                        origin: first,
+                        len,
+                        partial,
+                    },
+                );
+                self.finish(t, OutputKind::SumAll, self.chunk, &sums);
+            }
+            Space::Grid => self.grid(t, body, first, len, cols),
+        }
+    }
+
+    fn grid(&self, t: &mut Text, body: &Body<'_>, first: Value, len: Value, cols: Value) {
+        let (partial, to) = (t.times(self.chunk, cols), t.plus(first, len));
+        self.clear_columns(t, partial, cols);
+        let zero = t.float(DOUBLE, 0.0);
+        let all = self
+            .along()
+            .into_iter()
+            .filter(|&n| self.kind(n) == OutputKind::SumAll)
+            .collect::<Vec<_>>();
+        let totals = vec![(zero, DOUBLE); all.len()];
+        let totals = t.loop_over(
+            Range {
+                from: first,
+                to,
+                step: 1,
+            },
+            &totals,
+            |t, row, totals| {
+                let body = body.in_row(t, row);
+                let origin = t.times(row, cols);
+                let sums = self.run(
+                    t,
+                    &body,
+                    Run {
+                        origin,
+                        len: cols,
+                        partial,
+                    },
+                );
+                self.finish(t, OutputKind::SumCols, row, &sums);
+                let of = |n: &usize| {
+                    sums.iter()
+                        .find(|(sum, _)| sum == n)
+                        .map(|(_, value)| *value)
+                };
+                let pairs = totals.iter().zip(all.iter().filter_map(of));
+                pairs
+                    .map(|(total, sum)| emit!(t, "arith.addf {total}, {sum} : f64"))
+                    .collect()
+            },
+        );
+        let totals: Vec<(usize, Value)> = all.into_iter().zip(totals).collect();
+        self.finish(t, OutputKind::SumAll, self.chunk, &totals);
+    }
+
+    /// Runs over one run; returns its sums, by output, known to every thread.
+    fn run(&self, t: &mut Text, body: &Body<'_>, run: Run) -> Vec<(usize, Value)> {
+        let along = self.along();
+        if along.is_empty() {
+            t.repeat(
+                Range {
+                    from: self.block.thread,
+                    to: run.len,
+                    step: STRIP,
+                },
+                |t, e| {
+                    self.point(t, body, run, e);
+                },
+            );
+            return Vec::new();
+        }
+        let (from, zero) = (t.index(0), t.float(DOUBLE, 0.0));
+        let lanes = vec![(zero, DOUBLE); along.len()];
+        let lanes = t.loop_over(
+            Range {
+                from,
+                to: run.len,
+                step: STRIP,
+            },
+            &lanes,
+            |t, strip, lanes| self.strip(t, body, run, strip, lanes),
+        );
+        let sums = lanes
+            .into_iter()
+            .map(|lane| self.fold(t, lane))
+            .collect::<Vec<_>>();
+        along.into_iter().zip(sums).collect()
+    }
+
+    /// 128 elements: a value per thread, then the lanes.
+    fn strip(
+        &self,
+        t: &mut Text,
+        body: &Body<'_>,
+        run: Run,
+        strip: Value,
+        lanes: &[Value],
+    ) -> Vec<Value> {
+        let e = t.plus(strip, self.block.thread);
+        let there = emit!(t, "arith.cmpi ult, {e}, {} : i64", run.len);
+        let zero = t.float(DOUBLE, 0.0);
+        let values = t.choose_all(
+            there,
+            &vec![DOUBLE; lanes.len()],
+            |t| {
+                let values = self.point(t, body, run, e);
+                self.along()
+                    .into_iter()
+                    .map(|n| body.to_f64(t, values[n]))
+                    .collect()
+            },
+            |_| vec![zero; lanes.len()],
+        );
+        let left = emit!(t, "arith.subi {}, {strip} : i64", run.len);
+        let full = t.index(STRIP);
+        let len = t.least(left, full);
+        let pairs: Vec<(Value, Value)> = lanes.iter().copied().zip(values).collect();
+        pairs
+            .into_iter()
+            .map(|(lane, value)| self.add_to_lane(t, lane, value, len))
+            .collect()
+    }
+
+    /// Thread `j` below 16 adds the strip's elements of lane `j`, in order.
+    fn add_to_lane(&self, t: &mut Text, lane: Value, value: Value, len: Value) -> Value {
+        let thread = self.block.thread;
+        self.block.write_shared(t, thread, value);
+        self.block.wait(t);
+        let (lanes, none) = (t.index(LANES as i64), t.index(0));
+        let adds = emit!(t, "arith.cmpi ult, {thread}, {lanes} : i64");
+        let to = t.choose(adds, INDEX, |_| len, |_| none);
+        let sum = t.loop_over(
+            Range {
+                from: thread,
+                to,
+                step: LANES as i64,
+            },
+            &[(lane, DOUBLE)],
+            |t, at, sum| {
+                let value = self.block.read_shared(t, at);
+                vec![emit!(t, "arith.addf {}, {value} : f64", sum[0])]
+            },
+        );
+        self.block.wait(t);
+        sum[0]
+    }
+
+    /// The sum of the 16 lanes, in every thread: `j` and `j + 8`, then 4, 2, 1 apart.
+    fn fold(&self, t: &mut Text, lane: Value) -> Value {
+        self.block.write_shared(t, self.block.thread, lane);
+        self.block.wait(t);
+        let mut sums: Vec<Value> = (0..LANES as i64)
+            .map(|n| {
+                let at = t.index(n);
+                self.block.read_shared(t, at)
+            })
+            .collect();
+        self.block.wait(t);
+        while sums.len() > 1 {
+            let (low, high) = sums.split_at(sums.len() / 2);
+            sums = low
+                .iter()
+                .zip(high)
+                .map(|(a, b)| emit!(t, "arith.addf {a}, {b} : f64"))
+                .collect();
+        }
+        sums[0]
+    }
+
+    /// One point: every value, then every store.
+    fn point(&self, t: &mut Text, body: &Body<'_>, run: Run, e: Value) -> Vec<Value> {
+        let full = t.plus(run.origin, e);
+        let values = body.at(t, Point { full, col: e });
+        for (n, output) in self.frame.kernel.outputs.iter().enumerate() {
+            match output.kind {
+                OutputKind::Store => body.store(t, n, full, values[n]),
+                OutputKind::SumRows => {
+                    let value = body.to_f64(t, values[n]);
+                    let at = t.plus(run.partial, e);
+                    let old = load(
+                        t,
+                        self.frame.pointer,
+                        self.output(n),
+                        at,
+                        DType::F64,
+                        DOUBLE,
+                    );
+                    let new = emit!(t, "arith.addf {old}, {value} : f64");
+                    store(
+                        t,
+                        self.frame.pointer,
+                        self.output(n),
+                        at,
+                        DType::F64,
+                        new,
+                        DOUBLE,
+                    );
+                }
+                OutputKind::SumAll | OutputKind::SumCols => {}
+            }
+        }
+        values
+    }
+
+    /// Sets the partial sums of this thread's columns to +0.
+    fn clear_columns(&self, t: &mut Text, partial: Value, cols: Value) {
+        let zero = t.float(DOUBLE, 0.0);
+        let outputs = 0..self.frame.kernel.outputs.len();
+        for n in outputs.filter(|&n| self.kind(n) == OutputKind::SumRows) {
+            t.repeat(
+                Range {
+                    from: self.block.thread,
+                    to: cols,
+                    step: STRIP,
+                },
+                |t, col| {
+                    let at = t.plus(partial, col);
+                    store(
+                        t,
+                        self.frame.pointer,
+                        self.output(n),
+                        at,
+                        DType::F64,
+                        zero,
+                        DOUBLE,
+                    );
+                },
+            );
+        }
+    }
+
+    /// The first thread stores the sums of one kind: partial sums as they are, row sums rounded.
+    fn finish(&self, t: &mut Text, kind: OutputKind, at: Value, sums: &[(usize, Value)]) {
+        let first = self.block.is_first(t);
+        for &(n, sum) in sums.iter().filter(|(n, _)| self.kind(*n) == kind) {
+            let rounded = self.frame.kernel.outputs[n].dtype;
+            let dtype = if kind == OutputKind::SumCols {
+                rounded
+            } else {
+                DType::F64
+            };
+            t.when(first, |t| {
+                store(
+                    t,
+                    self.frame.pointer,
+                    self.output(n),
+                    at,
+                    dtype,
+                    sum,
+                    DOUBLE,
+                )
+            });
+        }
+    }
+
+    /// The outputs summed along a run, by index.
+    fn along(&self) -> Vec<usize> {
+        let along = |n: &usize| matches!(self.kind(*n), OutputKind::SumAll | OutputKind::SumCols);
+        (0..self.frame.kernel.outputs.len()).filter(along).collect()
+    }
+
+    fn kind(&self, n: usize) -> OutputKind {
+        self.frame.kernel.outputs[n].kind
+    }
+
+    fn output(&self, n: usize) -> Value {
+        self.frame.operands[self.frame.kernel.inputs.len() + n]
+    }
+}

@@ -1,0 +1,267 @@
+//! PTX without a GPU: assembled by `ptxas` where there is one, and the same loops run thread by thread on the CPU.
+
+mod common;
+
+use common::{Dims, Object, finish, levels, written};
+use optc_core::dtype::DType;
+use optc_core::kernel::{CHUNK, MapKernel, ROW_CHUNK, Space};
+use optc_core::kernel_eval;
+use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
+use optc_mlir::{EmitError, THREADS, compile_emulated, compile_ptx, emit_mlir_cuda};
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Barrier;
+
+fn kernels(count: u64) -> Vec<MapKernel> {
+    let spaces = |seed| [kernel(seed, Space::Flat), kernel(seed, Space::Grid)];
+    (0..count)
+        .flat_map(spaces)
+        .chain([DType::F32, DType::F64, DType::BF16, DType::F16].map(adamw))
+        .collect()
+}
+
+/// From `OPTC_PTXAS`, else from `PATH`.
+fn ptxas() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("OPTC_PTXAS").map(PathBuf::from);
+    let found = std::env::split_paths(&path).map(|folder| folder.join("ptxas"));
+    named
+        .into_iter()
+        .chain(found)
+        .find(|candidate| candidate.is_file())
+}
+
+#[test]
+fn ptx_assembles() {
+    let Some(ptxas) = ptxas() else {
+        eprintln!("skipped: no ptxas (set OPTC_PTXAS)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for arch in ["sm_80", "sm_90a", "sm_100"] {
+        for (name, kernels) in [
+            ("random", kernels(20)),
+            ("adamw", vec![adamw(DType::F32), adamw(DType::BF16)]),
+        ] {
+            let file = folder.path().join(format!("{name}.{arch}.ptx"));
+            std::fs::write(&file, compile_ptx(&kernels, arch).unwrap()).unwrap();
+            let output = Command::new(&ptxas)
+                .args(["-v", "-arch", arch, "-o", "/dev/null"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{arch}: {said}");
+            for line in said.lines().filter(|line| line.contains("spill")) {
+                assert!(
+                    line.contains("0 bytes spill stores, 0 bytes spill loads"),
+                    "{arch} {name}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ptx_is_strict() {
+    let kernels = kernels(30);
+    let ptx = compile_ptx(&kernels, "sm_80").unwrap();
+    for kernel in &kernels {
+        assert!(ptx.contains(&format!(".visible .entry {}(", kernel.symbol())));
+    }
+    for banned in ["fma.", ".approx", ".ftz", ".full.f32", "call", ".extern"] {
+        assert!(!ptx.contains(banned), "PTX has {banned}");
+    }
+    for wanted in [
+        "mul.rn.f32",
+        "add.rn.f32",
+        "div.rn.f32",
+        "sqrt.rn.f32",
+        "max.NaN.f32",
+    ] {
+        assert!(ptx.contains(wanted), "PTX has no {wanted}");
+    }
+}
+
+#[test]
+fn ptx_is_reproducible() {
+    let kernels = kernels(2);
+    assert_eq!(
+        compile_ptx(&kernels, "sm_90a").unwrap(),
+        compile_ptx(&kernels, "sm_90a").unwrap()
+    );
+    assert!(emit_mlir_cuda(&kernels).unwrap().contains("gpu.module"));
+}
+
+#[test]
+fn an_unknown_architecture_has_a_name() {
+    for arch in ["sm_70", "gfx90a", "sm_", "sm_80\0", ""] {
+        let found = compile_ptx(&[], arch);
+        assert!(
+            matches!(found, Err(EmitError::UnknownArch { .. })),
+            "{arch}: {found:?}"
+        );
+    }
+}
+
+/// One tensor of a table.
+struct Job {
+    dims: Dims,
+    seed: u64,
+}
+
+type Thread = unsafe extern "C" fn(
+    *const *mut c_void,
+    *const f64,
+    *const [u64; 2],
+    *const u64,
+    u32,
+    u64,
+    u64,
+    u64,
+    *mut f64,
+    extern "C" fn(&Barrier),
+    &Barrier,
+);
+
+extern "C" fn wait(barrier: &Barrier) {
+    barrier.wait();
+}
+
+/// Addresses that threads share; each element is touched by one thread between two barriers.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+// SAFETY: the kernel under test keeps its threads apart, as on a GPU.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+/// Runs one kernel over a table of tensors with `blocks` blocks, every thread a thread.
+fn launch(object: &Object, kernel: &MapKernel, jobs: &[Job], blocks: u64) {
+    // SAFETY: this is the type that `compile_emulated` documents.
+    let function: Thread = unsafe { object.symbol(&kernel.symbol()) };
+    let data: Vec<Vec<Vec<f64>>> = jobs
+        .iter()
+        .map(|job| inputs(kernel, job.seed, job.dims.rows, job.dims.cols))
+        .collect();
+    let mut tensors: Vec<Vec<Vec<u8>>> = jobs
+        .iter()
+        .zip(&data)
+        .map(|(job, data)| memory(kernel, job, data))
+        .collect();
+    let mut operands: Vec<*mut c_void> = tensors
+        .iter_mut()
+        .flatten()
+        .map(|bytes| bytes.as_mut_ptr().cast())
+        .collect();
+    let mut host: Vec<f64> = jobs
+        .iter()
+        .flat_map(|job| scalars(kernel, job.seed))
+        .collect();
+    let dims: Vec<[u64; 2]> = jobs
+        .iter()
+        .map(|job| [job.dims.rows, job.dims.cols])
+        .collect();
+    let size = if kernel.space == Space::Flat {
+        CHUNK
+    } else {
+        ROW_CHUNK
+    };
+    let mut starts = vec![0];
+    for job in jobs {
+        starts.push(starts[starts.len() - 1] + job.dims.rows.div_ceil(size));
+    }
+    let (table, host) = (Shared(operands.as_mut_ptr()), Shared(host.as_mut_ptr()));
+    for block in 0..blocks {
+        let barrier = Barrier::new(THREADS as usize);
+        let mut lanes = [0.0; THREADS as usize];
+        let shared = Shared(lanes.as_mut_ptr());
+        std::thread::scope(|scope| {
+            for thread in 0..u64::from(THREADS) {
+                let (dims, starts, barrier) = (&dims, &starts, &barrier);
+                scope.spawn(move || {
+                    let (table, host, shared) = (&table, &host, &shared);
+                    let count = jobs.len() as u32;
+                    let (dims, starts) = (dims.as_ptr(), starts.as_ptr());
+                    // SAFETY: the tables describe live tensors of the sizes in `dims`.
+                    unsafe {
+                        function(
+                            table.0, host.0, dims, starts, count, thread, block, blocks, shared.0,
+                            wait, barrier,
+                        );
+                    }
+                });
+            }
+        });
+    }
+    for ((job, data), tensors) in jobs.iter().zip(&data).zip(&tensors) {
+        compare(kernel, job, data, &tensors[data.len()..]);
+    }
+}
+
+fn memory(kernel: &MapKernel, job: &Job, data: &[Vec<f64>]) -> Vec<Vec<u8>> {
+    let stored = data
+        .iter()
+        .zip(&kernel.inputs)
+        .map(|(values, input)| encode(input.dtype, values));
+    let fresh = (0..kernel.outputs.len()).map(|n| {
+        let (dtype, count) = written(kernel, n, job.dims);
+        vec![0xAA; (count * dtype.size()) as usize]
+    });
+    stored.chain(fresh).collect()
+}
+
+fn compare(kernel: &MapKernel, job: &Job, data: &[Vec<f64>], outputs: &[Vec<u8>]) {
+    let columns: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+    let Dims { rows, cols } = job.dims;
+    let expected = kernel_eval::run(kernel, &columns, &scalars(kernel, job.seed), rows, cols);
+    for (n, (bytes, expected)) in outputs.iter().zip(&expected).enumerate() {
+        let elements = decode(written(kernel, n, job.dims).0, bytes);
+        let found = finish(kernel, n, job.dims, elements);
+        assert!(
+            same(&found, expected),
+            "{:?}, seed {}, output {n}\n{kernel}",
+            job.dims,
+            job.seed
+        );
+    }
+}
+
+fn jobs(sizes: &[(u64, u64)]) -> Vec<Job> {
+    sizes
+        .iter()
+        .zip(0..)
+        .map(|(&(rows, cols), seed)| Job {
+            dims: Dims { rows, cols },
+            seed,
+        })
+        .collect()
+}
+
+#[test]
+fn a_grid_of_threads_agrees_with_the_meaning() {
+    let Some(&isa) = levels().first() else {
+        eprintln!("skipped: no ISA level of this crate on this machine");
+        return;
+    };
+    let flat: Vec<MapKernel> = (0..6).map(|seed| kernel(seed, Space::Flat)).collect();
+    let grid: Vec<MapKernel> = (0..6).map(|seed| kernel(seed, Space::Grid)).collect();
+    let object = Object::load(&compile_emulated(&[&flat[..], &grid].concat(), isa).unwrap());
+    for kernel in &flat {
+        launch(
+            &object,
+            kernel,
+            &jobs(&[(0, 1), (17, 1), (0, 1), (4097, 1), (300, 1)]),
+            2,
+        );
+    }
+    for kernel in &grid {
+        launch(
+            &object,
+            kernel,
+            &jobs(&[(3, 5), (0, 4), (66, 3), (2, 0), (5, 200)]),
+            3,
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! A stepper that runs compiled code through the runtime: the quick tier, or an artifact.
+
+use std::collections::BTreeMap;
+
+use optc_runtime::view::Element;
+use optc_runtime::{BindOptions, Group, Optimizer, ParamDesc, Rules, StepInput, TensorView};
+use serde_json::Value;
+
+use crate::golden::Case;
+use crate::mapping::{self, Setup};
+use crate::parity::Stepper;
+
+/// An optimizer bound by the runtime to the parameters of a case, all of one element type.
+pub struct Compiled<T> {
+    optimizer: Optimizer,
+    names: Vec<String>,
+    dims: Vec<Vec<i64>>,
+    values: Vec<Vec<T>>,
+}
+
+/// Element types that a case's numbers can be converted to.
+pub trait Number: Element {
+    /// The nearest value.
+    fn from_f64(x: f64) -> Self;
+    /// The value, exactly.
+    fn to_f64(self) -> f64;
+    /// One element of a state.
+    fn read(bytes: &[u8]) -> f64;
+}
+
+impl Number for f64 {
+    fn from_f64(x: f64) -> f64 {
+        x
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+    fn read(bytes: &[u8]) -> f64 {
+        f64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+    }
+}
+
+impl Number for f32 {
+    fn from_f64(x: f64) -> f32 {
+        x as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    fn read(bytes: &[u8]) -> f64 {
+        f64::from(f32::from_ne_bytes(bytes.try_into().expect("four bytes")))
+    }
+}
+
+impl<T: Number> Compiled<T> {
+    /// Binds the optimizer that a case recorded, from rules of its module.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be bound.
+    pub fn new(case: &Case, rules: &Rules) -> Compiled<T> {
+        let setup = mapping::setup(case);
+        let names = case.order.clone();
+        let dims: Vec<Vec<i64>> =
+            names.iter().map(|name| case.params[name].shape.iter().map(|&d| d as i64).collect()).collect();
+        let descs: Vec<ParamDesc> =
+            names.iter().zip(&dims).map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE)).collect();
+        let optimizer = rules.bind(&descs, &options(&setup)).unwrap_or_else(|mistake| panic!("{mistake}"));
+        let values = names.iter().map(|name| case.params[name].init.iter().map(|&x| T::from_f64(x)).collect()).collect();
+        Compiled { optimizer, names, dims, values }
+    }
+
+    fn position(&self, name: &str) -> usize {
+        self.names.iter().position(|known| known == name).expect("a known parameter")
+    }
+}
+
+/// The module that a case needs, with the quick tier alone.
+///
+/// # Panics
+///
+/// When the standard library lacks it.
+pub fn quick(case: &Case) -> Rules {
+    Rules::from_std(mapping::setup(case).module).unwrap_or_else(|mistake| panic!("{mistake}"))
+}
+
+fn options(setup: &Setup) -> BindOptions {
+    let groups = setup.groups.iter().map(|group| {
+        let names: Vec<String> = group.params.iter().map(|name| format!("^{name}$")).collect();
+        let named = group.rule.into_iter().fold(Group::new(&names.join("|")), Group::rule);
+        let hypers = group.hypers.iter().fold(named, |made, (name, x)| made.hyper(name, *x));
+        group.statics.iter().fold(hypers, |made, (name, value)| made.set(name, &text(value)))
+    });
+    BindOptions { optimizer: Some(setup.optimizer.to_owned()), groups: groups.collect(), threads: Some(2), ..BindOptions::default() }
+}
+
+/// A static as a person would write it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(word) => word.clone(),
+        Value::Array(cells) if cells.iter().all(Value::is_number) => cells.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Array(rows) => rows.iter().map(text).collect::<Vec<_>>().join(";"),
+        other => other.to_string(),
+    }
+}
+
+impl<T: Number> Stepper for Compiled<T> {
+    fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
+        if let Some(lr) = lr {
+            for group in 1..self.optimizer.group_count() {
+                self.optimizer.set_hyper(group, "lr", lr).expect("a learning rate in its interval");
+            }
+        }
+        let grads: Vec<Option<Vec<T>>> = self
+            .names
+            .iter()
+            .map(|name| grads.get(name).map(|grad| grad.iter().map(|&x| T::from_f64(x)).collect()))
+            .collect();
+        let inputs: Vec<StepInput<'_>> = self
+            .values
+            .iter_mut()
+            .zip(&self.dims)
+            .zip(&grads)
+            .map(|((value, dims), grad)| StepInput {
+                param: TensorView::from_mut(value, dims).expect("the shape fits"),
+                grad: grad.as_ref().and_then(|grad| TensorView::from_ref(grad, dims)),
+            })
+            .collect();
+        self.optimizer.step(&inputs).unwrap_or_else(|mistake| panic!("{mistake}"));
+    }
+
+    fn param(&self, name: &str) -> Vec<f64> {
+        self.values[self.position(name)].iter().map(|&x| x.to_f64()).collect()
+    }
+
+    fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
+        if state == "step" {
+            return self.optimizer.step_of(param).map(|step| vec![step as f64]);
+        }
+        let view = self.optimizer.state(param, state)?;
+        assert_eq!(view.dtype, T::DTYPE, "state `{state}` is stored as the parameter is");
+        Some(view.bytes.chunks_exact(view.dtype.size() as usize).map(T::read).collect())
+    }
+}
