@@ -318,7 +318,9 @@ impl Generator {
                 pairs.push((Some(slot), [self.stored_in(regions[0], slot, a), self.stored_in(regions[1], slot, b)]));
             }
         }
-        for (a_side, b_side) in [(&then.tensors, &otherwise.tensors), (&then.hosts, &otherwise.hosts)] {
+        let kinds =
+            [(&then.tensors, &otherwise.tensors), (&then.hosts, &otherwise.hosts), (&then.masks, &otherwise.masks)];
+        for (a_side, b_side) in kinds.into_iter().filter(|(a, b)| !a.is_empty() && !b.is_empty()) {
             let (a, b) = (self.rng.pick(a_side), self.rng.pick(b_side));
             if self.build.function.ty(a) == self.build.function.ty(b) {
                 pairs.push((None, [a, b]));

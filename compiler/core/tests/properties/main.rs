@@ -77,7 +77,9 @@ fn one(generated: &Generated, slots: &[Vec<f64>], bound: Bound) -> bool {
     let Generated { function, loose } = generated;
     let check = Check { function, slots, loose, bound };
     well_formed("generated", function);
-    let Some(expected) = check.interpreted(function) else { return false };
+    let Some(expected) = check.interpreted(function) else {
+        return false;
+    };
     let mut at = function.clone();
     for pass in PIPELINE {
         let again = (pass.run)(at.clone()).to_string();
@@ -140,7 +142,9 @@ impl Check<'_> {
     }
 
     fn compare(&self, stage: &str, expected: &Outcome, found: &Outcome, text: impl std::fmt::Display) {
-        let context = |slot: usize| format!("{} after `{stage}` of\n{}\nwhich is\n{text}", self.function.slots[slot].name, self.function);
+        let context = |slot: usize| {
+            format!("{} after `{stage}` of\n{}\nwhich is\n{text}", self.function.slots[slot].name, self.function)
+        };
         for (slot, (a, b)) in expected.initial.iter().zip(&found.initial).enumerate() {
             assert!(slot == 1 || equal(a, b), "initial {a:?} became {b:?}: {}", context(slot));
         }

@@ -2,7 +2,7 @@
 
 use super::{Generator, Make};
 use optc_core::dtype::DType;
-use optc_core::ir::{OpKind, Reduce, TensorType, Type, Value};
+use optc_core::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
 use optc_core::kernel::{BinaryOp, CompareOp, LogicOp, UnaryOp};
 use optc_core::plan::{HostBinary, HostUnary};
 
@@ -14,6 +14,7 @@ pub(super) const OPS: &[(usize, Make)] = &[
     (2, Generator::read_slot),
     (2, Generator::fill),
     (4, Generator::unary),
+    (2, Generator::math),
     (12, Generator::binary),
     (6, Generator::binary_host),
     (5, Generator::lerp),
@@ -39,7 +40,8 @@ impl Generator {
 
     fn host_value(&mut self) -> Option<()> {
         let (a, b, c) = (self.host(), self.host(), self.host());
-        let binary = [HostBinary::Add, HostBinary::Sub, HostBinary::Mul, HostBinary::Div, HostBinary::Max, HostBinary::Lt];
+        let binary =
+            [HostBinary::Add, HostBinary::Sub, HostBinary::Mul, HostBinary::Div, HostBinary::Max, HostBinary::Lt];
         let kind = match self.rng.below(8) {
             0 | 1 => OpKind::Hyper(self.rng.below(3) as u32),
             2 => OpKind::Step,
@@ -89,6 +91,21 @@ impl Generator {
         let x = if tame { self.build.unary(UnaryOp::Abs, x) } else { x };
         self.spread(x);
         let value = self.build.unary(op, x);
+        self.see(value);
+        Some(())
+    }
+
+    fn math(&mut self) -> Option<()> {
+        let x = self.tensor()?;
+        let (math, exponent) = (self.rng.pick(&[Math::Exp, Math::Log, Math::Tanh]), self.host());
+        let value = match self.rng.below(4) {
+            _ if self.options.products => self.build.math(Math::Tanh, x),
+            0 => {
+                let ty = self.build.function.ty(x).clone();
+                self.build.push_one(OpKind::Pow(x, exponent), ty)
+            }
+            _ => self.build.math(math, x),
+        };
         self.see(value);
         Some(())
     }
