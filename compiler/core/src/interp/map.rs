@@ -93,8 +93,14 @@ impl Interp<'_> {
         let input = crate::kernel::Input { dtype, access: crate::kernel::Access::Full };
         let output = Output { value, dtype, kind: OutputKind::Store };
         let count = scalars.len() as u32;
-        let kernel =
-            MapKernel { space: Space::Flat, compute, inputs: vec![input], scalars: count, insts, outputs: vec![output] };
+        let kernel = MapKernel {
+            space: Space::Flat,
+            compute,
+            inputs: vec![input],
+            scalars: count,
+            insts,
+            outputs: vec![output],
+        };
         let data = self.tensor(x);
         kernel_eval::run(&kernel, &[data], &scalars, data.len() as u64, 1).swap_remove(0)
     }
@@ -158,8 +164,20 @@ fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
         BinaryOp::Mul => x * y,
         BinaryOp::Div => x / y,
         BinaryOp::Min | BinaryOp::Max if x.is_nan() || y.is_nan() => f64::NAN,
-        BinaryOp::Min => if x < y || (x == y && x.is_sign_negative()) { x } else { y },
-        BinaryOp::Max => if x > y || (x == y && x.is_sign_positive()) { x } else { y },
+        BinaryOp::Min => {
+            if x < y || (x == y && x.is_sign_negative()) {
+                x
+            } else {
+                y
+            }
+        }
+        BinaryOp::Max => {
+            if x > y || (x == y && x.is_sign_positive()) {
+                x
+            } else {
+                y
+            }
+        }
     }
 }
 

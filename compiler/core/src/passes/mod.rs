@@ -3,6 +3,7 @@
 mod cse;
 mod dce;
 mod fuse;
+mod legalize;
 mod modes;
 mod products;
 mod rewrite;
@@ -23,8 +24,9 @@ pub struct Pass {
 ///
 /// `simplify` first, while mode products and transpositions are still visible to its rules; `cse` then shares what the
 /// rules made equal, and a second `simplify` sees the shared values. `modes` turns what is left into matrix products,
-/// `products` moves scaling and addition into them, `dce` removes what was replaced. `fuse` comes last: it turns
-/// element-wise operations into kernels, which no other pass looks into. (Inlining and loop unrolling are part of
+/// `products` moves scaling and addition into them, `dce` removes what was replaced. `legalize` gives every element-wise operation
+/// operands that a kernel can read. `fuse` comes last: it turns those operations into kernels, which no other pass looks
+/// into. (Inlining and loop unrolling are part of
 /// lowering, because both depend on what is known at bind.)
 pub const PIPELINE: &[Pass] = &[
     Pass { name: "simplify", run: simplify::run },
@@ -36,6 +38,7 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "dce", run: dce::run },
     Pass { name: "products", run: products::run },
     Pass { name: "dce-again", run: dce::run },
+    Pass { name: "legalize", run: legalize::run },
     Pass { name: "fuse", run: fuse::run },
     Pass { name: "dce-last", run: dce::run },
 ];

@@ -244,10 +244,12 @@ impl<'a> Machine<'a> {
             let in_place = |n: usize| {
                 let input = map.kernel.inputs[n];
                 let same_place = self.same(map.inputs[n], out);
-                same_place && output.kind == OutputKind::Store && input.access == Access::Full && input.dtype == output.dtype
+                same_place
+                    && output.kind == OutputKind::Store
+                    && input.access == Access::Full
+                    && input.dtype == output.dtype
             };
-            let others: Vec<Buffer> =
-                (0..map.inputs.len()).filter(|&n| !in_place(n)).map(|n| map.inputs[n]).collect();
+            let others: Vec<Buffer> = (0..map.inputs.len()).filter(|&n| !in_place(n)).map(|n| map.inputs[n]).collect();
             self.apart("map", out, &others)?;
         }
         Ok(())
@@ -291,9 +293,8 @@ impl<'a> Machine<'a> {
             }
         }
         let (a, b) = (self.load(gemm.a.buffer), self.load(gemm.b.buffer));
-        let one = |batch: usize| {
-            dense(&a, &gemm.a, batch, gemm.m, gemm.k).times(&dense(&b, &gemm.b, batch, gemm.k, gemm.n))
-        };
+        let one =
+            |batch: usize| dense(&a, &gemm.a, batch, gemm.m, gemm.k).times(&dense(&b, &gemm.b, batch, gemm.k, gemm.n));
         let each = (0..gemm.batch as usize).map(one);
         if !gemm.sum_batch {
             return Ok(each.collect());

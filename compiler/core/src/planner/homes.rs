@@ -7,6 +7,7 @@
 use super::base;
 use super::lives::{Path, Reading, Timeline};
 use crate::ir::{Function, Op, OpKind, Region, Value};
+use crate::kernel::OutputKind;
 use std::collections::{BTreeSet, HashMap};
 
 /// The values that live in slots.
@@ -83,10 +84,20 @@ impl Chain<'_> {
     /// Whether everything the buffer may hold when `write` happens has been read by then.
     fn write_is_safe(&self, write: Value) -> bool {
         let Some(place) = self.timeline.places.get(&self.op(write)) else { return false };
+        let in_place = self.goes_element_by_element(write);
         self.old_values().chain(self.values.iter().copied()).filter(|&held| held != write).all(|held| {
             let before = self.made_before(held, place.at, &place.path);
-            !before || self.read_by(held, place.at, &place.path)
+            !before || self.read_by(held, place.at, &place.path, in_place)
         })
+    }
+
+    /// Whether a write may go over what the same thunk reads element by element: the sums of a kernel may not.
+    fn goes_element_by_element(&self, write: Value) -> bool {
+        let index = self.function.values[write].index as usize;
+        match self.function.def(write) {
+            OpKind::Fused(fused) => fused.kernel.outputs[index].kind == OutputKind::Store,
+            _ => true,
+        }
     }
 
     /// The slot's value before the step.
@@ -95,26 +106,22 @@ impl Chain<'_> {
         self.function.values.keys().filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
     }
 
+    /// Whether the buffer holds `value` when a write happens at `at`: the slot's old value from the start, the result of
+    /// a branch from its end.
     fn made_before(&self, value: Value, at: u32, path: &Path) -> bool {
-        match self.timeline.places.get(&self.op(value)) {
-            Some(place) if matches!(self.function.def(value), OpKind::Slot(_)) => {
-                !Timeline::exclusive(&place.path, path) || place.path.is_empty()
-            }
-            Some(place) => place.at <= at && !Timeline::exclusive(&place.path, path),
-            None => false,
-        }
+        let is_old = matches!(self.function.def(value), OpKind::Slot(_));
+        let place = self.timeline.places.get(&self.op(value));
+        place.is_some_and(|place| (is_old || place.end <= at) && !Timeline::exclusive(&place.path, path))
     }
 
-    fn read_by(&self, value: Value, at: u32, path: &Path) -> bool {
+    /// Yielding a value is reading it, even if it goes where it already is: the buffer must hold it until then.
+    ///
+    /// With `in_place`, what happens at `at` may read the value element by element while it writes over it.
+    fn read_by(&self, value: Value, at: u32, path: &Path, in_place: bool) -> bool {
         let uses = self.timeline.uses.get(&value).into_iter().flatten();
         uses.into_iter().all(|read| {
-            let chain = match read.how {
-                Reading::Yield(op, index) => self.values.contains(&self.function.ops[op].results[index]),
-                Reading::Final(slot) => slot == self.slot,
-                Reading::InPlace | Reading::Anyhow => false,
-            };
-            let same_thunk = read.at == at && read.how == Reading::InPlace;
-            chain || read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
+            let same_thunk = in_place && read.at == at && read.how == Reading::InPlace;
+            read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
         })
     }
 }

@@ -128,7 +128,8 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let ty = &self.function.slots[old as usize].ty;
-            let offset = self.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0).next_multiple_of(64);
+            let offset =
+                self.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0).next_multiple_of(64);
             self.temps.push(Temp { dtype: ty.dtype, dims: ty.dims.clone(), offset });
             saved.push((Buffer::Slot(old), Buffer::Temp(self.temps.len() as u32 - 1)));
         }

@@ -202,9 +202,14 @@ impl Planner<'_> {
     fn gram(&mut self, x: Value, mode: u32, scaling: Scaling, result: Value) -> Thunk {
         let (pre, d, post) = self.around(x, mode);
         let buffer = self.buffer(x);
-        let fibers = |row_stride, col_stride, batch_stride| Matrix { buffer, offset: 0, row_stride, col_stride, batch_stride };
+        let fibers =
+            |row_stride, col_stride, batch_stride| Matrix { buffer, offset: 0, row_stride, col_stride, batch_stride };
         let last = post == 1;
-        let (a, b) = if last { (fibers(1, d, 0), fibers(d, 1, 0)) } else { (fibers(post, 1, d * post), fibers(1, post, d * post)) };
+        let (a, b) = if last {
+            (fibers(1, d, 0), fibers(d, 1, 0))
+        } else {
+            (fibers(post, 1, d * post), fibers(1, post, d * post))
+        };
         let gemm = Gemm {
             dtype: self.dtype(result),
             a,
