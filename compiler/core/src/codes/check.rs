@@ -9,7 +9,14 @@ const fn page(
     failing: &'static str,
     corrected: &'static str,
 ) -> Code {
-    Code { code, summary, explanation, failing, corrected, repeated: 1 }
+    Code {
+        code,
+        summary,
+        explanation,
+        failing,
+        corrected,
+        repeated: 1,
+    }
 }
 
 pub(super) const CODES: &[Code] = &[
