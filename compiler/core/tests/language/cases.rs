@@ -7,13 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/cases")
+        .join(name)
 }
 
 /// Every `.opt` file below a folder, with its text, in order of paths.
 fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+    for entry in
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
             found.extend(files(&path));
@@ -27,7 +31,11 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
 
 fn modules() -> Modules {
     let named = files(&folder("modules")).into_iter().map(|(path, text)| {
-        let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
         (name, text)
     });
     Modules(named.collect())
@@ -39,15 +47,28 @@ fn pass() {
     let cases = files(&folder("pass"));
     assert!(cases.len() > 10, "the cases were not found");
     for (path, text) in cases {
-        assert_eq!(render(&library_mistakes(&text, &modules)), "", "{}", path.display());
+        assert_eq!(
+            render(&library_mistakes(&text, &modules)),
+            "",
+            "{}",
+            path.display()
+        );
     }
 }
 
 /// `line code` for every mark of a text.
 fn expected(text: &str) -> Vec<String> {
-    let marked = text.lines().enumerate().filter_map(|(at, line)| Some((at + 1, line.split_once("//~")?.1)));
-    let mut marks: Vec<String> =
-        marked.flat_map(|(at, codes)| codes.split_whitespace().map(move |code| format!("{at} {code}"))).collect();
+    let marked = text
+        .lines()
+        .enumerate()
+        .filter_map(|(at, line)| Some((at + 1, line.split_once("//~")?.1)));
+    let mut marks: Vec<String> = marked
+        .flat_map(|(at, codes)| {
+            codes
+                .split_whitespace()
+                .map(move |code| format!("{at} {code}"))
+        })
+        .collect();
     marks.sort();
     marks
 }
@@ -71,7 +92,23 @@ fn fail() {
         let expected = expected(&text);
         assert!(!expected.is_empty(), "{} expects nothing", path.display());
         if found != expected {
-            wrong.push(format!("{}\nexpected {expected:?}\n{}", path.display(), render(&mistakes)));
+            let missing: Vec<&String> = expected
+                .iter()
+                .filter(|mark| !found.contains(mark))
+                .collect();
+            let extra: Vec<&String> = found
+                .iter()
+                .filter(|mark| !expected.contains(mark))
+                .collect();
+            let unexpected: Vec<_> = mistakes
+                .into_iter()
+                .filter(|one| extra.iter().any(|mark| mark.ends_with(&one.code())))
+                .collect();
+            wrong.push(format!(
+                "{}: missing {missing:?}, unexpected {extra:?}\n{}",
+                path.display(),
+                render(&unexpected)
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -11,7 +11,11 @@ fn failing_examples_fail_with_their_code_alone() {
         let (text, modules) = split(&page.failing_source());
         let found = mistakes(&text, &modules);
         if codes(&found) != [page.code] {
-            let shown = if page.repeated == 1 { render(&found) } else { format!("{:?}", codes(&found)) };
+            let shown = if page.repeated == 1 {
+                render(&found)
+            } else {
+                format!("{:?}", codes(&found))
+            };
             wrong.push(format!("{}:\n{shown}", page.code));
         }
     }
@@ -33,10 +37,16 @@ fn corrected_examples_are_clean() {
 
 /// The codes that stand on variants.
 fn declared() -> Vec<String> {
-    let sources = [include_str!("../../src/check/error.rs"), include_str!("../../../../grammar/src/error.rs")];
-    let after = sources.iter().flat_map(|source| source.split("code(").skip(1));
+    let sources = [
+        include_str!("../../src/check/error.rs"),
+        include_str!("../../../../grammar/src/error.rs"),
+    ];
+    let after = sources
+        .iter()
+        .flat_map(|source| source.split("code(").skip(1));
     let inside = after.filter_map(|text| text.split_once(')'));
-    inside.map(|(code, _)| code.trim().to_owned()).filter(|code| code.starts_with("opt::")).collect()
+    let plain = inside.map(|(code, _)| code.trim().trim_matches('"').to_owned());
+    plain.filter(|code| code.starts_with("opt::")).collect()
 }
 
 #[test]
@@ -45,15 +55,24 @@ fn variants_and_pages_have_the_same_codes() {
     let pages: Vec<String> = codes::all().map(|page| page.code.to_owned()).collect();
     let set = |codes: &[String]| codes.iter().cloned().collect::<BTreeSet<_>>();
     assert_eq!(set(&declared), set(&pages));
-    assert_eq!(declared.len(), set(&declared).len(), "two variants share a code");
+    assert_eq!(
+        declared.len(),
+        set(&declared).len(),
+        "two variants share a code"
+    );
     assert_eq!(pages.len(), set(&pages).len(), "two pages share a code");
 }
 
 #[test]
 fn pages_are_found_by_code() {
-    assert_eq!(codes::find("opt::shape::mismatch").map(|page| page.code), Some("opt::shape::mismatch"));
+    assert_eq!(
+        codes::find("opt::shape::mismatch").map(|page| page.code),
+        Some("opt::shape::mismatch")
+    );
     assert_eq!(codes::find("opt::shape::nothing"), None);
-    let page = codes::find("opt::shape::inner").map(Code::page).unwrap_or_default();
+    let page = codes::find("opt::shape::inner")
+        .map(Code::page)
+        .unwrap_or_default();
     assert!(page.starts_with("# opt::shape::inner\n"), "{page}");
     assert_eq!(page.matches("```opt\n").count(), 2);
 }
@@ -66,8 +85,16 @@ fn messages_are_in_one_voice() {
         for one in mistakes(&text, &modules) {
             let message = one.to_string();
             let first = message.chars().next().expect("a message has text");
-            assert!(!first.is_uppercase() && !message.ends_with('.'), "{}: {message}", page.code);
-            assert!(miette::Diagnostic::help(&one).is_some(), "{} has no help", page.code);
+            assert!(
+                !first.is_uppercase() && !message.ends_with('.'),
+                "{}: {message}",
+                page.code
+            );
+            assert!(
+                miette::Diagnostic::help(&one).is_some(),
+                "{} has no help",
+                page.code
+            );
         }
         assert!(!page.summary.ends_with('.'), "{}", page.code);
     }

@@ -12,7 +12,8 @@ fn check(text: &str) -> Vec<String> {
 fn long_chain_of_functions() {
     let mut text = String::from("fn f0(x: [...]) -> [...] { x }\n");
     for k in 1..5_000 {
-        writeln!(text, "fn f{k}(x: [...]) -> [...] {{ f{}(x) }}", k - 1).expect("writing to a string succeeds");
+        writeln!(text, "fn f{k}(x: [...]) -> [...] {{ f{}(x) }}", k - 1)
+            .expect("writing to a string succeeds");
     }
     text += "optimizer Shown { rule each(w: [...]) { w -= f4999(grad) } }";
     assert_eq!(check(&text), [""; 0]);
@@ -22,7 +23,8 @@ fn long_chain_of_functions() {
 fn long_chain_of_settings() {
     let mut text = String::from("optimizer Shown {\n    hyper a0 = 1 in [0, 2]\n");
     for k in 1..2_000 {
-        writeln!(text, "    hyper a{k} = a{0} * a{0} in [0, 2]", k - 1).expect("writing to a string succeeds");
+        writeln!(text, "    hyper a{k} = a{0} * a{0} in [0, 2]", k - 1)
+            .expect("writing to a string succeeds");
     }
     text += "    rule each(w: [...]) { w -= a1999 * grad }\n}";
     assert_eq!(check(&text), [""; 0]);
@@ -30,7 +32,12 @@ fn long_chain_of_settings() {
 
 #[test]
 fn nesting_up_to_the_limit() {
-    for (open, close) in [("(", ")"), ("sqrt(", ")"), ("-(", ")"), ("if rank(w) > 1 { ", " } else { grad }")] {
+    for (open, close) in [
+        ("(", ")"),
+        ("sqrt(", ")"),
+        ("-(", ")"),
+        ("if rank(w) > 1 { ", " } else { grad }"),
+    ] {
         for depth in [60, 120, 240] {
             let text = format!(
                 "optimizer Shown {{ rule each(w: [...]) {{ w -= {}grad{} }} }}",
@@ -38,7 +45,10 @@ fn nesting_up_to_the_limit() {
                 close.repeat(depth)
             );
             let found = check(&text);
-            assert!(found.is_empty() || found == ["opt::syntax::too_deep"], "{open}: {found:?}");
+            assert!(
+                found.is_empty() || found == ["opt::syntax::too_deep"],
+                "{open}: {found:?}"
+            );
         }
     }
 }
@@ -59,7 +69,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % limit
     }
 }
@@ -71,7 +84,9 @@ fn mutated_library() {
     for name in optc_stdlib::NAMES {
         let text = optc_stdlib::source(name).expect("a named module has text");
         for _ in 0..150 {
-            let mut words: Vec<&str> = text.split_inclusive([' ', '(', ')', '[', ']', ',', '\n']).collect();
+            let mut words: Vec<&str> = text
+                .split_inclusive([' ', '(', ')', '[', ']', ',', '\n'])
+                .collect();
             for _ in 0..=random.below(4) {
                 let (from, to) = (random.below(words.len()), random.below(words.len()));
                 match random.below(3) {
@@ -92,11 +107,17 @@ fn exchanged_names() {
     for name in optc_stdlib::NAMES {
         let text = optc_stdlib::source(name).expect("a named module has text");
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        let mut words: Vec<&str> = text.split(|c| !is_word(c)).filter(|word| word.len() > 1).collect();
+        let mut words: Vec<&str> = text
+            .split(|c| !is_word(c))
+            .filter(|word| word.len() > 1)
+            .collect();
         words.sort_unstable();
         words.dedup();
         for _ in 0..100 {
-            let (from, to) = (words[random.below(words.len())], words[random.below(words.len())]);
+            let (from, to) = (
+                words[random.below(words.len())],
+                words[random.below(words.len())],
+            );
             check(&text.replacen(from, to, 1 + random.below(2)));
         }
     }

@@ -60,9 +60,14 @@ pub fn render(mistakes: &[Located]) -> String {
 }
 
 fn render_one(diagnostic: &dyn Diagnostic) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(80);
+    let handler =
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(80);
     let mut text = String::new();
-    handler.render_report(&mut text, diagnostic).expect("rendering to a string succeeds");
+    handler
+        .render_report(&mut text, diagnostic)
+        .expect("rendering to a string succeeds");
     // Miette pads lines with spaces.
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
