@@ -92,7 +92,6 @@ fn fail() {
         let expected = expected(&text);
         assert!(!expected.is_empty(), "{} expects nothing", path.display());
         if found != expected {
-<<<<<<< HEAD
             let missing: Vec<&String> = expected
                 .iter()
                 .filter(|mark| !found.contains(mark))
@@ -109,12 +108,6 @@ fn fail() {
                 "{}: missing {missing:?}, unexpected {extra:?}\n{}",
                 path.display(),
                 render(&unexpected)
-=======
-            wrong.push(format!(
-                "{}\nexpected {expected:?}\n{}",
-                path.display(),
-                render(&mistakes)
->>>>>>> main
             ));
         }
     }
