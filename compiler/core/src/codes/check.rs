@@ -656,6 +656,21 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::rule::permutation",
+        "a permutation does not name every axis once",
+        "Axis `a` of the view is axis `axes[a]` of the parameter, so each stands once, from 0 on.",
+        r"
+optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 1, 0)), from: 1)
+}",
+        r"
+optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 2, 0)), from: 1)
+}",
+    ),
+    page(
         "opt::rule::unreachable",
         "a rule can never match",
         "Rules are tried in order, and an earlier one without a guard takes every shape of this one.\nPut the more special rule first.",

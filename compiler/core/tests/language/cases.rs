@@ -92,10 +92,22 @@ fn fail() {
         let expected = expected(&text);
         assert!(!expected.is_empty(), "{} expects nothing", path.display());
         if found != expected {
+            let missing: Vec<&String> = expected
+                .iter()
+                .filter(|mark| !found.contains(mark))
+                .collect();
+            let extra: Vec<&String> = found
+                .iter()
+                .filter(|mark| !expected.contains(mark))
+                .collect();
+            let unexpected: Vec<_> = mistakes
+                .into_iter()
+                .filter(|one| extra.iter().any(|mark| mark.ends_with(&one.code())))
+                .collect();
             wrong.push(format!(
-                "{}\nexpected {expected:?}\n{}",
+                "{}: missing {missing:?}, unexpected {extra:?}\n{}",
                 path.display(),
-                render(&mistakes)
+                render(&unexpected)
             ));
         }
     }

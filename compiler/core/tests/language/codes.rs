@@ -45,10 +45,8 @@ fn declared() -> Vec<String> {
         .iter()
         .flat_map(|source| source.split("code(").skip(1));
     let inside = after.filter_map(|text| text.split_once(')'));
-    inside
-        .map(|(code, _)| code.trim().to_owned())
-        .filter(|code| code.starts_with("opt::"))
-        .collect()
+    let plain = inside.map(|(code, _)| code.trim().trim_matches('"').to_owned());
+    plain.filter(|code| code.starts_with("opt::")).collect()
 }
 
 #[test]
