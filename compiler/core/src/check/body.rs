@@ -372,7 +372,9 @@ impl<'a> Body<'a> {
             Type::Bool => "a truth value".to_owned(),
             Type::Choice(names) => format!("one of {}", list(names)),
             Type::DType => "a storage type".to_owned(),
-            Type::Table(width) => format!("a table with {width} numbers per row"),
+            Type::Table(width) => {
+                format!("a table with rows of {}", count(*width as usize, "number"))
+            }
             Type::Tensor { shape, .. } => format!("a tensor of shape `{}`", self.show_shape(shape)),
             Type::Mask(shape) => format!("a mask of shape `{}`", self.show_shape(shape)),
             Type::Indices(shape) => format!("indices of shape `{}`", self.show_shape(shape)),
@@ -380,6 +382,15 @@ impl<'a> Body<'a> {
             Type::Qr(_) => "the result of `qr`".to_owned(),
             Type::Family(_) => "one tensor per mode".to_owned(),
         }
+    }
+}
+
+/// `1 number`, `2 numbers`
+pub(super) fn count(n: usize, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
     }
 }
 

@@ -116,14 +116,19 @@ impl Body<'_> {
     }
 
     fn word(&mut self, name: &str, words: &[String], span: Span) -> Expr {
+        let choice = Type::Choice(words.to_vec());
+        let entry = self.names.get(name);
+        if entry.is_some_and(|entry| self.binding_type(entry.binding) == choice) {
+            return self.name(name, span);
+        }
         if words.iter().any(|word| word == name) {
             return Expr {
                 kind: ExprKind::Word(name.to_owned()),
-                ty: Type::Choice(words.to_vec()),
+                ty: choice,
                 span,
             };
         }
-        if self.names.get(name).is_some() {
+        if entry.is_some() {
             return self.name(name, span);
         }
         let fallback = format!("write one of {}", list(words));
@@ -168,6 +173,9 @@ impl Body<'_> {
                 ty: Type::Table(width),
                 span,
             };
+        }
+        if self.items.missing.contains(name) && self.names.get(name).is_none() {
+            return error(span);
         }
         let Some(entry) = self.resolve(name, span) else {
             return error(span);

@@ -33,6 +33,7 @@ mod names;
 mod phase;
 mod rules;
 mod same;
+mod settings;
 mod shapes;
 mod state;
 mod stmt;
@@ -143,7 +144,7 @@ fn check_file(
     let items = own.clone().import(cx, file, exports);
     functions::bodies(cx, &items, &file.ast);
     for_each_optimizer(file, &own, |optimizer, id| {
-        items::settings(cx, &items, id, optimizer)
+        settings::settings(cx, &items, id, optimizer)
     });
     for_each_optimizer(file, &own, |optimizer, id| {
         rules::rules(cx, &items, id, optimizer)
@@ -180,7 +181,7 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
     };
     let mut roots = Vec::new();
     for_each_optimizer(file, own, |optimizer, id| {
-        items::unused_settings(cx, own.file, id, optimizer);
+        settings::unused(cx, own.file, id, optimizer);
         roots.push(id);
     });
     if roots.is_empty() && needs_optimizer && !cx.sink.has_errors() {

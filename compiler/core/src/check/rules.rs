@@ -117,19 +117,19 @@ impl<'a> Body<'a> {
                 view,
                 span,
             } => {
-                let view = view
-                    .as_ref()
-                    .map(|view| self.views(view))
-                    .unwrap_or_default();
-                self.view_axes(&view, pattern, *span);
+                let view = match view {
+                    Some(view) => self.views(view),
+                    None => Some(Vec::new()),
+                };
+                let view = view.filter(|view| self.axes_exist(view, pattern, *span));
                 let room = std::mem::replace(
                     &mut self.room,
                     Room::Setting("a setting of another optimizer"),
                 );
                 let target = self.target_of(optimizer, target, args);
                 self.room = room;
-                match target {
-                    Some(target) => RuleBody::Delegate { target, view },
+                match target.zip(view) {
+                    Some((target, view)) => RuleBody::Delegate { target, view },
                     None => RuleBody::Block(hir::Block {
                         stmts: Vec::new(),
                         tail: None,
@@ -141,12 +141,12 @@ impl<'a> Body<'a> {
 
     fn rule_block(&mut self, rule: &'a ast::Rule, block: &'a ast::Block) -> RuleBody {
         for (name, binding) in [("grad", Binding::Grad), ("step", Binding::Step)] {
-            if let Err(entry) = self.names.declare(name, binding, None) {
-                let at = entry.span.unwrap_or_default();
-                self.report(CheckError::Reserved {
-                    name: name.to_owned(),
-                    at,
-                });
+            // A setting of that name was reported with the settings.
+            if let Err(entry) = self.names.declare(name, binding, None)
+                && !matches!(entry.binding, Binding::Hyper(_) | Binding::Static(_))
+            {
+                let (name, at) = (name.to_owned(), entry.span.unwrap_or_default());
+                self.report(CheckError::Reserved { name, at });
             }
         }
         self.source = Some(block);
@@ -180,6 +180,9 @@ impl<'a> Body<'a> {
                 self.report(CheckError::ArgumentsOnRule { name, at, origin });
             }
             return Some(Target::Rule(index));
+        }
+        if self.items.missing.contains(&target.text) {
+            return None;
         }
         let Some(id) = self.items.optimizers.get(&target.text).copied() else {
             let rules = optimizer.rules.iter().map(|rule| rule.name.text.as_str());
@@ -225,7 +228,7 @@ impl<'a> Body<'a> {
             (Some(index), _) => (index, Type::Float, Level::Hyper, hypers),
             (None, Some(index)) => (
                 index,
-                super::items::value_type(other.statics[index].ty.clone()),
+                super::settings::value_type(other.statics[index].ty.clone()),
                 Level::Hyper,
                 statics,
             ),
@@ -255,35 +258,36 @@ impl<'a> Body<'a> {
     }
 
     /// `merge(permute(w, (1, 0)), limit: k, from: left)`: the inner view comes first.
-    fn views(&mut self, expr: &ast::Expr) -> Vec<View> {
+    fn views(&mut self, expr: &ast::Expr) -> Option<Vec<View>> {
         let param = self
             .param
             .as_ref()
             .map(|param| param.name.clone())
             .unwrap_or_default();
         match &expr.kind {
-            ast::ExprKind::Name(name) if *name == param => Vec::new(),
+            ast::ExprKind::Name(name) if *name == param => Some(Vec::new()),
             ast::ExprKind::Call { callee, args } => {
                 let Some((inner, rest)) = args.split_first() else {
                     return self.bad_view(param, expr.span);
                 };
-                let mut views = self.views(&inner.value);
+                let mut views = self.views(&inner.value)?;
                 match self.view(&callee.text, rest) {
-                    Some(view) => views.push(view),
-                    None => return self.bad_view(param, expr.span),
+                    Ok(view) => views.push(view?),
+                    Err(NotAView) => return self.bad_view(param, expr.span),
                 }
-                views
+                Some(views)
             }
             _ => self.bad_view(param, expr.span),
         }
     }
 
-    fn bad_view(&mut self, param: String, at: Span) -> Vec<View> {
+    fn bad_view(&mut self, param: String, at: Span) -> Option<Vec<View>> {
         self.report(CheckError::BadView { param, at });
-        Vec::new()
+        None
     }
 
-    fn view(&mut self, name: &str, args: &[ast::Arg]) -> Option<View> {
+    /// A view by name and arguments; `Ok(None)` after a report about an argument.
+    fn view(&mut self, name: &str, args: &[ast::Arg]) -> Result<Option<View>, NotAView> {
         let named = |wanted: &str, position: usize| {
             let by_name = args
                 .iter()
@@ -291,46 +295,57 @@ impl<'a> Body<'a> {
             by_name
                 .or_else(|| args.get(position).filter(|arg| arg.name.is_none()))
                 .map(|arg| &arg.value)
+                .ok_or(NotAView)
         };
         match (name, args.len()) {
-            ("flatten", 1) => Some(View::Flatten {
-                from: self.view_number(named("from", 0)?),
-            }),
+            ("flatten", 1) => {
+                let from = self.view_number(named("from", 0)?);
+                Ok(from.map(|from| View::Flatten { from }))
+            }
             ("merge", 2) => {
                 let limit = self.view_number(named("limit", 0)?);
                 let sides = Type::Choice(vec!["left".to_owned(), "right".to_owned()]);
                 let side = self.expr_as(named("from", 1)?, &sides);
-                Some(View::Merge {
-                    limit,
-                    from_right: side.kind == ExprKind::Word("right".to_owned()),
-                })
+                let from_right = side.kind == ExprKind::Word("right".to_owned());
+                Ok(limit.map(|limit| View::Merge { limit, from_right }))
             }
-            ("permute", 1) => {
-                let axes = self.expr(named("axes", 0)?);
-                permutation(&axes).map(|axes| View::Permute { axes })
-            }
-            _ => None,
+            ("permute", 1) => Ok(self
+                .permutation(named("axes", 0)?)
+                .map(|axes| View::Permute { axes })),
+            _ => Err(NotAView),
         }
     }
 
-    fn view_number(&mut self, expr: &ast::Expr) -> Expr {
-        let checked = self.expr_as(expr, &Type::Int);
-        self.require(&checked, Level::Bind, "a view");
-        checked
+    /// `(0, 2, 3, 1)`: every axis from 0 on, once.
+    fn permutation(&mut self, written: &ast::Expr) -> Option<Vec<u32>> {
+        let checked = self.expr(written);
+        let axes = permutation(&checked);
+        if axes.is_none() && checked.ty != Type::Error {
+            self.report(CheckError::BadPermutation { at: written.span });
+        }
+        axes
     }
 
-    /// Axes that a view names must exist in what it views.
-    fn view_axes(&mut self, views: &[View], pattern: &Pattern, at: Span) {
+    fn view_number(&mut self, expr: &ast::Expr) -> Option<Expr> {
+        let checked = self.expr_as(expr, &Type::Int);
+        self.require(&checked, Level::Bind, "a view");
+        (checked.ty != Type::Error).then_some(checked)
+    }
+
+    /// Whether the axes that views name exist in what they view.
+    fn axes_exist(&mut self, views: &[View], pattern: &Pattern, at: Span) -> bool {
         let mut shape = pattern.axes.iter().map(|axis| forget(*axis)).collect();
         for view in views {
             match apply(view, shape) {
                 Ok(next) => shape = next,
                 Err(axis) => {
                     let (axis, shape) = (axis.to_string(), self.show_pattern(pattern));
-                    return self.report(CheckError::NoSuchAxis { axis, shape, at });
+                    self.report(CheckError::NoSuchAxis { axis, shape, at });
+                    return false;
                 }
             }
         }
+        true
     }
 
     fn show_pattern(&self, pattern: &Pattern) -> String {
@@ -350,6 +365,9 @@ fn permutation(table: &Expr) -> Option<Vec<u32>> {
     sorted.sort_unstable();
     (whole && sorted.iter().copied().eq(0..axes.len() as u32)).then_some(axes)
 }
+
+/// A call that is none of the views.
+struct NotAView;
 
 /// What is known of an axis after names are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Statements: bindings, assignments, branches, loops and time.
 
-use super::body::{Body, Flow, Room};
+use super::body::{Body, Flow, Room, count};
 use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
@@ -516,6 +516,7 @@ impl Body<'_> {
         let checked = self.expr(table);
         match checked.ty {
             Type::Table(width) if width as usize != names => {
+                let (names, width) = (count(names, "name"), count(width as usize, "number"));
                 self.report(CheckError::RowWidth {
                     names,
                     width,

@@ -326,7 +326,7 @@ impl Body<'_> {
             Binding::Static(index) => {
                 let entry = optimizer.and_then(|optimizer| optimizer.statics.get(index));
                 entry.map_or(Type::Error, |entry| {
-                    super::items::value_type(entry.ty.clone())
+                    super::settings::value_type(entry.ty.clone())
                 })
             }
             Binding::Local(local) => self.locals[local].ty.clone(),

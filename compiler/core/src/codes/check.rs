@@ -9,7 +9,14 @@ const fn page(
     failing: &'static str,
     corrected: &'static str,
 ) -> Code {
-    Code { code, summary, explanation, failing, corrected, repeated: 1 }
+    Code {
+        code,
+        summary,
+        explanation,
+        failing,
+        corrected,
+        repeated: 1,
+    }
 }
 
 pub(super) const CODES: &[Code] = &[
@@ -646,6 +653,21 @@ optimizer Shown {
         m = lerp(m, grad, 0.1)
         w -= m
     }
+}",
+    ),
+    page(
+        "opt::rule::permutation",
+        "a permutation does not name every axis once",
+        "Axis `a` of the view is axis `axes[a]` of the parameter, so each stands once, from 0 on.",
+        r"
+optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 1, 0)), from: 1)
+}",
+        r"
+optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 2, 0)), from: 1)
 }",
     ),
     page(

@@ -154,8 +154,8 @@ optimizer Shown {
         explanation: "Remove it, or write its partner before it.",
         failing: r"
 optimizer Shown {
-    rule each(w: [...]) { w -= sign grad) }
-}",
+    rule each(w: [...]) { w -= sign(grad) }
+}}",
         corrected: r"
 optimizer Shown {
     rule each(w: [...]) { w -= sign(grad) }
