@@ -107,6 +107,8 @@ pub(super) struct Body<'a> {
     pub(super) kept: Option<Place>,
     /// Operations when all calls and loops are written out, as far as their number is known here.
     pub(super) size: u64,
+    /// How often the statement being checked is written out.
+    pub(super) copies: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
     /// The lengths that are known only by themselves, as written.
@@ -138,6 +140,7 @@ impl<'a> Body<'a> {
             in_init: false,
             kept: None,
             size: 0,
+            copies: 1,
             updates: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
@@ -328,12 +331,18 @@ impl<'a> Body<'a> {
 
     fn suggest_name(&self, name: &str) -> String {
         let tables = self.items.tables.keys().map(String::as_str);
-        let fallback =
-            if self.items.functions.contains_key(name) || super::builtins::find(name).is_some() {
-                format!("`{name}` is a function: write `{name}(…)`")
-            } else {
-                format!("declare `{name}` with `let` above, or as a `hyper` or `static`")
-            };
+        let fallback = if self.items.functions.contains_key(name)
+            || super::builtins::find(name).is_some()
+        {
+            format!("`{name}` is a function: write `{name}(…)`")
+        } else {
+            match self.room {
+                Room::Function => format!(
+                    "a function sees its parameters only: add `{name}` to them, or bind it with `let`"
+                ),
+                _ => format!("declare `{name}` with `let` above, or as a `hyper` or `static`"),
+            }
+        };
         did_you_mean(name, self.names.all().chain(tables), fallback)
     }
 

@@ -164,7 +164,10 @@ impl Signature {
     }
 }
 
-type Typed = Result<Type, CheckError>;
+/// Boxed: the good case should stay small.
+type Checked<T> = Result<T, Box<CheckError>>;
+
+type Typed = Checked<Type>;
 
 /// A call whose arguments have types.
 struct Call<'c, 'b, 'a> {
@@ -190,7 +193,7 @@ impl Body<'_> {
         }
         .result();
         typed.unwrap_or_else(|error| {
-            self.report(error);
+            self.report(*error);
             Type::Error
         })
     }
@@ -200,10 +203,10 @@ impl Call<'_, '_, '_> {
     fn result(&mut self) -> Typed {
         use Builtin::*;
         match self.signature.builtin {
-            Sqrt | Exp | Log => self.map(Type::Float),
+            Sqrt | Exp | Log | Tanh => self.map(Type::Float),
             Abs | Sign => self.map(self.args[0].ty.clone()),
             Floor => self.map(Type::Int),
-            Tanh | ZerosLike | OnesLike => self.tensor(0).cloned().map(general),
+            ZerosLike | OnesLike => self.tensor(0).cloned().map(general),
             Min | Max => self.elementwise(0, 1),
             Clamp => self.clamp(),
             Lerp => self.lerp(),
@@ -220,7 +223,7 @@ impl Call<'_, '_, '_> {
             GramMode => self.gram_of_mode(),
             Rotate | RotateBack => self.rotate(),
             Eigh => self.symmetric().map(Type::Eigh),
-            Qr => self.matrix(0).and(self.tensor(0).cloned()).map(Type::Qr),
+            Qr => self.single(0).and(self.tensor(0).cloned()).map(Type::Qr),
             Cholesky => self.symmetric().map(|shape| Type::Tensor {
                 shape,
                 fact: Fact::Lower,
@@ -238,25 +241,33 @@ impl Call<'_, '_, '_> {
         }
     }
 
-    fn wrong(&self, index: usize, expected: &str) -> CheckError {
-        CheckError::ArgumentType {
+    fn wrong(&self, index: usize, expected: &str) -> Box<CheckError> {
+        Box::new(CheckError::ArgumentType {
             name: self.signature.name.to_owned(),
             argument: self.signature.params[index].0.to_owned(),
             expected: expected.to_owned(),
             found: self.body.describe(&self.args[index].ty),
             usage: self.signature.usage(),
             at: self.args[index].span,
-        }
+        })
     }
 
-    fn tensor(&self, index: usize) -> Result<&Shape, CheckError> {
+    fn wrong_rank(&self, index: usize, need: &str, shape: &Shape) -> Box<CheckError> {
+        let what = format!("`{}`", self.signature.name);
+        Box::new(
+            self.body
+                .wrong_rank(&what, need, shape, self.args[index].span),
+        )
+    }
+
+    fn tensor(&self, index: usize) -> Checked<&Shape> {
         match &self.args[index].ty {
             Type::Tensor { shape, .. } => Ok(shape),
             _ => Err(self.wrong(index, "a tensor")),
         }
     }
 
-    fn numeric(&self, index: usize) -> Result<(), CheckError> {
+    fn numeric(&self, index: usize) -> Checked<()> {
         if is_numeric(&self.args[index].ty) {
             Ok(())
         } else {
@@ -264,29 +275,34 @@ impl Call<'_, '_, '_> {
         }
     }
 
-    fn matrix(&self, index: usize) -> Result<Matrix, CheckError> {
+    fn matrix(&self, index: usize) -> Checked<Matrix> {
         let shape = self.tensor(index)?;
-        let what = format!("`{}`", self.signature.name);
-        Matrix::of(shape).ok_or_else(|| {
-            self.body
-                .wrong_rank(&what, "a matrix", shape, self.args[index].span)
-        })
+        Matrix::of(shape).ok_or_else(|| self.wrong_rank(index, "a matrix", shape))
     }
 
-    fn square(&self, index: usize) -> Result<Matrix, CheckError> {
+    /// One matrix: factorizations take no stacks.
+    fn single(&self, index: usize) -> Checked<Matrix> {
         let matrix = self.matrix(index)?;
+        if matrix.stack.is_empty() {
+            return Ok(matrix);
+        }
+        Err(self.wrong_rank(index, "one matrix", self.tensor(index)?))
+    }
+
+    fn square(&self, index: usize) -> Checked<Matrix> {
+        let matrix = self.single(index)?;
         if matrix.rows == matrix.cols {
             return Ok(matrix);
         }
-        Err(CheckError::NotSquare {
+        Err(Box::new(CheckError::NotSquare {
             what: format!("`{}`", self.signature.name),
             shape: self.body.show_shape(self.tensor(index)?),
             at: self.args[index].span,
-        })
+        }))
     }
 
     /// A whole number that is known at bind.
-    fn axis(&mut self, index: usize) -> Result<&Expr, CheckError> {
+    fn axis(&mut self, index: usize) -> Checked<&Expr> {
         if self.args[index].ty != Type::Int {
             return Err(self.wrong(index, "a whole number"));
         }
@@ -373,7 +389,7 @@ impl Call<'_, '_, '_> {
         Ok(general(shape))
     }
 
-    fn same_shape(&mut self, left: usize, right: &Shape, help: &str) -> Result<bool, CheckError> {
+    fn same_shape(&mut self, left: usize, right: &Shape, help: &str) -> Checked<bool> {
         let shape = self.tensor(left)?.clone();
         if shape == *right {
             return Ok(true);
@@ -402,16 +418,16 @@ impl Call<'_, '_, '_> {
     }
 
     /// A constant axis must exist where the rank is known.
-    fn existing_axis(&self, shape: &Shape, index: usize) -> Result<(), CheckError> {
+    fn existing_axis(&self, shape: &Shape, index: usize) -> Checked<()> {
         let axis = super::constant::constant(&self.args[index]);
         let missing =
             |axis: f64| axis < 0.0 || shapes::rank(shape).is_some_and(|rank| axis >= rank as f64);
         match axis.filter(|axis| missing(*axis)) {
-            Some(axis) => Err(CheckError::NoSuchAxis {
+            Some(axis) => Err(Box::new(CheckError::NoSuchAxis {
                 axis: axis.to_string(),
                 shape: self.body.show_shape(shape),
                 at: self.args[index].span,
-            }),
+            })),
             None => Ok(()),
         }
     }
@@ -434,21 +450,21 @@ impl Call<'_, '_, '_> {
         })
     }
 
-    /// The length of the axis of argument `x` that argument `index` chooses.
-    fn axis_length(&mut self, x: usize, index: usize) -> Result<Dim, CheckError> {
+    /// The length of the axis of argument `x` that argument `index` chooses: a mode, or a constant within known axes.
+    fn axis_length(&mut self, x: usize, index: usize) -> Checked<Dim> {
         let shape = self.tensor(x)?.clone();
         self.existing_axis(&shape, index)?;
         let axis = self.axis(index)?.clone();
         if let Some(length) = self.body.axis_length(&shape, &axis) {
             return Ok(length);
         }
-        let key = format!(
-            "axis {} of {}",
-            super::same::key(&axis),
-            self.body.show_shape(&shape)
-        );
         let text = self.body.cx.sink.text(self.body.file, axis.span).to_owned();
-        Ok(self.body.fresh_dim(key, format!("dim(…, {text})")))
+        let (shape, at) = (self.body.show_shape(&shape), axis.span);
+        Err(Box::new(CheckError::NoSuchAxis {
+            axis: text,
+            shape,
+            at,
+        }))
     }
 
     fn rotate(&mut self) -> Typed {
@@ -468,7 +484,7 @@ impl Call<'_, '_, '_> {
     }
 
     /// A square matrix that should be symmetric.
-    fn symmetric(&mut self) -> Result<Shape, CheckError> {
+    fn symmetric(&mut self) -> Checked<Shape> {
         self.square(0)?;
         if let Type::Tensor { fact, .. } = self.args[0].ty
             && !implies(fact, Fact::Symmetric)
@@ -486,7 +502,7 @@ impl Call<'_, '_, '_> {
 
     fn solve(&mut self) -> Typed {
         let a = self.square(0)?;
-        let b = self.matrix(1)?;
+        let b = self.single(1)?;
         if !matches!(
             self.args[0].ty,
             Type::Tensor {
@@ -506,9 +522,7 @@ impl Call<'_, '_, '_> {
         let shape = self.tensor(0)?;
         match shapes::rank(shape) {
             Some(1) => Ok(Type::Indices(shape.clone())),
-            _ => Err(self
-                .body
-                .wrong_rank("`argsort`", "a vector", shape, self.args[0].span)),
+            _ => Err(self.wrong_rank(0, "a vector", shape)),
         }
     }
 
@@ -536,7 +550,7 @@ impl Call<'_, '_, '_> {
     }
 
     /// Indices for an axis of that length.
-    fn order_of(&mut self, index: usize, length: Dim) -> Result<(), CheckError> {
+    fn order_of(&mut self, index: usize, length: Dim) -> Checked<()> {
         let Type::Indices(found) = &self.args[index].ty else {
             return Err(self.wrong(index, "indices, such as `argsort(v)`"));
         };
@@ -564,12 +578,7 @@ impl Call<'_, '_, '_> {
                 .all(|axis| matches!(axis, crate::hir::Axis::Dim(_)))
         });
         let Some(front) = known else {
-            return Err(self.body.wrong_rank(
-                "`flatten`",
-                "known axes before the first merged one",
-                &shape,
-                self.args[0].span,
-            ));
+            return Err(self.wrong_rank(0, "known axes before the first merged one", &shape));
         };
         let mut axes = front.to_vec();
         let key = format!("axes from {from} of {}", self.body.show_shape(&shape));

@@ -212,7 +212,8 @@ impl Body<'_> {
         let checked: Vec<Expr> = pairs
             .map(|(index, (ty, arg))| self.argument(&params, index, ty, arg, &mut call))
             .collect();
-        self.size = self.size.saturating_add(self.cx.functions[id].size);
+        let size = self.cx.functions[id].size.saturating_mul(self.copies);
+        self.size = self.size.saturating_add(size);
         self.require_fixed(id, &declared, &callee, &checked);
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);

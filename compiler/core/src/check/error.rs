@@ -204,7 +204,10 @@ pub enum CheckError {
     },
 
     #[error("axis {axis} does not exist in shape `{shape}`")]
-    #[diagnostic(code(opt::shape::axis), help("axes are counted from 0"))]
+    #[diagnostic(
+        code(opt::shape::axis),
+        help("axes are counted from 0; of `[...]` only a mode, as in `each i`, is known to exist")
+    )]
     NoSuchAxis {
         axis: String,
         shape: String,
@@ -524,6 +527,20 @@ pub enum CheckError {
         at: Span,
         #[label("must lie in `{range}`")]
         origin: Span,
+    },
+
+    #[error("`{name}` = {value} lies outside `{range}`")]
+    #[diagnostic(
+        code(opt::range::setting),
+        help("choose a value in `{range}`, the range that `{of}` declares")
+    )]
+    SettingOutOfRange {
+        of: String,
+        name: String,
+        value: String,
+        range: String,
+        #[label(primary, "this is {value}")]
+        at: Span,
     },
 
     #[error("rule `{name}` can never match")]

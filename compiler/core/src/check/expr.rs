@@ -1,9 +1,9 @@
 //! Expressions: every node gets a type, every mistake is reported once.
 
-use super::body::{Body, Flow, list};
+use super::body::{Body, Flow, Room, list};
 use super::error::CheckError;
 use super::names::{Binding, did_you_mean};
-use super::phase::is_host;
+use super::phase::{Level, is_host};
 use super::shapes::Matrix;
 use super::types::{self, fits, implies};
 use crate::hir::{Block, Expr, ExprKind, Fact, Field, Shape, Type};
@@ -28,7 +28,7 @@ pub(super) fn general(shape: Shape) -> Type {
 impl Body<'_> {
     /// Checks an expression that says itself what it is.
     pub(super) fn expr(&mut self, expr: &ast::Expr) -> Expr {
-        self.size = self.size.saturating_add(1);
+        self.size = self.size.saturating_add(self.copies);
         let span = expr.span;
         match &expr.kind {
             ast::ExprKind::Number(value) => number(*value, span),
@@ -302,6 +302,19 @@ impl Body<'_> {
         let Some(ty) = self.join(a, b, span) else {
             return error(span);
         };
+        if !matches!(
+            ty,
+            Type::Int | Type::Float | Type::Bool | Type::Tensor { .. } | Type::Mask(_)
+        ) {
+            // Only numbers and tensors can be chosen between while the program runs.
+            let level = if let Room::Setting(_) = self.room {
+                Level::Hyper
+            } else {
+                Level::Bind
+            };
+            let what = format!("a choice between values such as {}", self.describe(&ty));
+            self.require(&cond, level, &what);
+        }
         Expr {
             kind: ExprKind::If {
                 cond: Box::new(cond),

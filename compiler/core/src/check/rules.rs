@@ -261,14 +261,19 @@ impl<'a> Body<'a> {
             .statics
             .iter()
             .position(|entry| entry.name == name.text);
-        let (index, expected, level, into) = match (hyper, entry) {
-            (Some(index), _) => (index, Type::Float, Level::Hyper, hypers),
-            (None, Some(index)) => (
+        let (index, expected, range, level, into) = match (hyper, entry) {
+            (Some(index), _) => (
                 index,
-                super::settings::value_type(other.statics[index].ty.clone()),
+                Type::Float,
+                other.hypers[index].range,
                 Level::Hyper,
-                statics,
+                hypers,
             ),
+            (None, Some(index)) => {
+                let declared = &other.statics[index];
+                let ty = super::settings::value_type(declared.ty.clone());
+                (index, ty, declared.range, Level::Bind, statics)
+            }
             (None, None) => return self.unknown_setting(id, name),
         };
         if into.iter().any(|(known, _)| *known == index) {
@@ -281,7 +286,39 @@ impl<'a> Body<'a> {
         }
         let checked = self.expr_as(value, &expected);
         self.require(&checked, level, "a setting");
+        self.check_setting(id, name, &checked, range);
         into.push((index, checked));
+    }
+
+    /// A constant must lie in the range that the other optimizer declares.
+    fn check_setting(
+        &mut self,
+        id: OptimizerId,
+        name: &Name,
+        value: &Expr,
+        range: Option<hir::Range>,
+    ) {
+        let known = super::constant::constant(value).filter(|_| value.ty != Type::Error);
+        if let (Some(number), Some(range)) = (known, range)
+            && !range.contains(number)
+        {
+            let (of, name) = (
+                self.cx.program.optimizers[id].name.clone(),
+                name.text.clone(),
+            );
+            let (value, range, at) = (
+                crate::hir_text::number(number),
+                range.to_string(),
+                value.span,
+            );
+            self.report(CheckError::SettingOutOfRange {
+                of,
+                name,
+                value,
+                range,
+                at,
+            });
+        }
     }
 
     fn unknown_setting(&mut self, id: OptimizerId, name: &Name) {

@@ -10,7 +10,9 @@ use super::shapes::Matrix;
 use super::stmt::is_number;
 use super::types::{Declared, dtype};
 use crate::dtype::DType;
-use crate::hir::{self, Expr, ExprKind, Fact, Modes, ModesId, StateId, StmtKind, Type};
+use crate::hir::{
+    self, BinaryOp, Builtin, Expr, ExprKind, Fact, Modes, ModesId, StateId, StmtKind, Type,
+};
 use optc_grammar::ast::{self, Name, Span};
 
 /// The type of a state before its initial value is known.
@@ -224,6 +226,28 @@ impl Body<'_> {
             span: value.span,
         };
         self.filling(value, &param)
+    }
+
+    /// A tensor like another, filled with a number.
+    fn filling(&mut self, value: Expr, like: &Expr) -> Expr {
+        let Type::Tensor { shape, .. } = &like.ty else {
+            return value;
+        };
+        if !matches!(value.ty, Type::Int | Type::Float) {
+            return value;
+        }
+        let span = value.span;
+        let ty = general(shape.clone());
+        let ones = Expr {
+            kind: ExprKind::Builtin(Builtin::OnesLike, vec![like.clone()]),
+            ty: ty.clone(),
+            span,
+        };
+        Expr {
+            kind: ExprKind::Binary(BinaryOp::Mul, Box::new(value), Box::new(ones)),
+            ty,
+            span,
+        }
     }
 
     fn tensor_of_shape(&mut self, name: &Name, value: Expr, expected: &Type) -> Expr {

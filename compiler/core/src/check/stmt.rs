@@ -6,7 +6,7 @@ use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
 use super::types::{fact_name, implies};
-use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use crate::hir::{Block, Expr, ExprKind, Place, Stmt, StmtKind, Type};
 use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 
@@ -41,14 +41,18 @@ impl Body<'_> {
                 origin: pair[1].span,
             });
         }
-        let kinds = stmts.iter().flat_map(|stmt| {
+        let mut checked = Vec::new();
+        for stmt in stmts {
             let kinds = self.statement(stmt);
-            kinds.into_iter().map(|kind| Stmt {
+            self.copies = self
+                .copies
+                .saturating_mul(kinds.iter().map(copies).product());
+            checked.extend(kinds.into_iter().map(|kind| Stmt {
                 kind,
                 span: stmt.span,
-            })
-        });
-        kinds.collect()
+            }));
+        }
+        checked
     }
 
     /// A `modes` block becomes one statement per state, everything else one statement, a mistake none.
@@ -172,9 +176,10 @@ impl Body<'_> {
                 (value, ty)
             }
         };
-        let ty = match ty {
-            Type::Int if mutable => Type::Float,
-            other => other,
+        let ty = if mutable {
+            self.variable_type(ty, value.span)
+        } else {
+            ty
         };
         let phase = if mutable {
             Phase::at(Level::Step)
@@ -182,6 +187,26 @@ impl Body<'_> {
             self.phase(&value)
         };
         StmtKind::Let(self.add_local(name, ty, mutable, phase, true), value)
+    }
+
+    /// What a variable may hold: it may be assigned at some steps only, so its value need not be known at bind.
+    fn variable_type(&mut self, ty: Type, at: Span) -> Type {
+        match ty {
+            Type::Int => Type::Float,
+            Type::Float | Type::Bool | Type::Tensor { .. } | Type::Mask(_) | Type::Error => ty,
+            other => {
+                let expected = "a number, a truth value or a tensor".to_owned();
+                let (found, help) = (self.describe(&other), "bind it with `let`".to_owned());
+                self.report(CheckError::TypeMismatch {
+                    expected,
+                    found,
+                    help,
+                    at,
+                    origin: None,
+                });
+                Type::Error
+            }
+        }
     }
 
     fn declared_value(
@@ -271,35 +296,18 @@ impl Body<'_> {
             }
             None => value,
         };
-        let value = self.filling(value, &to.current);
-        let value = self.fitting(value, &to.current.ty.clone(), to.origin);
+        // A number fills a tensor.
+        let fills = is_number(&value) && matches!(to.current.ty, Type::Tensor { .. });
+        let value = if fills {
+            value
+        } else {
+            self.fitting(value, &to.current.ty, to.origin)
+        };
         if let Type::Tensor { fact, .. } = to.current.ty {
             self.prove(&target.text, fact, &value);
         }
         self.updates |= to.place == Place::Param;
         Some(StmtKind::Assign(to.place, value))
-    }
-
-    /// A number assigned to a tensor fills it.
-    pub(super) fn filling(&mut self, value: Expr, like: &Expr) -> Expr {
-        let Type::Tensor { shape, .. } = &like.ty else {
-            return value;
-        };
-        if !matches!(value.ty, Type::Int | Type::Float) {
-            return value;
-        }
-        let span = value.span;
-        let ty = general(shape.clone());
-        let ones = Expr {
-            kind: ExprKind::Builtin(Builtin::OnesLike, vec![like.clone()]),
-            ty: ty.clone(),
-            span,
-        };
-        Expr {
-            kind: ExprKind::Binary(BinaryOp::Mul, Box::new(value), Box::new(ones)),
-            ty,
-            span,
-        }
     }
 
     fn target(&mut self, name: &Name, index: Option<&Name>) -> Option<Target> {
@@ -554,4 +562,34 @@ impl Body<'_> {
 /// Whether a value can fill a tensor.
 pub(super) fn is_number(value: &Expr) -> bool {
     is_numeric(&value.ty) && !matches!(value.ty, Type::Tensor { .. })
+}
+
+/// How often what follows a statement is written out: a branch that may `skip` takes it along.
+fn copies(stmt: &StmtKind) -> u64 {
+    let branches: [&[Stmt]; 2] = match stmt {
+        StmtKind::If {
+            then, otherwise, ..
+        } => [&then.stmts, &otherwise.stmts],
+        StmtKind::OnFirst(body) | StmtKind::Every { body, .. } => [&body.stmts, &[]],
+        _ => return 1,
+    };
+    let ends = branches.map(open_ends);
+    if ends == [1, 1] {
+        1
+    } else {
+        ends.iter().sum::<u64>().max(1)
+    }
+}
+
+/// How many ways through a block do not `skip`.
+fn open_ends(stmts: &[Stmt]) -> u64 {
+    match stmts.last() {
+        Some(Stmt {
+            kind: StmtKind::Skip,
+            ..
+        }) => 0,
+        _ => stmts
+            .iter()
+            .fold(1, |ends: u64, stmt| ends.saturating_mul(copies(&stmt.kind))),
+    }
 }

@@ -545,6 +545,27 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::range::setting",
+        "another optimizer is given a value outside its range",
+        "The ranges of an optimizer hold wherever it is used.",
+        r"optimizer Inner {
+    hyper lr = 0.1 in [0, inf)
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown {
+    rule each(w: [...]) = Inner(lr = -1)
+}",
+        r"optimizer Inner {
+    hyper lr = 0.1 in [0, inf)
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown {
+    rule each(w: [...]) = Inner(lr = 1)
+}",
+    ),
+    page(
         "opt::repeat::count",
         "a loop has an impossible number of turns",
         "Loops are written out, so they have at most 10000 turns, and no fewer than 0.",
