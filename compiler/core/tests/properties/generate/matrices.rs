@@ -191,7 +191,8 @@ impl Generator {
         let (square, n) = (self.build.function.ty(gram).clone(), self.dims(gram)[0]);
         let dtype = self.dtype(gram);
         let vector = |dtype| Type::Tensor(TensorType { dtype, dims: vec![n] });
-        let made = if self.rng.percent(40) {
+        // The sign of an eigenvector hangs on the last bit of the matrix.
+        let made = if self.exact(gram) && self.rng.percent(60) {
             let kind = OpKind::Eigh { x: gram, descending: self.rng.percent(50), on_failure };
             self.build.push(kind, vec![vector(dtype), square])[1]
         } else {
