@@ -25,7 +25,13 @@ pub(super) fn run(function: Function) -> Function {
 struct Legalize;
 
 impl Visitor for Legalize {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, _: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        _: &[Value],
+    ) -> Vec<Value> {
         let kind = match &types[..] {
             [Type::Tensor(ty)] if kind.is_map() => fitting(build, kind, &ty.dims),
             _ => kind,
@@ -39,7 +45,10 @@ impl Visitor for Legalize {
             return value;
         };
         let [one, zero] = [1.0, 0.0].map(|x| build.constant(x));
-        let ty = TensorType { dtype: DType::F32, dims };
+        let ty = TensorType {
+            dtype: DType::F32,
+            dims,
+        };
         let nothing = build.fill(zero, ty);
         let kind = OpKind::Select(value, one, nothing);
         let ty = build.function.ty(nothing).clone();
@@ -85,12 +94,24 @@ fn fit(build: &mut Builder, operand: Value, dims: &[u64], split: &mut Split) -> 
 fn in_full(build: &mut Builder, operand: Value, dims: &[u64]) -> Value {
     let (dtype, own) = build.parts(operand);
     let own = padded(&own, dims.len());
-    let (kept, stretched): (Vec<usize>, Vec<usize>) = (0..dims.len()).partition(|&axis| own[axis] == dims[axis]);
+    let (kept, stretched): (Vec<usize>, Vec<usize>) =
+        (0..dims.len()).partition(|&axis| own[axis] == dims[axis]);
     let order: Vec<usize> = [stretched, kept.clone()].concat();
     let columns = build.reshape(operand, kept.iter().map(|&axis| dims[axis]).collect());
     let [zero, one] = [0.0, 1.0].map(|x| build.constant(x));
-    let nothing = build.fill(zero, TensorType { dtype, dims: order.iter().map(|&axis| dims[axis]).collect() });
+    let nothing = build.fill(
+        zero,
+        TensorType {
+            dtype,
+            dims: order.iter().map(|&axis| dims[axis]).collect(),
+        },
+    );
     let full = build.select(one, columns, nothing);
-    let place = |axis| order.iter().position(|&from| from == axis).unwrap_or_default() as u32;
+    let place = |axis| {
+        order
+            .iter()
+            .position(|&from| from == axis)
+            .unwrap_or_default() as u32
+    };
     build.permute(full, (0..dims.len()).map(place).collect())
 }

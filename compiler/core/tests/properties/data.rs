@@ -15,7 +15,11 @@ pub(crate) enum Values {
 
 /// The parameter, the gradient and the state.
 pub(crate) fn contents(function: &Function, values: Values, rng: &mut Rng) -> Vec<Vec<f64>> {
-    function.slots.iter().map(|slot| content(slot, values, rng)).collect()
+    function
+        .slots
+        .iter()
+        .map(|slot| content(slot, values, rng))
+        .collect()
 }
 
 fn content(slot: &Slot, values: Values, rng: &mut Rng) -> Vec<f64> {
@@ -23,7 +27,9 @@ fn content(slot: &Slot, values: Values, rng: &mut Rng) -> Vec<f64> {
     let data: Vec<f64> = (0..count).map(|_| element(values, rng)).collect();
     let n = slot.ty.dims.last().map_or(1, |&d| d as usize);
     let data = match slot.fact {
-        Fact::Symmetric => (0..count).map(|k| data[(k / n).max(k % n) * n + (k / n).min(k % n)]).collect(),
+        Fact::Symmetric => (0..count)
+            .map(|k| data[(k / n).max(k % n) * n + (k / n).min(k % n)])
+            .collect(),
         Fact::Orthogonal => orthogonal(data, n),
         _ => data,
     };
@@ -31,7 +37,17 @@ fn content(slot: &Slot, values: Values, rng: &mut Rng) -> Vec<f64> {
 }
 
 fn element(values: Values, rng: &mut Rng) -> f64 {
-    let special = [0.0, -0.0, 0.1, 1.0, -1.0, 1e-30, 3e38, f64::NAN, f64::INFINITY];
+    let special = [
+        0.0,
+        -0.0,
+        0.1,
+        1.0,
+        -1.0,
+        1e-30,
+        3e38,
+        f64::NAN,
+        f64::INFINITY,
+    ];
     match (values, rng.below(40)) {
         (Values::Any, 0) => rng.pick(&special),
         (_, 1) => rng.pick(&[0.0, 0.1, 1.0, 0.5]),

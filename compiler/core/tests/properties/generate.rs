@@ -44,17 +44,35 @@ pub(crate) fn function(options: Options, mut rng: Rng) -> Generated {
     generator.init();
     generator.body();
     let results = &generator.build.function.regions[generator.build.function.body].results;
-    let loose = results.iter().map(|value| generator.loose.contains(value)).collect();
-    Generated { function: generator.build.function, loose }
+    let loose = results
+        .iter()
+        .map(|value| generator.loose.contains(value))
+        .collect();
+    Generated {
+        function: generator.build.function,
+        loose,
+    }
 }
 
 fn parameter_dims(options: Options, rng: &mut Rng) -> Vec<u64> {
     if !options.products && rng.percent(4) {
         return rng.pick(&[vec![5000], vec![70, 70], vec![130, 3], vec![2, 4100]]);
     }
-    let rank = if options.products { rng.pick(&[1, 2, 2, 2, 3, 3, 4]) } else { rng.below(5) };
+    let rank = if options.products {
+        rng.pick(&[1, 2, 2, 2, 3, 3, 4])
+    } else {
+        rng.below(5)
+    };
     let zero = !options.products && rng.percent(3);
-    (0..rank).map(|_| if zero && rng.percent(50) { 0 } else { 1 + rng.below(5) as u64 }).collect()
+    (0..rank)
+        .map(|_| {
+            if zero && rng.percent(50) {
+                0
+            } else {
+                1 + rng.below(5) as u64
+            }
+        })
+        .collect()
 }
 
 fn slots(options: Options, dims: &[u64], rng: &mut Rng) -> Vec<Slot> {
@@ -65,18 +83,53 @@ fn slots(options: Options, dims: &[u64], rng: &mut Rng) -> Vec<Slot> {
         fact,
     };
     let mut slots = vec![
-        slot("w", Role::Param, rng.pick(options.dtypes), dims.to_vec(), Fact::General),
-        slot("grad", Role::Grad, rng.pick(options.dtypes), dims.to_vec(), Fact::General),
+        slot(
+            "w",
+            Role::Param,
+            rng.pick(options.dtypes),
+            dims.to_vec(),
+            Fact::General,
+        ),
+        slot(
+            "grad",
+            Role::Grad,
+            rng.pick(options.dtypes),
+            dims.to_vec(),
+            Fact::General,
+        ),
     ];
     for n in 0..rng.below(4) {
         let dims = related(dims, rng);
-        slots.push(slot(&format!("s{n}"), Role::State, rng.pick(options.dtypes), dims, Fact::General));
+        slots.push(slot(
+            &format!("s{n}"),
+            Role::State,
+            rng.pick(options.dtypes),
+            dims,
+            Fact::General,
+        ));
     }
     if options.products && dims.len() > 1 {
-        for (mode, &d) in dims.iter().enumerate().filter(|_| rng.percent(70)).collect::<Vec<_>>() {
+        for (mode, &d) in dims
+            .iter()
+            .enumerate()
+            .filter(|_| rng.percent(70))
+            .collect::<Vec<_>>()
+        {
             let dtype = rng.pick(options.dtypes);
-            slots.push(slot(&format!("gram.{mode}"), Role::State, dtype, vec![d, d], Fact::Symmetric));
-            slots.push(slot(&format!("basis.{mode}"), Role::State, dtype, vec![d, d], Fact::Orthogonal));
+            slots.push(slot(
+                &format!("gram.{mode}"),
+                Role::State,
+                dtype,
+                vec![d, d],
+                Fact::Symmetric,
+            ));
+            slots.push(slot(
+                &format!("basis.{mode}"),
+                Role::State,
+                dtype,
+                vec![d, d],
+                Fact::Orthogonal,
+            ));
         }
     }
     slots
@@ -90,7 +143,10 @@ fn related(dims: &[u64], rng: &mut Rng) -> Vec<u64> {
         1 => dims[..cut].to_vec(),
         2 => dims[cut..].to_vec(),
         3 => [dims[..cut].to_vec(), vec![1; dims.len() - cut]].concat(),
-        4 => dims.iter().map(|&d| if rng.percent(40) { 1 } else { d }).collect(),
+        4 => dims
+            .iter()
+            .map(|&d| if rng.percent(40) { 1 } else { d })
+            .collect(),
         _ => dims.to_vec(),
     }
 }
@@ -119,7 +175,11 @@ struct Generator {
 type Make = fn(&mut Generator) -> Option<()>;
 
 /// With weights.
-const COMMON: &[(usize, Make)] = &[(4, Generator::assign), (2, Generator::assign_slot), (4, Generator::branch)];
+const COMMON: &[(usize, Make)] = &[
+    (4, Generator::assign),
+    (2, Generator::assign_slot),
+    (4, Generator::branch),
+];
 
 impl Generator {
     fn init(&mut self) {
@@ -137,11 +197,19 @@ impl Generator {
     fn first_value(&mut self, param: Value, slot: &Slot) -> Value {
         let number = self.rng.pick(&[0.0, 1.0, 0.1]);
         let number = self.build.constant(number);
-        if matches!(slot.ty.dims[..], [m, n] if m == n) && (slot.fact != Fact::General || self.rng.percent(30)) {
-            return self.build.push_one(OpKind::Identity(number), Type::Tensor(slot.ty.clone()));
+        if matches!(slot.ty.dims[..], [m, n] if m == n)
+            && (slot.fact != Fact::General || self.rng.percent(30))
+        {
+            return self
+                .build
+                .push_one(OpKind::Identity(number), Type::Tensor(slot.ty.clone()));
         }
         if slot.ty.dims == self.build.function.dims(param) && self.rng.percent(50) {
-            let first = if self.rng.percent(50) { self.build.lerp(param, param, number) } else { param };
+            let first = if self.rng.percent(50) {
+                self.build.lerp(param, param, number)
+            } else {
+                param
+            };
             return self.build.cast(first, slot.ty.dtype);
         }
         self.build.fill(number, slot.ty.clone())
@@ -159,7 +227,14 @@ impl Generator {
         }
         self.ops(self.options.ops);
         let mut results = Vec::new();
-        for (slot, value) in self.scope.current.clone().into_iter().enumerate().filter(|(slot, _)| *slot != 1) {
+        for (slot, value) in self
+            .scope
+            .current
+            .clone()
+            .into_iter()
+            .enumerate()
+            .filter(|(slot, _)| *slot != 1)
+        {
             results.push(self.stored(slot, value));
         }
         let body = self.build.function.body;
@@ -175,7 +250,11 @@ impl Generator {
     }
 
     fn ops(&mut self, count: usize) {
-        let matrices: &[(usize, Make)] = if self.options.products { matrices::OPS } else { &[] };
+        let matrices: &[(usize, Make)] = if self.options.products {
+            matrices::OPS
+        } else {
+            &[]
+        };
         let all: Vec<(usize, Make)> = [COMMON, elements::OPS, matrices].concat();
         let total: usize = all.iter().map(|(weight, _)| weight).sum();
         for _ in 0..count {
@@ -205,11 +284,19 @@ impl Generator {
     /// What depends on a product is loose.
     fn spread(&mut self, value: Value) {
         let kind = self.build.function.def(value);
-        let product = matches!(kind, OpKind::Product(_) | OpKind::Gram { .. } | OpKind::Contract { .. });
+        let product = matches!(
+            kind,
+            OpKind::Product(_) | OpKind::Gram { .. } | OpKind::Contract { .. }
+        );
         let mut operands = kind.operands();
-        if let OpKind::If { then, otherwise, .. } = *kind {
+        if let OpKind::If {
+            then, otherwise, ..
+        } = *kind
+        {
             let index = self.build.function.values[value].index as usize;
-            operands.extend([then, otherwise].map(|region| self.build.function.regions[region].results[index]));
+            operands.extend(
+                [then, otherwise].map(|region| self.build.function.regions[region].results[index]),
+            );
         }
         if product || operands.iter().any(|operand| self.loose.contains(operand)) {
             self.loose.insert(value);
@@ -234,7 +321,13 @@ impl Generator {
     }
 
     fn tensor_where(&mut self, fits: impl Fn(&Self, Value) -> bool) -> Option<Value> {
-        let found: Vec<Value> = self.scope.tensors.iter().copied().filter(|&value| fits(self, value)).collect();
+        let found: Vec<Value> = self
+            .scope
+            .tensors
+            .iter()
+            .copied()
+            .filter(|&value| fits(self, value))
+            .collect();
         if found.is_empty() {
             return None;
         }
@@ -250,7 +343,9 @@ impl Generator {
     /// Slots that any value of their shape may be written to.
     fn free_slots(&self) -> Vec<usize> {
         let slots = &self.build.function.slots;
-        (0..slots.len()).filter(|&slot| slots[slot].role != Role::Grad && slots[slot].fact == Fact::General).collect()
+        (0..slots.len())
+            .filter(|&slot| slots[slot].role != Role::Grad && slots[slot].fact == Fact::General)
+            .collect()
     }
 
     fn assign(&mut self) -> Option<()> {
@@ -265,14 +360,23 @@ impl Generator {
     /// One slot takes what another has, or had before the step.
     fn assign_slot(&mut self) -> Option<()> {
         let slots = self.free_slots();
-        let (to, from) = (self.rng.pick(&slots), self.rng.below(self.build.function.slots.len()));
+        let (to, from) = (
+            self.rng.pick(&slots),
+            self.rng.below(self.build.function.slots.len()),
+        );
         if self.build.function.slots[to].ty.dims != self.build.function.slots[from].ty.dims {
             return None;
         }
-        let value = if self.rng.percent(50) { self.scope.current[from] } else { self.build.slot(from as u32) };
+        let value = if self.rng.percent(50) {
+            self.scope.current[from]
+        } else {
+            self.build.slot(from as u32)
+        };
         self.spread(value);
         if self.rng.percent(50) {
-            self.scope.current.swap(to, if slots.contains(&from) { from } else { to });
+            self.scope
+                .current
+                .swap(to, if slots.contains(&from) { from } else { to });
         } else {
             self.scope.current[to] = value;
         }
@@ -298,8 +402,18 @@ impl Generator {
         self.depth -= 1;
         let joined = self.join(regions, &sides);
         self.build.region = region;
-        let types = joined.iter().map(|(_, a)| self.build.function.ty(*a).clone()).collect();
-        let results = self.build.push(OpKind::If { cond, then: regions[0], otherwise: regions[1] }, types);
+        let types = joined
+            .iter()
+            .map(|(_, a)| self.build.function.ty(*a).clone())
+            .collect();
+        let results = self.build.push(
+            OpKind::If {
+                cond,
+                then: regions[0],
+                otherwise: regions[1],
+            },
+            types,
+        );
         for (&(slot, _), result) in joined.iter().zip(results) {
             self.see(result);
             if let Some(slot) = slot {
@@ -315,21 +429,37 @@ impl Generator {
         let mut pairs: Vec<(Option<usize>, [Value; 2])> = Vec::new();
         for (slot, (&a, &b)) in then.current.iter().zip(&otherwise.current).enumerate() {
             if a != b || (self.rng.percent(10) && slot != 1) {
-                pairs.push((Some(slot), [self.stored_in(regions[0], slot, a), self.stored_in(regions[1], slot, b)]));
+                pairs.push((
+                    Some(slot),
+                    [
+                        self.stored_in(regions[0], slot, a),
+                        self.stored_in(regions[1], slot, b),
+                    ],
+                ));
             }
         }
-        let kinds =
-            [(&then.tensors, &otherwise.tensors), (&then.hosts, &otherwise.hosts), (&then.masks, &otherwise.masks)];
-        for (a_side, b_side) in kinds.into_iter().filter(|(a, b)| !a.is_empty() && !b.is_empty()) {
+        let kinds = [
+            (&then.tensors, &otherwise.tensors),
+            (&then.hosts, &otherwise.hosts),
+            (&then.masks, &otherwise.masks),
+        ];
+        for (a_side, b_side) in kinds
+            .into_iter()
+            .filter(|(a, b)| !a.is_empty() && !b.is_empty())
+        {
             let (a, b) = (self.rng.pick(a_side), self.rng.pick(b_side));
             if self.build.function.ty(a) == self.build.function.ty(b) {
                 pairs.push((None, [a, b]));
             }
         }
         for (side, region) in regions.into_iter().enumerate() {
-            self.build.function.regions[region].results = pairs.iter().map(|(_, ends)| ends[side]).collect();
+            self.build.function.regions[region].results =
+                pairs.iter().map(|(_, ends)| ends[side]).collect();
         }
-        pairs.into_iter().map(|(slot, ends)| (slot, ends[0])).collect()
+        pairs
+            .into_iter()
+            .map(|(slot, ends)| (slot, ends[0]))
+            .collect()
     }
 
     fn stored_in(&mut self, region: Region, slot: usize, value: Value) -> Value {

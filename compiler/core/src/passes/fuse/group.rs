@@ -48,7 +48,10 @@ struct Grouping<'a> {
 impl<'a> Grouping<'a> {
     fn new(function: &'a Function, region: Region) -> Grouping<'a> {
         let mut here = SecondaryMap::with_default(false);
-        function.regions[region].ops.iter().for_each(|&op| here[op] = true);
+        function.regions[region]
+            .ops
+            .iter()
+            .for_each(|&op| here[op] = true);
         let mut sources = SecondaryMap::new();
         for &op in &function.regions[region].ops {
             sources[op] = sources_of(function, &here, op);
@@ -80,14 +83,21 @@ impl<'a> Grouping<'a> {
     fn place(&mut self, op: Op, key: SpaceKey, split: Split) {
         let found = (0..self.groups.len()).rev().find_map(|group| {
             let data = &self.groups[group];
-            let joined = (data.key == key).then(|| data.split.join(split)).flatten()?;
-            self.may_join(op, self.nodes[group]).then_some((group, joined))
+            let joined = (data.key == key)
+                .then(|| data.split.join(split))
+                .flatten()?;
+            self.may_join(op, self.nodes[group])
+                .then_some((group, joined))
         });
         let (group, split) = found.unwrap_or((self.groups.len(), split));
         if group == self.groups.len() {
             let node = self.node(Some(group));
             self.nodes.push(node);
-            self.groups.push(Group { key, split, members: BTreeSet::new() });
+            self.groups.push(Group {
+                key,
+                split,
+                members: BTreeSet::new(),
+            });
         }
         self.groups[group].split = split;
         self.add(op, self.nodes[group]);
@@ -95,11 +105,13 @@ impl<'a> Grouping<'a> {
 
     /// No operand outside the group needs the group, and operands inside are elements, not sums.
     fn may_join(&self, op: Op, node: Node) -> bool {
-        self.sources[op].iter().all(|&source| match self.node_of[source] {
-            Some(own) if own == node => !is_sum(self.function, source),
-            Some(own) => !self.needs[own].contains(node),
-            None => true,
-        })
+        self.sources[op]
+            .iter()
+            .all(|&source| match self.node_of[source] {
+                Some(own) if own == node => !is_sum(self.function, source),
+                Some(own) => !self.needs[own].contains(node),
+                None => true,
+            })
     }
 
     fn add(&mut self, op: Op, node: Node) {
@@ -123,16 +135,29 @@ impl<'a> Grouping<'a> {
     /// Moves operations to the group of their readers when all of those sit in one later group.
     fn sink(&mut self) {
         let ops = &self.function.regions[self.region].ops;
-        let yields: BTreeSet<Value> = self.function.regions[self.region].results.iter().copied().collect();
+        let yields: BTreeSet<Value> = self.function.regions[self.region]
+            .results
+            .iter()
+            .copied()
+            .collect();
         let readers = self.readers();
-        for &op in ops.iter().rev().filter(|&&op| !is_inline(&self.function.ops[op].kind)) {
+        for &op in ops
+            .iter()
+            .rev()
+            .filter(|&&op| !is_inline(&self.function.ops[op].kind))
+        {
             let Some(own) = self.group(op) else { continue };
             if is_sum(self.function, op) || yields.contains(&self.function.ops[op].results[0]) {
                 continue;
             }
-            let targets: BTreeSet<Option<usize>> = readers[op].iter().map(|&reader| self.group(reader)).collect();
+            let targets: BTreeSet<Option<usize>> = readers[op]
+                .iter()
+                .map(|&reader| self.group(reader))
+                .collect();
             match targets.first() {
-                Some(&Some(target)) if targets.len() == 1 && target != own => self.try_sink(op, own, target),
+                Some(&Some(target)) if targets.len() == 1 && target != own => {
+                    self.try_sink(op, own, target)
+                }
                 _ => {}
             }
         }
@@ -149,7 +174,9 @@ impl<'a> Grouping<'a> {
         let Some(joined) = self.groups[target].split.join(split) else {
             return;
         };
-        let stays_stored = self.sources[op].iter().all(|&source| self.group(source) != Some(own));
+        let stays_stored = self.sources[op]
+            .iter()
+            .all(|&source| self.group(source) != Some(own));
         if self.groups[target].key == key && stays_stored && self.may_join(op, self.nodes[target]) {
             self.groups[own].members.remove(&op);
             self.groups[target].split = joined;
@@ -162,7 +189,9 @@ impl<'a> Grouping<'a> {
         let mut readers: SecondaryMap<Op, Vec<Op>> = SecondaryMap::new();
         for &op in &self.function.regions[self.region].ops {
             if !is_inline(&self.function.ops[op].kind) {
-                self.sources[op].iter().for_each(|&source| readers[source].push(op));
+                self.sources[op]
+                    .iter()
+                    .for_each(|&source| readers[source].push(op));
             }
         }
         readers
@@ -188,18 +217,29 @@ pub(super) fn for_each_read(function: &Function, op: Op, f: &mut impl FnMut(Valu
     for value in kind.operands() {
         read(function, value, f);
     }
-    if let OpKind::If { then, otherwise, .. } = *kind {
+    if let OpKind::If {
+        then, otherwise, ..
+    } = *kind
+    {
         for region in [then, otherwise] {
             let data = &function.regions[region];
-            data.ops.iter().for_each(|&inner| for_each_read(function, inner, f));
-            data.results.iter().for_each(|&value| read(function, value, f));
+            data.ops
+                .iter()
+                .for_each(|&inner| for_each_read(function, inner, f));
+            data.results
+                .iter()
+                .for_each(|&value| read(function, value, f));
         }
     }
 }
 
 fn read(function: &Function, value: Value, f: &mut impl FnMut(Value)) {
     let source = function.values[value].op;
-    if is_inline(&function.ops[source].kind) { for_each_read(function, source, f) } else { f(value) }
+    if is_inline(&function.ops[source].kind) {
+        for_each_read(function, source, f)
+    } else {
+        f(value)
+    }
 }
 
 fn is_sum(function: &Function, op: Op) -> bool {
@@ -212,7 +252,9 @@ struct BitSet(Vec<u64>);
 
 impl BitSet {
     fn contains(&self, n: usize) -> bool {
-        self.0.get(n / 64).is_some_and(|word| word >> (n % 64) & 1 == 1)
+        self.0
+            .get(n / 64)
+            .is_some_and(|word| word >> (n % 64) & 1 == 1)
     }
 
     fn insert(&mut self, n: usize) {
@@ -222,6 +264,9 @@ impl BitSet {
 
     fn union(&mut self, other: &BitSet) {
         self.0.resize(self.0.len().max(other.0.len()), 0);
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+        self.0
+            .iter_mut()
+            .zip(&other.0)
+            .for_each(|(word, other)| *word |= other);
     }
 }

@@ -28,7 +28,11 @@ pub(super) struct KernelBuilder<'a> {
 }
 
 impl<'a> KernelBuilder<'a> {
-    pub(super) fn new(function: &'a Function, group: &'a Group, readers: &'a Readers) -> KernelBuilder<'a> {
+    pub(super) fn new(
+        function: &'a Function,
+        group: &'a Group,
+        readers: &'a Readers,
+    ) -> KernelBuilder<'a> {
         KernelBuilder {
             function,
             group,
@@ -49,7 +53,11 @@ impl<'a> KernelBuilder<'a> {
         }
         let (rows, cols) = self.extent();
         let kernel = MapKernel {
-            space: if matches!(self.group.split, Split::At(_)) { Space::Grid } else { Space::Flat },
+            space: if matches!(self.group.split, Split::At(_)) {
+                Space::Grid
+            } else {
+                Space::Flat
+            },
             compute: self.group.key.compute,
             inputs: self.inputs.iter().map(|(_, input)| *input).collect(),
             scalars: self.scalars.len() as u32,
@@ -57,12 +65,24 @@ impl<'a> KernelBuilder<'a> {
             outputs: self.outputs,
         };
         let inputs = self.inputs.into_iter().map(|(value, _)| value).collect();
-        Built { fused: Fused { kernel, inputs, scalars: self.scalars, rows, cols }, results: self.results }
+        Built {
+            fused: Fused {
+                kernel,
+                inputs,
+                scalars: self.scalars,
+                rows,
+                cols,
+            },
+            results: self.results,
+        }
     }
 
     /// Computes one member; stores it if anybody else reads it.
     fn member(&mut self, kind: &OpKind, result: Value) {
-        let dtype = self.function.tensor(result).map_or(DType::F32, |ty| ty.dtype);
+        let dtype = self
+            .function
+            .tensor(result)
+            .map_or(DType::F32, |ty| ty.dtype);
         let (value, kind) = match *kind {
             OpKind::Sum(a, over) => (self.float(a, dtype.compute()), self.sum_kind(over)),
             ref kind => {
@@ -103,8 +123,13 @@ impl<'a> KernelBuilder<'a> {
     }
 
     fn rounded(&mut self, value: Val, dtype: DType) -> Val {
-        let is_rounded = matches!(self.insts[value as usize], Inst::Round(known, _) if known == dtype);
-        if dtype == self.group.key.compute || is_rounded { value } else { self.push(Inst::Round(dtype, value)) }
+        let is_rounded =
+            matches!(self.insts[value as usize], Inst::Round(known, _) if known == dtype);
+        if dtype == self.group.key.compute || is_rounded {
+            value
+        } else {
+            self.push(Inst::Round(dtype, value))
+        }
     }
 
     fn arithmetic(&mut self, kind: &OpKind, dtype: DType) -> Val {
@@ -175,8 +200,15 @@ impl<'a> KernelBuilder<'a> {
     fn load(&mut self, value: Value) -> Val {
         let known = self.inputs.iter().position(|(input, _)| *input == value);
         let n = known.unwrap_or_else(|| {
-            let dtype = self.function.tensor(value).map_or(DType::F32, |ty| ty.dtype);
-            let access = access(self.function.dims(value), &self.group.key.dims, self.group.split);
+            let dtype = self
+                .function
+                .tensor(value)
+                .map_or(DType::F32, |ty| ty.dtype);
+            let access = access(
+                self.function.dims(value),
+                &self.group.key.dims,
+                self.group.split,
+            );
             self.inputs.push((value, Input { dtype, access }));
             self.inputs.len() - 1
         });

@@ -40,12 +40,22 @@ struct Readers {
 
 impl Readers {
     fn new(function: &Function) -> Readers {
-        let mut readers = Readers { ops: SecondaryMap::new(), yielded: SecondaryMap::new() };
+        let mut readers = Readers {
+            ops: SecondaryMap::new(),
+            yielded: SecondaryMap::new(),
+        };
         for region in function.regions.values() {
-            for &op in region.ops.iter().filter(|&&op| !is_inline(&function.ops[op].kind)) {
+            for &op in region
+                .ops
+                .iter()
+                .filter(|&&op| !is_inline(&function.ops[op].kind))
+            {
                 for_each_read(function, op, &mut |value| readers.ops[value].push(op));
             }
-            region.results.iter().for_each(|&value| readers.yielded[value] = true);
+            region
+                .results
+                .iter()
+                .for_each(|&value| readers.yielded[value] = true);
         }
         readers
     }
@@ -59,11 +69,19 @@ impl Readers {
 /// Replaces the region's operations by one operation per group, in an order that respects all dependences. Masks
 /// disappear: the kernels that need them have them.
 fn emit(function: &mut Function, region: Region, groups: Vec<Group>, readers: &Readers) {
-    let mut emitter = Emitter { state: SecondaryMap::new(), groups, readers, order: Vec::new() };
+    let mut emitter = Emitter {
+        state: SecondaryMap::new(),
+        groups,
+        readers,
+        order: Vec::new(),
+    };
     let ops = std::mem::take(&mut function.regions[region].ops);
     ops.iter().for_each(|&op| emitter.state[op] = State::Alone);
     for (n, group) in emitter.groups.iter().enumerate() {
-        group.members.iter().for_each(|&op| emitter.state[op] = State::Member(n));
+        group
+            .members
+            .iter()
+            .for_each(|&op| emitter.state[op] = State::Member(n));
     }
     for op in ops {
         emitter.op(function, op);
@@ -103,8 +121,12 @@ impl Emitter<'_> {
 
     fn sources(&mut self, function: &mut Function, op: Op) {
         let mut sources = Vec::new();
-        for_each_read(function, op, &mut |value| sources.push(function.values[value].op));
-        sources.into_iter().for_each(|source| self.op(function, source));
+        for_each_read(function, op, &mut |value| {
+            sources.push(function.values[value].op)
+        });
+        sources
+            .into_iter()
+            .for_each(|source| self.op(function, source));
     }
 
     fn group(&mut self, function: &mut Function, group: usize) {
@@ -115,9 +137,16 @@ impl Emitter<'_> {
         let fused = function.ops.next_key();
         for (index, &result) in built.results.iter().enumerate() {
             let ty = function.values[result].ty.clone();
-            function.values[result] = ValueData { ty, op: fused, index: index as u32 };
+            function.values[result] = ValueData {
+                ty,
+                op: fused,
+                index: index as u32,
+            };
         }
-        function.ops.push(OpData { kind: OpKind::Fused(Box::new(built.fused)), results: built.results });
+        function.ops.push(OpData {
+            kind: OpKind::Fused(Box::new(built.fused)),
+            results: built.results,
+        });
         self.order.push(fused);
     }
 }

@@ -33,7 +33,10 @@ impl Split {
 
 /// Computed by each kernel that needs it, never stored: masks.
 pub(in crate::passes) fn is_inline(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Compare(..) | OpKind::Logic(..) | OpKind::Not(_))
+    matches!(
+        kind,
+        OpKind::Compare(..) | OpKind::Logic(..) | OpKind::Not(_)
+    )
 }
 
 /// The space and cut that an operation needs, if it can be part of a kernel.
@@ -54,38 +57,61 @@ pub(super) fn space_of(function: &Function, op: Op) -> Option<(SpaceKey, Split)>
     };
     let compute = masks_compute(function, &data.kind, dtype.compute());
     let one = split == Split::Any && dims.iter().product::<u64>() == 1;
-    Some((SpaceKey { dims: if one { Vec::new() } else { dims.to_vec() }, compute }, split))
+    Some((
+        SpaceKey {
+            dims: if one { Vec::new() } else { dims.to_vec() },
+            compute,
+        },
+        split,
+    ))
 }
 
 pub(super) fn wider(a: DType, b: DType) -> DType {
-    if a == DType::F64 || b == DType::F64 { DType::F64 } else { DType::F32 }
+    if a == DType::F64 || b == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    }
 }
 
 /// The compute type that an operation and the comparisons it chooses by share.
 fn masks_compute(function: &Function, kind: &OpKind, own: DType) -> DType {
     kind.operands().into_iter().fold(own, |compute, operand| {
         let source = function.def(operand);
-        if is_inline(source) { masks_compute(function, source, compute_of(function, source, compute)) } else { compute }
+        if is_inline(source) {
+            masks_compute(function, source, compute_of(function, source, compute))
+        } else {
+            compute
+        }
     })
 }
 
 /// The widest compute type among the tensors read and `least`.
 pub(super) fn compute_of(function: &Function, kind: &OpKind, least: DType) -> DType {
-    let tensors = kind.operands().into_iter().filter_map(|value| function.tensor(value));
+    let tensors = kind
+        .operands()
+        .into_iter()
+        .filter_map(|value| function.tensor(value));
     tensors.fold(least, |compute, ty| wider(compute, ty.dtype.compute()))
 }
 
 /// The cut that serves all operands of an element-wise operation over `dims`, if one does.
-pub(in crate::passes) fn split_of_operands(function: &Function, kind: &OpKind, dims: &[u64]) -> Option<Split> {
-    kind.operands().into_iter().try_fold(Split::Any, |split, operand| {
-        let inner = function.def(operand);
-        let own = if is_inline(inner) {
-            split_of_operands(function, inner, dims)?
-        } else {
-            cut(function.dims(operand), dims)?
-        };
-        split.join(own)
-    })
+pub(in crate::passes) fn split_of_operands(
+    function: &Function,
+    kind: &OpKind,
+    dims: &[u64],
+) -> Option<Split> {
+    kind.operands()
+        .into_iter()
+        .try_fold(Split::Any, |split, operand| {
+            let inner = function.def(operand);
+            let own = if is_inline(inner) {
+                split_of_operands(function, inner, dims)?
+            } else {
+                cut(function.dims(operand), dims)?
+            };
+            split.join(own)
+        })
 }
 
 /// How an operand of shape `from` broadcasts over `dims`; `None` when neither rows nor columns do it.

@@ -29,7 +29,13 @@ pub(super) const OPS: &[(usize, Make)] = &[
     (1, Generator::diag),
 ];
 
-const BINARY: [BinaryOp; 5] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Min, BinaryOp::Max];
+const BINARY: [BinaryOp; 5] = [
+    BinaryOp::Add,
+    BinaryOp::Sub,
+    BinaryOp::Mul,
+    BinaryOp::Min,
+    BinaryOp::Max,
+];
 
 impl Generator {
     fn new_host(&mut self, kind: OpKind) -> Value {
@@ -40,13 +46,23 @@ impl Generator {
 
     fn host_value(&mut self) -> Option<()> {
         let (a, b, c) = (self.host(), self.host(), self.host());
-        let binary =
-            [HostBinary::Add, HostBinary::Sub, HostBinary::Mul, HostBinary::Div, HostBinary::Max, HostBinary::Lt];
+        let binary = [
+            HostBinary::Add,
+            HostBinary::Sub,
+            HostBinary::Mul,
+            HostBinary::Div,
+            HostBinary::Max,
+            HostBinary::Lt,
+        ];
         let kind = match self.rng.below(8) {
             0 | 1 => OpKind::Hyper(self.rng.below(3) as u32),
             2 => OpKind::Step,
             3 => OpKind::Const(self.rng.pick(&[0.0, 1.0, 0.1, 0.5, -2.0])),
-            4 => OpKind::HostUnary(self.rng.pick(&[HostUnary::Neg, HostUnary::Abs, HostUnary::Not]), a),
+            4 => OpKind::HostUnary(
+                self.rng
+                    .pick(&[HostUnary::Neg, HostUnary::Abs, HostUnary::Not]),
+                a,
+            ),
             5 => OpKind::HostSelect(a, b, c),
             _ => OpKind::HostBinary(self.rng.pick(&binary), a, b),
         };
@@ -86,9 +102,19 @@ impl Generator {
     fn unary(&mut self) -> Option<()> {
         let x = self.tensor()?;
         let steps = if self.exact(x) { 5 } else { 3 };
-        let op = [UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Sqrt, UnaryOp::RoundEven, UnaryOp::Floor][self.rng.below(steps)];
+        let op = [
+            UnaryOp::Neg,
+            UnaryOp::Abs,
+            UnaryOp::Sqrt,
+            UnaryOp::RoundEven,
+            UnaryOp::Floor,
+        ][self.rng.below(steps)];
         let tame = self.options.products && op == UnaryOp::Sqrt;
-        let x = if tame { self.build.unary(UnaryOp::Abs, x) } else { x };
+        let x = if tame {
+            self.build.unary(UnaryOp::Abs, x)
+        } else {
+            x
+        };
         self.spread(x);
         let value = self.build.unary(op, x);
         self.see(value);
@@ -97,7 +123,10 @@ impl Generator {
 
     fn math(&mut self) -> Option<()> {
         let x = self.tensor()?;
-        let (math, exponent) = (self.rng.pick(&[Math::Exp, Math::Log, Math::Tanh]), self.host());
+        let (math, exponent) = (
+            self.rng.pick(&[Math::Exp, Math::Log, Math::Tanh]),
+            self.host(),
+        );
         let value = match self.rng.below(4) {
             _ if self.options.products => self.build.math(Math::Tanh, x),
             0 => {
@@ -132,7 +161,11 @@ impl Generator {
 
     fn binary(&mut self) -> Option<()> {
         let (a, b) = self.pair()?;
-        let value = if self.rng.percent(12) { self.quotient(a, b) } else { self.arithmetic(a, b) };
+        let value = if self.rng.percent(12) {
+            self.quotient(a, b)
+        } else {
+            self.arithmetic(a, b)
+        };
         self.see(value);
         Some(())
     }
@@ -149,14 +182,24 @@ impl Generator {
         let positive = self.build.unary(UnaryOp::Abs, b);
         let one = self.build.constant(1.0);
         let away_from_zero = self.build.binary(BinaryOp::Add, one, positive);
-        [positive, away_from_zero].into_iter().for_each(|value| self.spread(value));
+        [positive, away_from_zero]
+            .into_iter()
+            .for_each(|value| self.spread(value));
         self.build.binary(BinaryOp::Div, a, away_from_zero)
     }
 
     fn binary_host(&mut self) -> Option<()> {
         let (x, host) = (self.tensor()?, self.host());
-        let op = if self.rng.percent(40) { BinaryOp::Mul } else { self.rng.pick(&BINARY) };
-        let value = if self.rng.percent(50) { self.build.binary(op, x, host) } else { self.build.binary(op, host, x) };
+        let op = if self.rng.percent(40) {
+            BinaryOp::Mul
+        } else {
+            self.rng.pick(&BINARY)
+        };
+        let value = if self.rng.percent(50) {
+            self.build.binary(op, x, host)
+        } else {
+            self.build.binary(op, host, x)
+        };
         self.see(value);
         Some(())
     }
@@ -172,14 +215,22 @@ impl Generator {
     }
 
     fn compare(&mut self) -> Option<()> {
-        let ops = [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
+        let ops = [
+            CompareOp::Eq,
+            CompareOp::Ne,
+            CompareOp::Lt,
+            CompareOp::Le,
+            CompareOp::Gt,
+            CompareOp::Ge,
+        ];
         let (op, host) = (self.rng.pick(&ops), self.host());
         let a = self.tensor_where(Self::exact)?;
         let value = match self.rng.below(3) {
             0 => self.build.compare(op, a, host),
             1 => self.build.compare(op, host, a),
             _ => {
-                let b = self.tensor_where(|this, b| this.exact(b) && this.common(a, b).is_some())?;
+                let b =
+                    self.tensor_where(|this, b| this.exact(b) && this.common(a, b).is_some())?;
                 self.build.compare(op, a, b)
             }
         };
@@ -207,13 +258,25 @@ impl Generator {
     }
 
     fn select(&mut self) -> Option<()> {
-        let mask = if self.rng.percent(10) { self.host() } else { self.mask()? };
+        let mask = if self.rng.percent(10) {
+            self.host()
+        } else {
+            self.mask()?
+        };
         let a = self.tensor_where(|this, a| this.common(mask, a).is_some())?;
-        let b = if self.rng.percent(30) { self.host() } else { self.tensor()? };
+        let b = if self.rng.percent(30) {
+            self.host()
+        } else {
+            self.tensor()?
+        };
         if self.common(mask, b).is_none() || self.common(a, b).is_none() {
             return None;
         }
-        let value = if self.rng.percent(50) { self.build.select(mask, a, b) } else { self.build.select(mask, b, a) };
+        let value = if self.rng.percent(50) {
+            self.build.select(mask, a, b)
+        } else {
+            self.build.select(mask, b, a)
+        };
         self.see(value);
         Some(())
     }
@@ -228,7 +291,9 @@ impl Generator {
     fn sum(&mut self) -> Option<()> {
         let x = self.tensor()?;
         let axis = self.rng.below(self.dims(x).len() + 1);
-        let over = self.rng.pick(&[Reduce::All, Reduce::From(axis), Reduce::Before(axis)]);
+        let over = self
+            .rng
+            .pick(&[Reduce::All, Reduce::From(axis), Reduce::Before(axis)]);
         let value = self.build.sum(x, over);
         self.see(value);
         if let (Reduce::From(axis), true) = (over, self.rng.percent(60)) {
@@ -274,9 +339,16 @@ impl Generator {
         let key = self.tensor_where(|this, key| this.exact(key) && this.dims(key).len() == 1)?;
         let (n, descending) = (self.dims(key)[0], self.rng.percent(50));
         let x = self.tensor_where(|this, x| this.dims(x).contains(&n))?;
-        let axes: Vec<u32> = (0..self.dims(x).len() as u32).filter(|&axis| self.dims(x)[axis as usize] == n).collect();
-        let ty = Type::Tensor(TensorType { dtype: DType::I64, dims: vec![n] });
-        let index = self.build.push_one(OpKind::Argsort { x: key, descending }, ty);
+        let axes: Vec<u32> = (0..self.dims(x).len() as u32)
+            .filter(|&axis| self.dims(x)[axis as usize] == n)
+            .collect();
+        let ty = Type::Tensor(TensorType {
+            dtype: DType::I64,
+            dims: vec![n],
+        });
+        let index = self
+            .build
+            .push_one(OpKind::Argsort { x: key, descending }, ty);
         let (axis, ty) = (self.rng.pick(&axes), self.build.function.ty(x).clone());
         let value = self.build.push_one(OpKind::Gather { x, axis, index }, ty);
         self.see(value);
@@ -285,7 +357,10 @@ impl Generator {
 
     fn diag(&mut self) -> Option<()> {
         let x = self.tensor_where(|this, x| matches!(this.dims(x)[..], [m, n] if m == n))?;
-        let ty = TensorType { dtype: self.dtype(x), dims: vec![self.dims(x)[0]] };
+        let ty = TensorType {
+            dtype: self.dtype(x),
+            dims: vec![self.dims(x)[0]],
+        };
         let value = self.build.push_one(OpKind::Diag(x), Type::Tensor(ty));
         self.see(value);
         Some(())

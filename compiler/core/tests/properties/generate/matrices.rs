@@ -55,7 +55,11 @@ impl Generator {
             return x;
         }
         let factor = self.factor();
-        let (a, b) = if self.rng.percent(50) { (x, factor) } else { (factor, x) };
+        let (a, b) = if self.rng.percent(50) {
+            (x, factor)
+        } else {
+            (factor, x)
+        };
         let value = self.build.binary(BinaryOp::Mul, a, b);
         self.see(value);
         value
@@ -90,9 +94,13 @@ impl Generator {
 
     fn contract(&mut self) -> Option<()> {
         let x = self.matrix()?;
-        let (mode, transposed) = (self.rng.below(self.dims(x).len()) as u32, self.rng.percent(50));
+        let (mode, transposed) = (
+            self.rng.below(self.dims(x).len()) as u32,
+            self.rng.percent(50),
+        );
         let d = self.dims(x)[mode as usize];
-        let q = self.tensor_where(|this, q| this.dims(q) == [d, d] && this.dtype(q) == this.dtype(x))?;
+        let q =
+            self.tensor_where(|this, q| this.dims(q) == [d, d] && this.dtype(q) == this.dtype(x))?;
         let value = self.build.contract(x, q, mode, transposed);
         self.see(value);
         self.average(value)
@@ -117,7 +125,11 @@ impl Generator {
         let (first, second) = (self.scaled(gram), self.scaled(square));
         let polynomial = self.build.binary(BinaryOp::Add, first, second);
         self.see(polynomial);
-        let (a, b) = if left { (polynomial, x) } else { (x, polynomial) };
+        let (a, b) = if left {
+            (polynomial, x)
+        } else {
+            (x, polynomial)
+        };
         let moved = self.build.matmul(a, false, b, false);
         self.see(moved);
         let x = self.scaled(x);
@@ -129,8 +141,13 @@ impl Generator {
     /// The slots of one fact, with the axis of the parameter they belong to.
     fn family(&self, fact: Fact) -> Vec<(u32, usize)> {
         let slots = &self.build.function.slots;
-        let of_fact = slots.iter().enumerate().filter(|(_, slot)| slot.fact == fact);
-        of_fact.filter_map(|(n, slot)| Some((slot.name.split_once('.')?.1.parse().ok()?, n))).collect()
+        let of_fact = slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.fact == fact);
+        of_fact
+            .filter_map(|(n, slot)| Some((slot.name.split_once('.')?.1.parse().ok()?, n)))
+            .collect()
     }
 
     /// Into the basis, something there or not, and back.
@@ -190,20 +207,50 @@ impl Generator {
         let on_failure = self.policy(basis);
         let (square, n) = (self.build.function.ty(gram).clone(), self.dims(gram)[0]);
         let dtype = self.dtype(gram);
-        let vector = |dtype| Type::Tensor(TensorType { dtype, dims: vec![n] });
+        let vector = |dtype| {
+            Type::Tensor(TensorType {
+                dtype,
+                dims: vec![n],
+            })
+        };
         // The sign of an eigenvector hangs on the last bit of the matrix.
         let made = if self.exact(gram) && self.rng.percent(60) {
-            let kind = OpKind::Eigh { x: gram, descending: self.rng.percent(50), on_failure };
+            let kind = OpKind::Eigh {
+                x: gram,
+                descending: self.rng.percent(50),
+                on_failure,
+            };
             self.build.push(kind, vec![vector(dtype), square])[1]
         } else {
             let rotated = self.build.matmul(basis, true, gram, false);
             let rotated = self.build.matmul(rotated, false, basis, false);
             let energies = self.build.push_one(OpKind::Diag(rotated), vector(dtype));
-            let order = self.build.push_one(OpKind::Argsort { x: energies, descending: true }, vector(DType::I64));
-            let sorted = self.build.push_one(OpKind::Gather { x: basis, axis: 1, index: order }, square.clone());
+            let order = self.build.push_one(
+                OpKind::Argsort {
+                    x: energies,
+                    descending: true,
+                },
+                vector(DType::I64),
+            );
+            let sorted = self.build.push_one(
+                OpKind::Gather {
+                    x: basis,
+                    axis: 1,
+                    index: order,
+                },
+                square.clone(),
+            );
             let turned = self.build.matmul(gram, false, sorted, false);
-            [rotated, energies, order, sorted, turned].into_iter().for_each(|value| self.spread(value));
-            self.build.push(OpKind::Qr { x: turned, on_failure }, vec![square.clone(), square])[0]
+            [rotated, energies, order, sorted, turned]
+                .into_iter()
+                .for_each(|value| self.spread(value));
+            self.build.push(
+                OpKind::Qr {
+                    x: turned,
+                    on_failure,
+                },
+                vec![square.clone(), square],
+            )[0]
         };
         self.see(made);
         self.scope.current[slot] = made;
@@ -211,23 +258,48 @@ impl Generator {
     }
 
     fn policy(&mut self, keep: Value) -> OnFailure {
-        OnFailure { retry_f64: self.rng.percent(50), keep: self.rng.percent(70).then_some(keep) }
+        OnFailure {
+            retry_f64: self.rng.percent(50),
+            keep: self.rng.percent(70).then_some(keep),
+        }
     }
 
     /// A Cholesky factor of a Gram matrix (of an indefinite one now and then), and what it makes of a matrix.
     fn triangular(&mut self) -> Option<()> {
         let x = self.tensor_where(|this, x| this.dims(x).len() == 2)?;
         let gram = self.build.matmul(x, false, x, true);
-        let (ty, one) = (self.build.function.ty(gram).clone(), self.build.constant(1.0));
+        let (ty, one) = (
+            self.build.function.ty(gram).clone(),
+            self.build.constant(1.0),
+        );
         let identity = self.build.push_one(OpKind::Identity(one), ty.clone());
-        let op = if self.rng.percent(80) { BinaryOp::Add } else { BinaryOp::Sub };
+        let op = if self.rng.percent(80) {
+            BinaryOp::Add
+        } else {
+            BinaryOp::Sub
+        };
         let positive = self.build.binary(op, gram, identity);
-        let on_failure = OnFailure { retry_f64: true, keep: Some(identity) };
-        [gram, positive].into_iter().for_each(|value| self.spread(value));
-        let factor = self.build.push_one(OpKind::Cholesky { x: positive, on_failure }, ty);
+        let on_failure = OnFailure {
+            retry_f64: true,
+            keep: Some(identity),
+        };
+        [gram, positive]
+            .into_iter()
+            .for_each(|value| self.spread(value));
+        let factor = self.build.push_one(
+            OpKind::Cholesky {
+                x: positive,
+                on_failure,
+            },
+            ty,
+        );
         self.see(identity);
         self.see(factor);
-        let solved = OpKind::SolveTriangular { a: factor, b: x, upper: false };
+        let solved = OpKind::SolveTriangular {
+            a: factor,
+            b: x,
+            upper: false,
+        };
         let ty = self.build.function.ty(x).clone();
         let solved = self.build.push_one(solved, ty);
         self.see(solved);
