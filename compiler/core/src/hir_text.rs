@@ -6,7 +6,7 @@
 //!   exp_avg = lerp(exp_avg, grad, (1 - beta1))
 //! ```
 //!
-//! Operations are in parentheses; `*` is the product of matrices here, and `.*` every other.
+//! Operations are in parentheses. Of two tensors, `*` is the product of matrices and `.*` that of elements.
 
 use crate::hir::*;
 use cranelift_entity::PrimaryMap;
@@ -164,7 +164,7 @@ impl<'a> Names<'a> {
 
     fn expr(&self, expr: &Expr) -> String {
         match &expr.kind {
-            ExprKind::Number(value) => value.to_string(),
+            ExprKind::Number(value) => number(*value),
             ExprKind::Bool(value) => value.to_string(),
             ExprKind::Word(word) => word.clone(),
             ExprKind::DType(dtype) => dtype.map_or("same", |dtype| dtype.name()).to_owned(),
@@ -188,7 +188,15 @@ impl<'a> Names<'a> {
             ExprKind::Unary(UnaryOp::Neg, x) => format!("-{}", self.expr(x)),
             ExprKind::Unary(UnaryOp::Not, x) => format!("not {}", self.expr(x)),
             ExprKind::Binary(op, x, y) => {
-                format!("({} {} {})", self.expr(x), symbol_of(*op), self.expr(y))
+                let tensors = [x, y]
+                    .iter()
+                    .all(|side| matches!(side.ty, Type::Tensor { .. }));
+                let op = if *op == BinaryOp::Mul && tensors {
+                    ".*"
+                } else {
+                    symbol_of(*op)
+                };
+                format!("({} {op} {})", self.expr(x), self.expr(y))
             }
             ExprKind::Transpose(x) => format!("{}'", self.expr(x)),
             ExprKind::If {
@@ -544,9 +552,16 @@ fn target_text(names: Names<'_>, target: &Target) -> String {
     }
 }
 
+/// `1`, `0.95`, `1e-30`
+pub(crate) fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0")
+        .map_or_else(|| text.clone(), str::to_owned)
+}
+
 fn rows(rows: &[Vec<f64>]) -> String {
     let rows = rows.iter().map(|row| {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        let cells: Vec<String> = row.iter().copied().map(number).collect();
         format!("({})", cells.join(", "))
     });
     format!("[{}]", rows.collect::<Vec<_>>().join(", "))
@@ -568,8 +583,7 @@ fn symbol_of(op: BinaryOp) -> &'static str {
     match op {
         BinaryOp::Add => "+",
         BinaryOp::Sub => "-",
-        BinaryOp::Mul => ".*",
-        BinaryOp::MatMul => "*",
+        BinaryOp::Mul | BinaryOp::MatMul => "*",
         BinaryOp::Div => "/",
         BinaryOp::Pow => "^",
         BinaryOp::Lt => "<",

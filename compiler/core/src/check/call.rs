@@ -212,6 +212,7 @@ impl Body<'_> {
         let checked: Vec<Expr> = pairs
             .map(|(index, (ty, arg))| self.argument(&params, index, ty, arg, &mut call))
             .collect();
+        self.size = self.size.saturating_add(self.cx.functions[id].size);
         self.require_fixed(id, &declared, &callee, &checked);
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);

@@ -310,7 +310,7 @@ pub enum CheckError {
         at: Span,
     },
 
-    #[error("argument `{argument}` of `{name}` is {found}, {expected} is needed")]
+    #[error("argument `{argument}` of `{name}` must be {expected}, not {found}")]
     #[diagnostic(code(opt::call::argument_type), help("write `{usage}`"))]
     ArgumentType {
         name: String,
@@ -639,6 +639,18 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`{name}` is too large: written out it has more than {limit} operations")]
+    #[diagnostic(
+        code(opt::function::too_large),
+        help("calls and loops are written out; compute a part once with `let`, or repeat less")
+    )]
+    TooLarge {
+        name: String,
+        limit: u64,
+        #[label(primary, "grows too large")]
+        at: Span,
+    },
+
     #[error("{what} cannot stand in {place}")]
     #[diagnostic(code(opt::statement::misplaced), help("{help}"))]
     MisplacedStatement {
@@ -692,6 +704,14 @@ pub enum CheckError {
         names: String,
         width: String,
         #[label(primary, "rows of {width}")]
+        at: Span,
+    },
+
+    #[error("a loop cannot have {count} turns")]
+    #[diagnostic(code(opt::repeat::count), help("write a whole number from 0 to 10000"))]
+    BadCount {
+        count: String,
+        #[label(primary, "this is {count}")]
         at: Span,
     },
 

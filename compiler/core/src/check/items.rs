@@ -17,6 +17,8 @@ pub(super) struct Items {
     pub(super) functions: HashMap<String, FunctionId>,
     pub(super) tables: HashMap<String, TableId>,
     pub(super) optimizers: HashMap<String, OptimizerId>,
+    /// The file has a syntax error, so what it declares is not known.
+    incomplete: bool,
     /// Imported names that are nowhere: reported, and silent from then on.
     pub(super) missing: HashSet<String>,
     /// Where each name came in.
@@ -42,6 +44,8 @@ pub(super) struct Scope {
 pub(super) struct FunctionInfo {
     /// Parameters whose arguments must be known at bind; grows while the body is checked.
     pub(super) fixed: Vec<bool>,
+    /// Operations when all calls in it are written out.
+    pub(super) size: u64,
     /// Where each parameter is declared, for labels in the same file.
     pub(super) params: Vec<Name>,
     /// The names and locals that its body starts with.
@@ -57,18 +61,20 @@ impl Items {
             tables,
             optimizers,
             missing: HashSet::new(),
+            incomplete: false,
             spans: HashMap::new(),
         }
     }
 
     /// The names that a file declares itself: what others can import.
-    pub(super) fn declare(cx: &mut Context, file: FileId, ast: &ast::Module) -> Self {
-        let mut items = Self::new(file);
-        for item in &ast.items {
+    pub(super) fn declare(cx: &mut Context, id: FileId, file: &File) -> Self {
+        let mut items = Self::new(id);
+        items.incomplete = !file.parsed;
+        for item in &file.ast.items {
             match item {
                 Item::Function(function) => items.add_function(cx, function),
                 Item::Table(table) => items.add_table(cx, table),
-                Item::Optimizer(optimizer) => items.add_optimizer(cx, optimizer, &ast.docs),
+                Item::Optimizer(optimizer) => items.add_optimizer(cx, optimizer, &file.ast.docs),
                 Item::Use(_) => {}
             }
         }
@@ -185,6 +191,9 @@ impl Items {
         }
         if !found {
             self.missing.insert(text.clone());
+            if exported.incomplete {
+                return;
+            }
             let names = exported.spans.keys().map(|(_, name)| name.as_str());
             let help = did_you_mean(text, names, format!("look for the name in `{module}`"));
             let (name, at) = (text.clone(), name.span);

@@ -30,7 +30,9 @@ mod graph;
 mod items;
 mod modules;
 mod names;
+mod operators;
 mod phase;
+mod reach;
 mod rules;
 mod same;
 mod settings;
@@ -38,6 +40,7 @@ mod shapes;
 mod state;
 mod stmt;
 mod types;
+mod views;
 
 pub use diagnostics::{Diagnostics, Fault, Located};
 pub use error::CheckError;
@@ -140,7 +143,7 @@ fn check_file(
     exports: &HashMap<FileId, Items>,
 ) -> Items {
     let file = &modules.files[id];
-    let own = Items::declare(cx, id, &file.ast);
+    let own = Items::declare(cx, id, file);
     let items = own.clone().import(cx, file, exports);
     functions::bodies(cx, &items, &file.ast);
     for_each_optimizer(file, &own, |optimizer, id| {
@@ -191,7 +194,7 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
             own.file,
             CheckError::NoOptimizer {
                 name,
-                at: Span::at(end, 0),
+                at: Span::at(end.saturating_sub(1), end.min(1)),
             },
         );
     }

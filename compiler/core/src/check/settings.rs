@@ -4,9 +4,10 @@ use super::body::{Body, Context, Room, Setting};
 use super::constant::evaluate;
 use super::error::CheckError;
 use super::items::Items;
-use super::names::{Binding, did_you_mean};
+use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
 use crate::hir::{self, ExprKind, FileId, Hyper, OptimizerId, Range, Static, StaticType, Type};
+use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 use std::collections::HashMap;
 
@@ -18,17 +19,22 @@ pub(super) fn settings(
     optimizer: &ast::Optimizer,
 ) {
     names(cx, items.file, optimizer);
+    let names = names_ahead(optimizer);
     let mut check = Settings {
         cx,
         items,
         id,
-        optimizer,
+        names,
         hypers: Vec::new(),
         statics: Vec::new(),
     };
     for hyper in &optimizer.hypers {
         let checked = check.hyper(hyper);
         check.cx.program.optimizers[id].hypers.push(checked);
+    }
+    // To a hyperparameter statics are out of reach; to a static they come later.
+    for entry in &optimizer.statics {
+        check.rebind(&entry.name, Binding::Hidden, Binding::Later);
     }
     for entry in &optimizer.statics {
         let checked = check.entry(entry);
@@ -89,91 +95,117 @@ fn absent_grad(cx: &mut Context, file: FileId, policy: &Name) -> bool {
     policy.text == "zeros"
 }
 
+/// All names of an optimizer, before any has a value. One that is taken was reported; its first meaning counts.
+fn names_ahead(optimizer: &ast::Optimizer) -> Names {
+    let mut names = Names::default();
+    for hyper in &optimizer.hypers {
+        let _ = names.declare(&hyper.name.text, Binding::Later, Some(hyper.name.span));
+    }
+    for entry in &optimizer.statics {
+        let _ = names.declare(&entry.name.text, Binding::Hidden, Some(entry.name.span));
+    }
+    names
+}
+
 /// The settings of one optimizer, half checked.
 struct Settings<'a> {
     cx: &'a mut Context,
     items: &'a Items,
     id: OptimizerId,
-    optimizer: &'a ast::Optimizer,
+    names: Names,
     /// Defaults so far, where they are numbers that can be computed here.
     hypers: Vec<Option<f64>>,
     statics: Vec<Option<f64>>,
 }
 
+/// What a default and its range turn out to be.
+struct Default {
+    value: hir::Expr,
+    number: Option<f64>,
+    range: Option<Range>,
+}
+
 impl Settings<'_> {
     fn hyper(&mut self, hyper: &ast::Hyper) -> Hyper {
-        let mut body = self.body("the default of a hyperparameter", Binding::Hidden);
-        let default = body.expr_as(&hyper.default, &Type::Float);
-        body.require(&default, Level::Hyper, "a default");
-        let range = hyper.range.as_ref().and_then(|range| body.range(range));
-        let value = self.value(&default);
-        self.check_default(&hyper.name, default.span, value, range);
-        self.hypers.push(value);
-        let (name, docs) = (hyper.name.text.clone(), hyper.docs.clone());
+        let text = &hyper.name.text;
+        let room = "the default of a hyperparameter";
+        let default = self.default(
+            room,
+            (text, &hyper.default),
+            &Type::Float,
+            hyper.range.as_ref(),
+        );
+        self.rebind(
+            &hyper.name,
+            Binding::Later,
+            Binding::Hyper(self.hypers.len()),
+        );
+        self.hypers.push(default.number);
         Hyper {
-            name,
-            docs,
-            default,
-            range: range.map(|(range, _)| range),
+            name: text.clone(),
+            docs: hyper.docs.clone(),
+            default: default.value,
+            range: default.range,
         }
     }
 
     fn entry(&mut self, entry: &ast::Static) -> Static {
-        let mut body = self.body("the default of a static", Binding::Later);
-        let ty = body.static_type(&entry.ty);
-        let default = body.expr_as(&entry.default, &ty.clone().map_or(Type::Error, value_type));
-        body.require(&default, Level::Hyper, "a default");
-        let range = entry.range.as_ref().and_then(|range| body.range(range));
-        let value = self.value(&default);
-        self.check_default(&entry.name, default.span, value, range);
-        self.statics.push(value);
+        let text = &entry.name.text;
+        let ty = Body::new(self.cx, self.items, Room::Setting("a static")).static_type(&entry.ty);
+        let expected = ty.clone().map_or(Type::Error, value_type);
+        let room = "the default of a static";
+        let default = self.default(
+            room,
+            (text, &entry.default),
+            &expected,
+            entry.range.as_ref(),
+        );
+        self.rebind(
+            &entry.name,
+            Binding::Later,
+            Binding::Static(self.statics.len()),
+        );
+        self.statics.push(default.number);
         // A wrong type was reported, so what stands for it is never used.
         let ty = ty.unwrap_or(StaticType::Float);
-        let (name, docs) = (entry.name.text.clone(), entry.docs.clone());
         Static {
-            name,
-            docs,
+            name: text.clone(),
+            docs: entry.docs.clone(),
             ty,
-            default,
-            range: range.map(|(range, _)| range),
+            default: default.value,
+            range: default.range,
         }
     }
 
-    /// A body that sees the settings checked so far; `statics` says what the others are to it.
-    fn body(&mut self, room: &'static str, statics: Binding) -> Body<'_> {
+    /// Another meaning for a name, if this declaration is the one that counts.
+    fn rebind(&mut self, name: &Name, before: Binding, after: Binding) {
+        let known = self.names.get(&name.text);
+        if known.is_some_and(|entry| entry.span == Some(name.span) && entry.binding == before) {
+            self.names.rebind(&name.text, after);
+        }
+    }
+
+    fn default(
+        &mut self,
+        room: &'static str,
+        (name, written): (&str, &ast::Expr),
+        ty: &Type,
+        range: Option<&ast::Range>,
+    ) -> Default {
         let mut body = Body::new(self.cx, self.items, Room::Setting(room));
         body.optimizer = Some(self.id);
-        let (hypers_known, statics_known) = (self.hypers.len(), self.statics.len());
-        // A name that is taken was reported; its first meaning counts.
-        for (index, Name { text, span }) in self
-            .optimizer
-            .hypers
-            .iter()
-            .map(|hyper| &hyper.name)
-            .enumerate()
-        {
-            let binding = if index < hypers_known {
-                Binding::Hyper(index)
-            } else {
-                Binding::Later
-            };
-            let _ = body.names.declare(text, binding, Some(*span));
+        body.names = std::mem::take(&mut self.names);
+        let value = body.expr_as(written, ty);
+        body.require(&value, Level::Hyper, "a default");
+        let range = range.and_then(|range| body.range(range));
+        self.names = std::mem::take(&mut body.names);
+        let number = self.value(&value);
+        self.check_default(name, written.span, number, range);
+        Default {
+            value,
+            number,
+            range: range.map(|(range, _)| range),
         }
-        for (index, Name { text, span }) in self
-            .optimizer
-            .statics
-            .iter()
-            .map(|entry| &entry.name)
-            .enumerate()
-        {
-            let binding = if index < statics_known {
-                Binding::Static(index)
-            } else {
-                statics
-            };
-            let _ = body.names.declare(text, binding, Some(*span));
-        }
-        body
     }
 
     fn value(&self, default: &hir::Expr) -> Option<f64> {
@@ -186,7 +218,7 @@ impl Settings<'_> {
 
     fn check_default(
         &mut self,
-        name: &Name,
+        name: &str,
         at: Span,
         value: Option<f64>,
         range: Option<(Range, Span)>,
@@ -194,7 +226,7 @@ impl Settings<'_> {
         if let (Some(value), Some((range, origin))) = (value, range)
             && !range.contains(value)
         {
-            let (name, value, range) = (name.text.clone(), value.to_string(), range.to_string());
+            let (name, value, range) = (name.to_owned(), number(value), range.to_string());
             let error = CheckError::DefaultOutOfRange {
                 name,
                 value,

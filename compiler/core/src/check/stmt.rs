@@ -7,6 +7,7 @@ use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
 use super::types::{fact_name, implies};
 use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 
 /// What an assignment changes.
@@ -53,7 +54,7 @@ impl Body<'_> {
     /// A `modes` block becomes one statement per state, everything else one statement, a mistake none.
     fn statement(&mut self, stmt: &ast::Stmt) -> Vec<StmtKind> {
         use ast::StmtKind::*;
-        if !self.allowed(stmt) {
+        if self.cx.sink.is_full() || !self.allowed(stmt) {
             return Vec::new();
         }
         match &stmt.kind {
@@ -455,7 +456,7 @@ impl Body<'_> {
             && checked.ty != Type::Error
         {
             self.report(CheckError::BadPeriod {
-                period: value.to_string(),
+                period: number(value),
                 at: period.span,
             });
         }
@@ -490,7 +491,8 @@ impl Body<'_> {
         block: &ast::Block,
     ) -> StmtKind {
         let table = table.map(|table| self.rows(table, row.len()));
-        let count = count.map(|count| self.whole_number(count, "a repeat count"));
+        let count = count.map(|count| self.repeat_count(count));
+        let before = self.size;
         let no_state = self.flow.no_state.or(Some("`repeat`"));
         let flow = Flow {
             no_state,
@@ -504,11 +506,30 @@ impl Body<'_> {
             let cells = cells.collect();
             (cells, inner.block(block))
         });
+        let turns = count
+            .as_ref()
+            .and_then(super::constant::constant)
+            .unwrap_or(1.0);
+        self.size = before.saturating_add((self.size - before).saturating_mul(turns as u64));
         StmtKind::Repeat {
             row,
             table,
             count,
             body,
+        }
+    }
+
+    fn repeat_count(&mut self, count: &ast::Expr) -> Expr {
+        let checked = self.whole_number(count, "a repeat count");
+        match super::constant::constant(&checked) {
+            Some(turns) if !(0.0..=10_000.0).contains(&turns) => {
+                self.report(CheckError::BadCount {
+                    count: number(turns),
+                    at: count.span,
+                });
+                super::expr::error(count.span)
+            }
+            _ => checked,
         }
     }
 
