@@ -124,7 +124,8 @@ fn a_right_adamw_passes() {
 
 #[test]
 fn a_wrong_adamw_fails() {
-    let faults: [(&str, fn(&mut AdamW)); 4] = [
+    type Change = fn(&mut AdamW);
+    let faults: [(&str, Change); 4] = [
         ("beta2 off by one in a million", |rule| rule.beta2 -= 1e-6),
         ("lr off by one in a hundred million", |rule| {
             rule.lr *= 1.0 + 1e-8
