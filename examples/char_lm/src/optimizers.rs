@@ -26,8 +26,14 @@ impl Choice {
         }
         let path = Path::new(text);
         let standard = !path.exists() && !text.contains(['.', '/']);
-        let file = if standard { format!("std.{text}") } else { text.to_string() };
-        let name = path.file_stem().map_or(text.to_string(), |stem| stem.to_string_lossy().into_owned());
+        let file = if standard {
+            format!("std.{text}")
+        } else {
+            text.to_string()
+        };
+        let name = path
+            .file_stem()
+            .map_or(text.to_string(), |stem| stem.to_string_lossy().into_owned());
         Self::Optc { name, file }
     }
 
@@ -50,8 +56,14 @@ impl Choice {
             }
             Self::LibTorchAdamW => {
                 let lr = lr.unwrap_or(3e-3);
-                let config = nn::AdamW { beta2: 0.95, ..Default::default() };
-                Ok(Stepper::LibTorch { optimizer: config.build(vs, lr).into_diagnostic()?, lr })
+                let config = nn::AdamW {
+                    beta2: 0.95,
+                    ..Default::default()
+                };
+                Ok(Stepper::LibTorch {
+                    optimizer: config.build(vs, lr).into_diagnostic()?,
+                    lr,
+                })
             }
         }
     }
@@ -70,7 +82,9 @@ fn tuned(name: &str) -> Builder {
     let builder = Optimizer::builder();
     match name {
         "soap" => builder.hyper("lr", 6e-3),
-        "muon" => builder.hyper("adam_lr", 3e-3).group(Group::new(NOT_HIDDEN).rule("other")),
+        "muon" => builder
+            .hyper("adam_lr", 3e-3)
+            .group(Group::new(NOT_HIDDEN).rule("other")),
         "adamw" => builder.hyper("lr", 3e-3).hyper("beta2", 0.95),
         _ => builder,
     }
@@ -78,8 +92,14 @@ fn tuned(name: &str) -> Builder {
 
 /// A built optimizer, whoever made it.
 pub(crate) enum Stepper {
-    Optc { optimizer: Optimizer, rates: Vec<Rate> },
-    LibTorch { optimizer: nn::Optimizer, lr: f64 },
+    Optc {
+        optimizer: Optimizer,
+        rates: Vec<Rate>,
+    },
+    LibTorch {
+        optimizer: nn::Optimizer,
+        lr: f64,
+    },
 }
 
 /// A learning rate as the optimizer was built with it.
@@ -93,9 +113,16 @@ impl Stepper {
     /// The schedule moves every hyperparameter called `lr` or `…_lr`, in every group.
     fn optc(optimizer: Optimizer) -> Self {
         let bound = optimizer.bound();
-        let all = (0..bound.group_count()).flat_map(|group| bound.hypers(group).map(move |hyper| (group, hyper)));
+        let all = (0..bound.group_count())
+            .flat_map(|group| bound.hypers(group).map(move |hyper| (group, hyper)));
         let rates = all.filter(|(_, (name, _))| *name == "lr" || name.ends_with("_lr"));
-        let rates = rates.map(|(group, (name, value))| Rate { group, name: name.to_string(), value }).collect();
+        let rates = rates
+            .map(|(group, (name, value))| Rate {
+                group,
+                name: name.to_string(),
+                value,
+            })
+            .collect();
         Self::Optc { optimizer, rates }
     }
 
@@ -147,7 +174,10 @@ mod tests {
             Choice::LibTorchAdamW => unreachable!("not asked for"),
         };
         assert_eq!(file("soap"), ("soap".into(), "std.soap".into()));
-        assert_eq!(file("out/soap.optc"), ("soap".into(), "out/soap.optc".into()));
+        assert_eq!(
+            file("out/soap.optc"),
+            ("soap".into(), "out/soap.optc".into())
+        );
         assert_eq!(file("lion.opt"), ("lion".into(), "lion.opt".into()));
         assert_eq!(Choice::new("libtorch-adamw").name(), "libtorch-adamw");
     }
@@ -159,7 +189,9 @@ mod tests {
         let mut stepper = Choice::new("muon").build(&vs, None).unwrap();
         stepper.scale_lr(0.5).unwrap();
         stepper.scale_lr(0.1).unwrap();
-        let Stepper::Optc { optimizer, .. } = stepper else { unreachable!("muon is optc's") };
+        let Stepper::Optc { optimizer, .. } = stepper else {
+            unreachable!("muon is optc's")
+        };
         for group in 0..2 {
             assert_eq!(optimizer.hyper(group, "lr"), Some(0.02 * 0.1));
             assert_eq!(optimizer.hyper(group, "adam_lr"), Some(3e-3 * 0.1));

@@ -34,7 +34,10 @@ pub enum Error {
     LibTorch(#[from] TchError),
     /// Elements that no optimizer steps on.
     #[error("variable `{name}` or its gradient holds elements of kind {kind:?}")]
-    #[diagnostic(code(opt::tch::kind), help("variables are Float, Double, BFloat16 or Half"))]
+    #[diagnostic(
+        code(opt::tch::kind),
+        help("variables are Float, Double, BFloat16 or Half")
+    )]
     Kind {
         /// The variable.
         name: String,
@@ -43,7 +46,10 @@ pub enum Error {
     },
     /// A device that the runtime does not know.
     #[error("variable `{name}` is on {device:?}")]
-    #[diagnostic(code(opt::tch::device), help("move the store to the cpu or to a CUDA device"))]
+    #[diagnostic(
+        code(opt::tch::device),
+        help("move the store to the cpu or to a CUDA device")
+    )]
     Device {
         /// The variable.
         name: String,
@@ -52,21 +58,30 @@ pub enum Error {
     },
     /// A sparse tensor has no place in memory for each of its elements.
     #[error("variable `{name}` or its gradient is sparse")]
-    #[diagnostic(code(opt::tch::sparse), help("build the embedding with `sparse: false`"))]
+    #[diagnostic(
+        code(opt::tch::sparse),
+        help("build the embedding with `sparse: false`")
+    )]
     Sparse {
         /// The variable.
         name: String,
     },
     /// Several indices of one variable are one element in memory.
     #[error("elements of variable `{name}` share memory with each other")]
-    #[diagnostic(code(opt::tch::overlapping), help("make it contiguous; an expanded tensor cannot be stepped"))]
+    #[diagnostic(
+        code(opt::tch::overlapping),
+        help("make it contiguous; an expanded tensor cannot be stepped")
+    )]
     Overlapping {
         /// The variable.
         name: String,
     },
     /// One of the tensors would be written while another one is read or written.
     #[error("`{first}` and `{second}` share memory")]
-    #[diagnostic(code(opt::tch::shared), help("keep a tied variable under one name in the store"))]
+    #[diagnostic(
+        code(opt::tch::shared),
+        help("keep a tied variable under one name in the store")
+    )]
     Shared {
         /// A variable.
         first: String,
@@ -75,7 +90,10 @@ pub enum Error {
     },
     /// The store was divided with `Path::set_group`.
     #[error("variable `{name}` is in group {group} of its store")]
-    #[diagnostic(code(opt::tch::store_group), help("name groups by pattern instead: `.group(Group::new(\"…\"))`"))]
+    #[diagnostic(
+        code(opt::tch::store_group),
+        help("name groups by pattern instead: `.group(Group::new(\"…\"))`")
+    )]
     StoreGroup {
         /// The variable.
         name: String,
@@ -84,7 +102,10 @@ pub enum Error {
     },
     /// Variables were made after the optimizer was built.
     #[error("the store has {found} trainable variables, {bound} are bound")]
-    #[diagnostic(code(opt::tch::grown), help("build the optimizer after the whole model"))]
+    #[diagnostic(
+        code(opt::tch::grown),
+        help("build the optimizer after the whole model")
+    )]
     Grown {
         /// When it was built.
         bound: usize,

@@ -43,7 +43,9 @@ impl Builder {
 
     /// A static's value, as on the command line: `5`, `true`, a word of a choice, `1,2,3;4,5,6`.
     pub fn set(mut self, name: &str, value: &str) -> Builder {
-        self.options.statics.push((name.to_owned(), value.to_owned()));
+        self.options
+            .statics
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -87,7 +89,11 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error::Load`]; otherwise as [`Builder::build`].
-    pub fn build_from_file(self, vs: &VarStore, path: impl AsRef<Path>) -> Result<Optimizer, Error> {
+    pub fn build_from_file(
+        self,
+        vs: &VarStore,
+        path: impl AsRef<Path>,
+    ) -> Result<Optimizer, Error> {
         // SAFETY: whoever names the file trusts it; the documentation says so.
         let rules = unsafe { Rules::open(path) }?;
         self.build(vs, &rules)
@@ -100,18 +106,34 @@ impl Builder {
     /// [`Error::Bind`], or a variable that is sparse, not of a float kind, or in a group of the store.
     pub fn build(mut self, vs: &VarStore, rules: &Rules) -> Result<Optimizer, Error> {
         let variables = variables::of_store(vs)?;
-        let params = variables.iter().map(Variable::describe).collect::<Result<Vec<ParamDesc>, Error>>()?;
-        self.options.threads = self.options.threads.or(usize::try_from(tch::get_num_threads()).ok());
+        let params = variables
+            .iter()
+            .map(Variable::describe)
+            .collect::<Result<Vec<ParamDesc>, Error>>()?;
+        self.options.threads = self
+            .options
+            .threads
+            .or(usize::try_from(tch::get_num_threads()).ok());
         let bound = rules.bind(&params, &self.options)?;
         let dropper = nn::Sgd::default().build(vs, 0.0)?;
         let store = Arc::clone(&vs.variables_);
         let known = trainable(&store);
-        Ok(Optimizer { bound, variables, store, known, dropper })
+        Ok(Optimizer {
+            bound,
+            variables,
+            store,
+            known,
+            dropper,
+        })
     }
 }
 
 fn trainable(store: &Mutex<nn::Variables>) -> usize {
-    store.lock().unwrap_or_else(PoisonError::into_inner).trainable_variables.len()
+    store
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .trainable_variables
+        .len()
 }
 
 impl Optimizer {
@@ -146,19 +168,32 @@ impl Optimizer {
     pub fn step(&mut self) -> Result<(), Error> {
         let _guard = no_grad_guard();
         self.check_not_grown()?;
-        let memories = self.variables.iter().map(Variable::read).collect::<Result<Vec<Memory>, Error>>()?;
+        let memories = self
+            .variables
+            .iter()
+            .map(Variable::read)
+            .collect::<Result<Vec<Memory>, Error>>()?;
         variables::check_apart(&self.variables, &memories)?;
         // SAFETY: `&mut self` and the calling thread keep the variables for the time of the step, `memories` keeps
         // the tensors alive, and they were found apart.
-        let inputs: Vec<_> = memories.iter().map(|memory| unsafe { memory.input() }).collect();
+        let inputs: Vec<_> = memories
+            .iter()
+            .map(|memory| unsafe { memory.input() })
+            .collect();
         let done = self.bound.step(&inputs);
-        self.variables.iter_mut().try_for_each(Variable::mark_changed)?;
+        self.variables
+            .iter_mut()
+            .try_for_each(Variable::mark_changed)?;
         Ok(done?)
     }
 
     fn check_not_grown(&self) -> Result<(), Error> {
         let (bound, found) = (self.known, trainable(&self.store));
-        if bound == found { Ok(()) } else { Err(Error::Grown { bound, found }) }
+        if bound == found {
+            Ok(())
+        } else {
+            Err(Error::Grown { bound, found })
+        }
     }
 
     /// Drops all gradients, so that a variable the next loss does not reach is skipped.
@@ -225,7 +260,10 @@ impl Optimizer {
     pub fn clip_grad_norm(&self, max: f64) -> Result<f64, Error> {
         let _guard = no_grad_guard();
         let norm_of = |grad: Tensor| grad.f_norm()?.f_to_kind(Kind::Double);
-        let norms = self.grads().map(norm_of).collect::<Result<Vec<Tensor>, tch::TchError>>()?;
+        let norms = self
+            .grads()
+            .map(norm_of)
+            .collect::<Result<Vec<Tensor>, tch::TchError>>()?;
         if norms.is_empty() {
             return Ok(0.0);
         }

@@ -42,14 +42,25 @@ type Place = (usize, Vec<i64>);
 
 fn place(tensor: &Tensor) -> Place {
     // A sparse tensor has no address.
-    let address = if tensor.is_sparse() { 0 } else { tensor.data_ptr() as usize };
+    let address = if tensor.is_sparse() {
+        0
+    } else {
+        tensor.data_ptr() as usize
+    };
     (address, tensor.size())
 }
 
 /// The store's group of each trainable variable: the store keeps their names elsewhere.
 fn trainable_places(vs: &VarStore) -> HashMap<Place, usize> {
-    let store = vs.variables_.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    store.trainable_variables.iter().map(|var| (place(&var.tensor), var.group)).collect()
+    let store = vs
+        .variables_
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    store
+        .trainable_variables
+        .iter()
+        .map(|var| (place(&var.tensor), var.group))
+        .collect()
 }
 
 impl Variable {
@@ -58,14 +69,21 @@ impl Variable {
             return Err(Error::Sparse { name });
         }
         let version = tensor.f_detach()?.f_as_strided([0], [1], 0)?;
-        Ok(Variable { name, tensor, version })
+        Ok(Variable {
+            name,
+            tensor,
+            version,
+        })
     }
 
     /// What the runtime binds.
     pub(crate) fn describe(&self) -> Result<ParamDesc, Error> {
         let dtype = dtype_of(&self.name, &self.tensor)?;
         let device = device_of(&self.name, &self.tensor)?;
-        Ok(ParamDesc { device, ..ParamDesc::new(&self.name, &self.tensor.size(), dtype) })
+        Ok(ParamDesc {
+            device,
+            ..ParamDesc::new(&self.name, &self.tensor.size(), dtype)
+        })
     }
 
     /// The gradient, if there is one.
@@ -78,9 +96,14 @@ impl Variable {
     pub(crate) fn read(&self) -> Result<Memory, Error> {
         let param = Layout::read(&self.name, self.tensor.shallow_clone())?;
         if param.overlaps() {
-            return Err(Error::Overlapping { name: self.name.clone() });
+            return Err(Error::Overlapping {
+                name: self.name.clone(),
+            });
         }
-        let grad = self.grad().map(|grad| Layout::read_only(&self.name, grad)).transpose()?;
+        let grad = self
+            .grad()
+            .map(|grad| Layout::read_only(&self.name, grad))
+            .transpose()?;
         Ok(Memory { param, grad })
     }
 
@@ -116,10 +139,16 @@ impl Memory {
 
 /// Refuses variables whose memory reaches into that of another variable or of any gradient.
 pub(crate) fn check_apart(variables: &[Variable], memories: &[Memory]) -> Result<(), Error> {
-    let params = memories.iter().enumerate().map(|(i, memory)| (memory.param.span(), true, i));
+    let params = memories
+        .iter()
+        .enumerate()
+        .map(|(i, memory)| (memory.param.span(), true, i));
     let grads = memories.iter().enumerate();
     let grads = grads.filter_map(|(i, memory)| Some((memory.grad.as_ref()?.span(), false, i)));
-    let mut spans: Vec<_> = params.chain(grads).filter(|((start, end), ..)| start < end).collect();
+    let mut spans: Vec<_> = params
+        .chain(grads)
+        .filter(|((start, end), ..)| start < end)
+        .collect();
     spans.sort_unstable();
     // The furthest end so far: of anything, and of variables alone.
     let (mut any, mut written) = ((0, 0), (0, 0));
@@ -127,7 +156,10 @@ pub(crate) fn check_apart(variables: &[Variable], memories: &[Memory]) -> Result
         let before = if is_param { any } else { written };
         if start < before.0 {
             let name = |i: usize| variables[i].name.clone();
-            return Err(Error::Shared { first: name(before.1), second: name(i) });
+            return Err(Error::Shared {
+                first: name(before.1),
+                second: name(i),
+            });
         }
         any = any.max((end, i));
         if is_param {
@@ -151,7 +183,9 @@ struct Layout {
 impl Layout {
     fn read(name: &str, tensor: Tensor) -> Result<Layout, Error> {
         if tensor.is_sparse() {
-            return Err(Error::Sparse { name: name.to_owned() });
+            return Err(Error::Sparse {
+                name: name.to_owned(),
+            });
         }
         Ok(Layout {
             data: tensor.data_ptr(),
@@ -187,7 +221,11 @@ impl Layout {
 
     /// Stride and length of the axes that matter.
     fn axes(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.strides.iter().copied().zip(self.dims.iter().copied()).filter(|&(_, dim)| dim > 1)
+        self.strides
+            .iter()
+            .copied()
+            .zip(self.dims.iter().copied())
+            .filter(|&(_, dim)| dim > 1)
     }
 
     /// First address and the one after the last; equal if there are no elements.
@@ -197,7 +235,10 @@ impl Layout {
             return (start, start);
         }
         let last: i64 = self.axes().map(|(stride, dim)| stride * (dim - 1)).sum();
-        (start, start + (last as usize + 1) * self.dtype.size() as usize)
+        (
+            start,
+            start + (last as usize + 1) * self.dtype.size() as usize,
+        )
     }
 
     /// # Safety
@@ -206,7 +247,15 @@ impl Layout {
     unsafe fn view(&self) -> TensorView<'_> {
         // SAFETY: LibTorch keeps the storage that `dims` and `strides` describe as long as the tensor lives, which is
         // as long as `self`; the rest is the caller's promise.
-        unsafe { TensorView::from_raw(self.data, self.dtype, &self.dims, Some(&self.strides), self.device) }
+        unsafe {
+            TensorView::from_raw(
+                self.data,
+                self.dtype,
+                &self.dims,
+                Some(&self.strides),
+                self.device,
+            )
+        }
     }
 }
 
@@ -216,7 +265,10 @@ fn dtype_of(name: &str, tensor: &Tensor) -> Result<DType, Error> {
         Kind::Double => Ok(DType::F64),
         Kind::BFloat16 => Ok(DType::BF16),
         Kind::Half => Ok(DType::F16),
-        kind => Err(Error::Kind { name: name.to_owned(), kind }),
+        kind => Err(Error::Kind {
+            name: name.to_owned(),
+            kind,
+        }),
     }
 }
 
@@ -224,7 +276,10 @@ fn device_of(name: &str, tensor: &Tensor) -> Result<Device, Error> {
     match tensor.device() {
         tch::Device::Cpu => Ok(Device::Cpu),
         tch::Device::Cuda(n) if u32::try_from(n).is_ok() => Ok(Device::Cuda(n as u32)),
-        device => Err(Error::Device { name: name.to_owned(), device }),
+        device => Err(Error::Device {
+            name: name.to_owned(),
+            device,
+        }),
     }
 }
 
@@ -244,7 +299,12 @@ mod tests {
         assert!(!layout(Tensor::ones([3, 4], (Kind::Float, tch::Device::Cpu)).tr()).overlaps());
         assert!(!layout(ones.expand([3, 0], false)).overlaps());
         assert!(layout(ones.view(3).as_strided([2, 2], [1, 1], 0)).overlaps());
-        assert_eq!(Layout::read_only("w", ones.expand([3, 4], false)).unwrap().strides, [4, 1]);
+        assert_eq!(
+            Layout::read_only("w", ones.expand([3, 4], false))
+                .unwrap()
+                .strides,
+            [4, 1]
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ impl Model {
     /// A loss that differs from step to step.
     fn loss(&self, step: i64) -> Tensor {
         let x = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([4, 5]) * 0.37 + step as f64;
-        (self.net.forward(&x.sin()) - 0.5).square().mean(Kind::Float)
+        (self.net.forward(&x.sin()) - 0.5)
+            .square()
+            .mean(Kind::Float)
     }
 
     fn values(&self, name: &str) -> Vec<f32> {
@@ -36,7 +38,12 @@ impl Model {
 
     /// Everything the store holds, by name.
     fn all(&self) -> Vec<(String, Vec<f32>)> {
-        let mut all: Vec<_> = self.vs.variables().into_iter().map(|(name, tensor)| (name, values(&tensor))).collect();
+        let mut all: Vec<_> = self
+            .vs
+            .variables()
+            .into_iter()
+            .map(|(name, tensor)| (name, values(&tensor)))
+            .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -73,11 +80,18 @@ fn adamw_is_libtorchs() {
         reference.backward_step(&theirs.loss(step));
     }
     for ((name, ours), (_, theirs)) in ours.all().iter().zip(theirs.all()) {
-        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         // Fifty steps of about 4e-3 each: rounding in another order may differ by a few units in the last place.
         assert!(worst <= 2e-5, "{name}: {worst}");
     }
-    assert_ne!(ours.values("first.weight"), Model::new(1).values("first.weight"));
+    assert_ne!(
+        ours.values("first.weight"),
+        Model::new(1).values("first.weight")
+    );
 }
 
 #[test]
@@ -113,8 +127,14 @@ fn groups_have_their_own_numbers() {
     optimizer.backward_step(&model.loss(2)).unwrap();
     assert_ne!(model.values("first.weight"), before.values("first.weight"));
     assert_eq!(model.values("first.bias"), bias);
-    assert_eq!((optimizer.hyper(0, "lr"), optimizer.hyper(1, "lr")), (Some(0.5), Some(0.0)));
-    assert!(matches!(optimizer.set_lr_group(2, 0.1), Err(Error::Hyper(_))));
+    assert_eq!(
+        (optimizer.hyper(0, "lr"), optimizer.hyper(1, "lr")),
+        (Some(0.5), Some(0.0))
+    );
+    assert!(matches!(
+        optimizer.set_lr_group(2, 0.1),
+        Err(Error::Hyper(_))
+    ));
     assert!(matches!(optimizer.set_lr(-1.0), Err(Error::Hyper(_))));
     assert!(matches!(optimizer.set_momentum(0.9), Err(Error::Hyper(_))));
 }
@@ -122,7 +142,10 @@ fn groups_have_their_own_numbers() {
 #[test]
 fn a_resumed_run_continues_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let (state, weights) = (folder.path().join("state.safetensors"), folder.path().join("weights.safetensors"));
+    let (state, weights) = (
+        folder.path().join("state.safetensors"),
+        folder.path().join("weights.safetensors"),
+    );
     let build = |model: &Model| Optimizer::from_file(&model.vs, "std.adamw").unwrap();
 
     let whole = Model::new(4);
@@ -145,7 +168,10 @@ fn a_resumed_run_continues_bit_for_bit() {
         optimizer.backward_step(&resumed.loss(step)).unwrap();
     }
     assert_eq!(resumed.all(), whole.all());
-    assert!(matches!(optimizer.load(folder.path().join("nothing")), Err(Error::Checkpoint(_))));
+    assert!(matches!(
+        optimizer.load(folder.path().join("nothing")),
+        Err(Error::Checkpoint(_))
+    ));
 }
 
 #[test]
@@ -159,8 +185,12 @@ fn strided_variables_and_gradients_are_stepped_where_they_are() {
     let mut reference = Optimizer::from_file(&dense_vs, "std.adamw").unwrap();
     let factor = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([6, 4]) - 7.5;
     for _ in 0..3 {
-        optimizer.backward_step(&(&variable * &factor).square().sum(Kind::Float)).unwrap();
-        reference.backward_step(&(&dense * &factor).square().sum(Kind::Float)).unwrap();
+        optimizer
+            .backward_step(&(&variable * &factor).square().sum(Kind::Float))
+            .unwrap();
+        reference
+            .backward_step(&(&dense * &factor).square().sum(Kind::Float))
+            .unwrap();
     }
     assert!(!variable.is_contiguous());
     assert_eq!(values(&variable), values(&dense));
@@ -175,7 +205,10 @@ fn a_variable_without_elements_is_no_trouble() {
     let loss = empty.sum(Kind::Float) + other.sum(Kind::Float);
     optimizer.backward_step(&loss).unwrap();
     assert_eq!(values(&other), [0.5; 2]);
-    assert_eq!(optimizer.bound().param_names().collect::<Vec<_>>(), ["other", "w"]);
+    assert_eq!(
+        optimizer.bound().param_names().collect::<Vec<_>>(),
+        ["other", "w"]
+    );
 }
 
 #[test]
@@ -183,13 +216,19 @@ fn kinds_other_than_float() {
     let mut double = VarStore::new(Device::Cpu);
     let variable = double.root().var("w", &[3], Init::Const(1.0));
     double.double();
-    Optimizer::from_source(&double, PLAIN).unwrap().backward_step(&variable.sum(Kind::Double)).unwrap();
+    Optimizer::from_source(&double, PLAIN)
+        .unwrap()
+        .backward_step(&variable.sum(Kind::Double))
+        .unwrap();
     assert_eq!(Vec::<f64>::try_from(variable.detach()).unwrap(), [0.5; 3]);
 
     let mut half = VarStore::new(Device::Cpu);
     let variable = half.root().var("w", &[3], Init::Const(1.0));
     half.bfloat16();
-    Optimizer::from_source(&half, PLAIN).unwrap().backward_step(&variable.sum(Kind::BFloat16)).unwrap();
+    Optimizer::from_source(&half, PLAIN)
+        .unwrap()
+        .backward_step(&variable.sum(Kind::BFloat16))
+        .unwrap();
     assert_eq!(values(&variable.to_kind(Kind::Float)), [0.5; 3]);
 }
 
@@ -200,11 +239,17 @@ fn buffers_are_not_trained_and_frozen_variables_wait() {
     model.vs.freeze();
     let mut optimizer = Optimizer::from_source(&model.vs, PLAIN).unwrap();
     assert!(optimizer.bound().param_names().all(|name| name != "buffer"));
-    assert_eq!(optimizer.trainable_variables().len(), optimizer.bound().param_names().count());
+    assert_eq!(
+        optimizer.trainable_variables().len(),
+        optimizer.bound().param_names().count()
+    );
     optimizer.step().unwrap();
     model.vs.unfreeze();
     optimizer.backward_step(&model.loss(1)).unwrap();
-    assert_ne!(model.values("first.weight"), Model::new(5).values("first.weight"));
+    assert_ne!(
+        model.values("first.weight"),
+        Model::new(5).values("first.weight")
+    );
     assert_eq!(values(&buffer), [0.0; 2]);
 }
 
@@ -219,7 +264,10 @@ fn clipping() {
     assert_eq!(values(&variable), [0.75, 1.25]);
     optimizer.backward_step_clip_norm(&loss(), 1.0).unwrap();
     let grad = values(&variable.grad());
-    assert!((grad[0] - 0.6).abs() < 1e-6 && (grad[1] + 0.8).abs() < 1e-6, "{grad:?}");
+    assert!(
+        (grad[0] - 0.6).abs() < 1e-6 && (grad[1] + 0.8).abs() < 1e-6,
+        "{grad:?}"
+    );
     assert!((optimizer.clip_grad_norm(2.0).unwrap() - 1.0).abs() < 1e-6);
 }
 
@@ -230,7 +278,12 @@ fn autograd_notices_the_step() {
     let stale = variable.square().sum(Kind::Float);
     optimizer.backward_step(&variable.sum(Kind::Float)).unwrap();
     let error = optimizer.backward_step(&stale).unwrap_err();
-    assert!(error.to_string().contains("modified by an inplace operation"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("modified by an inplace operation"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -238,8 +291,13 @@ fn variables_made_later_are_an_error() {
     let (vs, variable) = store_of(&[2]);
     let mut optimizer = Optimizer::from_source(&vs, PLAIN).unwrap();
     vs.root().var("later", &[1], Init::Const(0.0));
-    let error = optimizer.backward_step(&variable.sum(Kind::Float)).unwrap_err();
-    assert!(matches!(error, Error::Grown { bound: 1, found: 2 }), "{error}");
+    let error = optimizer
+        .backward_step(&variable.sum(Kind::Float))
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Grown { bound: 1, found: 2 }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -249,32 +307,61 @@ fn memory_that_is_not_a_variables_own_is_an_error() {
     let mut optimizer = Optimizer::from_source(&vs, PLAIN).unwrap();
     no_grad(|| other.set_data(&variable.detach().view(6)));
     assert!(matches!(optimizer.step(), Err(Error::Shared { .. })));
-    no_grad(|| variable.set_data(&Tensor::ones([1, 3], (Kind::Float, Device::Cpu)).expand([2, 3], false)));
+    no_grad(|| {
+        variable.set_data(&Tensor::ones([1, 3], (Kind::Float, Device::Cpu)).expand([2, 3], false))
+    });
     assert!(matches!(optimizer.step(), Err(Error::Overlapping { .. })));
 }
 
 #[test]
 fn a_sparse_gradient_is_an_error() {
     let vs = VarStore::new(Device::Cpu);
-    let config = nn::EmbeddingConfig { sparse: true, ..Default::default() };
+    let config = nn::EmbeddingConfig {
+        sparse: true,
+        ..Default::default()
+    };
     let embedding = nn::embedding(vs.root(), 4, 2, config);
     let mut optimizer = Optimizer::from_source(&vs, PLAIN).unwrap();
-    let loss = embedding.forward(&Tensor::from_slice(&[1i64, 2])).sum(Kind::Float);
-    assert!(matches!(optimizer.backward_step(&loss), Err(Error::Sparse { .. })));
+    let loss = embedding
+        .forward(&Tensor::from_slice(&[1i64, 2]))
+        .sum(Kind::Float);
+    assert!(matches!(
+        optimizer.backward_step(&loss),
+        Err(Error::Sparse { .. })
+    ));
 }
 
 #[test]
 fn mistakes_when_building() {
     let model = Model::new(6);
-    let build = |group| Optimizer::builder().group(group).build_from_file(&model.vs, "std.adamw");
-    assert!(matches!(build(Group::new("nothing like it")), Err(Error::Bind(_))));
-    assert!(matches!(build(Group::new("bias").hyper("learning_rate", 1.0)), Err(Error::Bind(_))));
-    assert!(matches!(Optimizer::from_source(&model.vs, "optimizer {"), Err(Error::Load(_))));
-    assert!(matches!(Optimizer::from_file(&model.vs, "no/such/file.opt"), Err(Error::Load(_))));
+    let build = |group| {
+        Optimizer::builder()
+            .group(group)
+            .build_from_file(&model.vs, "std.adamw")
+    };
+    assert!(matches!(
+        build(Group::new("nothing like it")),
+        Err(Error::Bind(_))
+    ));
+    assert!(matches!(
+        build(Group::new("bias").hyper("learning_rate", 1.0)),
+        Err(Error::Bind(_))
+    ));
+    assert!(matches!(
+        Optimizer::from_source(&model.vs, "optimizer {"),
+        Err(Error::Load(_))
+    ));
+    assert!(matches!(
+        Optimizer::from_file(&model.vs, "no/such/file.opt"),
+        Err(Error::Load(_))
+    ));
 
     let vs = VarStore::new(Device::Cpu);
     vs.root().set_group(1).var("w", &[1], Init::Const(0.0));
-    assert!(matches!(Optimizer::from_source(&vs, PLAIN), Err(Error::StoreGroup { group: 1, .. })));
+    assert!(matches!(
+        Optimizer::from_source(&vs, PLAIN),
+        Err(Error::StoreGroup { group: 1, .. })
+    ));
 }
 
 #[test]
@@ -282,5 +369,8 @@ fn a_loss_without_a_way_back_is_an_error() {
     let (vs, _) = store_of(&[2]);
     let mut optimizer = Optimizer::from_source(&vs, PLAIN).unwrap();
     let constant = Tensor::from(1.0);
-    assert!(matches!(optimizer.backward_step(&constant), Err(Error::LibTorch(_))));
+    assert!(matches!(
+        optimizer.backward_step(&constant),
+        Err(Error::LibTorch(_))
+    ));
 }
