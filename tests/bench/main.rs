@@ -62,9 +62,15 @@ struct Tensor {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let sets: std::collections::BTreeMap<String, Set> = serde_json::from_str(&std::fs::read_to_string(&args.shapes)?)?;
+    let sets: std::collections::BTreeMap<String, Set> =
+        serde_json::from_str(&std::fs::read_to_string(&args.shapes)?)?;
     let set = sets.get(&args.set).ok_or("no such set")?;
-    let mut tensors: Vec<Tensor> = set.params.iter().zip(1..).map(|(entry, seed)| tensor(entry, seed)).collect();
+    let mut tensors: Vec<Tensor> = set
+        .params
+        .iter()
+        .zip(1..)
+        .map(|(entry, seed)| tensor(entry, seed))
+        .collect();
     let mut optimizer = bind(&args, set)?;
     let mut times = Vec::new();
     for step in 0..args.untimed + args.steps {
@@ -79,11 +85,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn bind(args: &Args, set: &Set) -> Result<Optimizer, Box<dyn std::error::Error>> {
-    let params: Vec<ParamDesc> =
-        set.params.iter().map(|entry| ParamDesc::new(&entry.name, &entry.shape, DType::F32)).collect();
+    let params: Vec<ParamDesc> = set
+        .params
+        .iter()
+        .map(|entry| ParamDesc::new(&entry.name, &entry.shape, DType::F32))
+        .collect();
     let pairs = args.statics.iter().filter_map(|pair| pair.split_once('='));
-    let statics = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let options = BindOptions { statics, threads: Some(args.threads), ..BindOptions::default() };
+    let statics = pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let options = BindOptions {
+        statics,
+        threads: Some(args.threads),
+        ..BindOptions::default()
+    };
     // SAFETY: the artifact was made by the caller of this benchmark.
     let rules = unsafe { Rules::open(&args.rules)? };
     Ok(rules.bind(&params, &options)?)
@@ -92,7 +107,10 @@ fn bind(args: &Args, set: &Set) -> Result<Optimizer, Box<dyn std::error::Error>>
 fn inputs(tensors: &mut [Tensor]) -> Vec<StepInput<'_>> {
     let views = tensors.iter_mut().filter_map(|tensor| {
         let param = TensorView::from_mut(&mut tensor.value, &tensor.dims)?;
-        Some(StepInput { param, grad: TensorView::from_ref(&tensor.grad, &tensor.dims) })
+        Some(StepInput {
+            param,
+            grad: TensorView::from_ref(&tensor.grad, &tensor.dims),
+        })
     });
     views.collect()
 }
@@ -101,13 +119,19 @@ fn inputs(tensors: &mut [Tensor]) -> Vec<StepInput<'_>> {
 fn tensor(entry: &Entry, seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut draw = move |scale: f32| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * scale
     };
     let count = entry.shape.iter().product::<i64>() as usize;
     let value = (0..count).map(|_| draw(0.02)).collect();
     let grad = (0..count).map(|_| draw(0.01)).collect();
-    Tensor { dims: entry.shape.clone(), value, grad }
+    Tensor {
+        dims: entry.shape.clone(),
+        value,
+        grad,
+    }
 }
 
 fn summary(args: &Args, optimizer: &Optimizer, mut times: Vec<f64>) -> Value {

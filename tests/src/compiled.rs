@@ -61,17 +61,41 @@ impl<T: Number> Compiled<T> {
     pub fn new(case: &Case, rules: &Rules) -> Compiled<T> {
         let setup = mapping::setup(case);
         let names = case.order.clone();
-        let dims: Vec<Vec<i64>> =
-            names.iter().map(|name| case.params[name].shape.iter().map(|&d| d as i64).collect()).collect();
-        let descs: Vec<ParamDesc> =
-            names.iter().zip(&dims).map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE)).collect();
-        let optimizer = rules.bind(&descs, &options(&setup)).unwrap_or_else(|mistake| panic!("{mistake}"));
-        let values = names.iter().map(|name| case.params[name].init.iter().map(|&x| T::from_f64(x)).collect()).collect();
-        Compiled { optimizer, names, dims, values }
+        let dims: Vec<Vec<i64>> = names
+            .iter()
+            .map(|name| case.params[name].shape.iter().map(|&d| d as i64).collect())
+            .collect();
+        let descs: Vec<ParamDesc> = names
+            .iter()
+            .zip(&dims)
+            .map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE))
+            .collect();
+        let optimizer = rules
+            .bind(&descs, &options(&setup))
+            .unwrap_or_else(|mistake| panic!("{mistake}"));
+        let values = names
+            .iter()
+            .map(|name| {
+                case.params[name]
+                    .init
+                    .iter()
+                    .map(|&x| T::from_f64(x))
+                    .collect()
+            })
+            .collect();
+        Compiled {
+            optimizer,
+            names,
+            dims,
+            values,
+        }
     }
 
     fn position(&self, name: &str) -> usize {
-        self.names.iter().position(|known| known == name).expect("a known parameter")
+        self.names
+            .iter()
+            .position(|known| known == name)
+            .expect("a known parameter")
     }
 }
 
@@ -86,19 +110,39 @@ pub fn quick(case: &Case) -> Rules {
 
 fn options(setup: &Setup) -> BindOptions {
     let groups = setup.groups.iter().map(|group| {
-        let names: Vec<String> = group.params.iter().map(|name| format!("^{name}$")).collect();
-        let named = group.rule.into_iter().fold(Group::new(&names.join("|")), Group::rule);
-        let hypers = group.hypers.iter().fold(named, |made, (name, x)| made.hyper(name, *x));
-        group.statics.iter().fold(hypers, |made, (name, value)| made.set(name, &text(value)))
+        let names: Vec<String> = group
+            .params
+            .iter()
+            .map(|name| format!("^{name}$"))
+            .collect();
+        let named = group
+            .rule
+            .into_iter()
+            .fold(Group::new(&names.join("|")), Group::rule);
+        let hypers = group
+            .hypers
+            .iter()
+            .fold(named, |made, (name, x)| made.hyper(name, *x));
+        group
+            .statics
+            .iter()
+            .fold(hypers, |made, (name, value)| made.set(name, &text(value)))
     });
-    BindOptions { optimizer: Some(setup.optimizer.to_owned()), groups: groups.collect(), threads: Some(2), ..BindOptions::default() }
+    BindOptions {
+        optimizer: Some(setup.optimizer.to_owned()),
+        groups: groups.collect(),
+        threads: Some(2),
+        ..BindOptions::default()
+    }
 }
 
 /// A static as a person would write it.
 fn text(value: &Value) -> String {
     match value {
         Value::String(word) => word.clone(),
-        Value::Array(cells) if cells.iter().all(Value::is_number) => cells.iter().map(text).collect::<Vec<_>>().join(","),
+        Value::Array(cells) if cells.iter().all(Value::is_number) => {
+            cells.iter().map(text).collect::<Vec<_>>().join(",")
+        }
         Value::Array(rows) => rows.iter().map(text).collect::<Vec<_>>().join(";"),
         other => other.to_string(),
     }
@@ -108,13 +152,19 @@ impl<T: Number> Stepper for Compiled<T> {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         if let Some(lr) = lr {
             for group in 1..self.optimizer.group_count() {
-                self.optimizer.set_hyper(group, "lr", lr).expect("a learning rate in its interval");
+                self.optimizer
+                    .set_hyper(group, "lr", lr)
+                    .expect("a learning rate in its interval");
             }
         }
         let grads: Vec<Option<Vec<T>>> = self
             .names
             .iter()
-            .map(|name| grads.get(name).map(|grad| grad.iter().map(|&x| T::from_f64(x)).collect()))
+            .map(|name| {
+                grads
+                    .get(name)
+                    .map(|grad| grad.iter().map(|&x| T::from_f64(x)).collect())
+            })
             .collect();
         let inputs: Vec<StepInput<'_>> = self
             .values
@@ -123,14 +173,21 @@ impl<T: Number> Stepper for Compiled<T> {
             .zip(&grads)
             .map(|((value, dims), grad)| StepInput {
                 param: TensorView::from_mut(value, dims).expect("the shape fits"),
-                grad: grad.as_ref().and_then(|grad| TensorView::from_ref(grad, dims)),
+                grad: grad
+                    .as_ref()
+                    .and_then(|grad| TensorView::from_ref(grad, dims)),
             })
             .collect();
-        self.optimizer.step(&inputs).unwrap_or_else(|mistake| panic!("{mistake}"));
+        self.optimizer
+            .step(&inputs)
+            .unwrap_or_else(|mistake| panic!("{mistake}"));
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
-        self.values[self.position(name)].iter().map(|&x| x.to_f64()).collect()
+        self.values[self.position(name)]
+            .iter()
+            .map(|&x| x.to_f64())
+            .collect()
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
@@ -138,7 +195,16 @@ impl<T: Number> Stepper for Compiled<T> {
             return self.optimizer.step_of(param).map(|step| vec![step as f64]);
         }
         let view = self.optimizer.state(param, state)?;
-        assert_eq!(view.dtype, T::DTYPE, "state `{state}` is stored as the parameter is");
-        Some(view.bytes.chunks_exact(view.dtype.size() as usize).map(T::read).collect())
+        assert_eq!(
+            view.dtype,
+            T::DTYPE,
+            "state `{state}` is stored as the parameter is"
+        );
+        Some(
+            view.bytes
+                .chunks_exact(view.dtype.size() as usize)
+                .map(T::read)
+                .collect(),
+        )
     }
 }

@@ -50,16 +50,31 @@ impl Interpreted {
         let setup = mapping::setup(case);
         let program = library::checked(setup.module).program;
         let id = optimizer(&program, setup.optimizer);
-        let settings: Vec<Settings> = setup.groups.iter().map(|group| settings(&program, id, group)).collect();
+        let settings: Vec<Settings> = setup
+            .groups
+            .iter()
+            .map(|group| settings(&program, id, group))
+            .collect();
         let lr = vec![hyper_index(&program, id, "lr"); settings.len()];
         let mut params = BTreeMap::new();
         for (n, group) in setup.groups.iter().enumerate() {
             for name in &group.params {
-                let bound = bind(&program, id, &settings[n], (case, name, group), dtype, stage);
+                let bound = bind(
+                    &program,
+                    id,
+                    &settings[n],
+                    (case, name, group),
+                    dtype,
+                    stage,
+                );
                 params.insert(name.clone(), Bound { group: n, ..bound });
             }
         }
-        Interpreted { settings, lr, params }
+        Interpreted {
+            settings,
+            lr,
+            params,
+        }
     }
 }
 
@@ -74,27 +89,48 @@ fn bind(
     let param = &case.params[name];
     let dims: Vec<u64> = param.shape.iter().map(|&d| d as u64).collect();
     let rules = &program.optimizers[optimizer].rules;
-    let named = group.rule.and_then(|rule| rules.iter().position(|r| r.name == rule));
+    let named = group
+        .rule
+        .and_then(|rule| rules.iter().position(|r| r.name == rule));
     let rule = named.or_else(|| rule_for(program, optimizer, settings, &dims));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
-    let lowered = lower(&Spec { program, optimizer, settings, rule, dims: &dims, dtype, grad_dtype: dtype });
+    let lowered = lower(&Spec {
+        program,
+        optimizer,
+        settings,
+        rule,
+        dims: &dims,
+        dtype,
+        grad_dtype: dtype,
+    });
     let function = match stage {
         Stage::Lowered => lowered,
         Stage::Optimized => passes::optimize(lowered),
     };
     let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
     let slots = interp::allocate(&function, &init).expect("state can be initialised");
-    Bound { function, slots, group: 0, step: 0 }
+    Bound {
+        function,
+        slots,
+        group: 0,
+        step: 0,
+    }
 }
 
 /// The optimizer of that name.
 fn optimizer(program: &Program, name: &str) -> OptimizerId {
-    let found = program.optimizers.iter().find(|(_, optimizer)| optimizer.name == name);
+    let found = program
+        .optimizers
+        .iter()
+        .find(|(_, optimizer)| optimizer.name == name);
     found.unwrap_or_else(|| panic!("no optimizer `{name}`")).0
 }
 
 fn hyper_index(program: &Program, id: OptimizerId, name: &str) -> usize {
-    let found = program.optimizers[id].hypers.iter().position(|hyper| hyper.name == name);
+    let found = program.optimizers[id]
+        .hypers
+        .iter()
+        .position(|hyper| hyper.name == name);
     found.unwrap_or_else(|| panic!("no hyperparameter `{name}`"))
 }
 
@@ -106,8 +142,16 @@ fn settings(program: &Program, id: OptimizerId, group: &Group) -> Settings {
 /// A group's options in the compiler's terms.
 pub fn overrides(group: &Group) -> Overrides {
     Overrides {
-        hypers: group.hypers.iter().map(|(name, x)| ((*name).to_owned(), *x)).collect(),
-        statics: group.statics.iter().map(|(name, value)| ((*name).to_owned(), static_value(value))).collect(),
+        hypers: group
+            .hypers
+            .iter()
+            .map(|(name, x)| ((*name).to_owned(), *x))
+            .collect(),
+        statics: group
+            .statics
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), static_value(value)))
+            .collect(),
     }
 }
 
@@ -116,7 +160,10 @@ fn static_value(value: &Value) -> StaticValue {
         Value::Bool(b) => StaticValue::Bool(*b),
         Value::Number(x) => StaticValue::Number(x.as_f64().expect("a number")),
         Value::String(word) if word == "same" => StaticValue::DType(None),
-        Value::String(word) => DType::from_name(word).map_or(StaticValue::Word(word.clone()), |d| StaticValue::DType(Some(d))),
+        Value::String(word) => DType::from_name(word)
+            .map_or(StaticValue::Word(word.clone()), |d| {
+                StaticValue::DType(Some(d))
+            }),
         Value::Array(cells) => StaticValue::Table(rows(cells)),
         other => panic!("no static is {other}"),
     }
@@ -125,7 +172,10 @@ fn static_value(value: &Value) -> StaticValue {
 fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
     let number = |cell: &Value| cell.as_f64().expect("a number");
     match cells.first() {
-        Some(Value::Array(_)) => cells.iter().map(|row| row.as_array().into_iter().flatten().map(number).collect()).collect(),
+        Some(Value::Array(_)) => cells
+            .iter()
+            .map(|row| row.as_array().into_iter().flatten().map(number).collect())
+            .collect(),
         _ => vec![cells.iter().map(number).collect()],
     }
 }
@@ -143,7 +193,8 @@ impl Stepper for Interpreted {
             bound.slots[interp::GRAD] = grad.iter().map(|&x| dtype.round(x)).collect();
             bound.step += 1;
             let hypers = &self.settings[bound.group].hypers;
-            interp::run(&bound.function, &mut bound.slots, hypers, bound.step as f64).expect("the step succeeds");
+            interp::run(&bound.function, &mut bound.slots, hypers, bound.step as f64)
+                .expect("the step succeeds");
         }
     }
 
@@ -156,7 +207,11 @@ impl Stepper for Interpreted {
         if state == "step" {
             return Some(vec![bound.step as f64]);
         }
-        let slot = bound.function.slots.iter().position(|slot| slot.name == state)?;
+        let slot = bound
+            .function
+            .slots
+            .iter()
+            .position(|slot| slot.name == state)?;
         Some(bound.slots[slot].clone())
     }
 }

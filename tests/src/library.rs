@@ -12,7 +12,10 @@ impl Sources for Library {
     }
 
     fn modules(&self) -> Vec<String> {
-        optc_stdlib::NAMES.iter().map(|name| (*name).to_owned()).collect()
+        optc_stdlib::NAMES
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect()
     }
 }
 

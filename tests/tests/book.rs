@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use optc_core::check::check;
+use optc_tests::library::Library;
+
 struct Block {
     place: String,
     kind: String,
@@ -59,8 +62,14 @@ fn expect_programs(file: &str) {
     let blocks = blocks(file);
     assert!(!blocks.is_empty(), "{file} shows no program");
     for block in blocks {
-        let parsed = optc_grammar::parse(&block.program());
-        assert!(parsed.is_ok(), "{}: {:?}", block.place, parsed.err());
+        let mistakes = check(&block.place, &block.program(), &Library).err();
+        let said = mistakes.map(|found| format!("{found:?}"));
+        assert!(
+            said.is_none(),
+            "{}: {}",
+            block.place,
+            said.unwrap_or_default()
+        );
     }
 }
 
@@ -81,10 +90,12 @@ fn language() {
 
 #[test]
 fn a_broken_block_is_noticed() {
-    let block = Block {
-        place: "here".into(),
-        kind: "opt rule".into(),
-        text: "let = 3".into(),
-    };
-    assert!(optc_grammar::parse(&block.program()).is_err());
+    for text in ["let = 3", "let u = expavg", "state m = zeros_like(v)"] {
+        let block = Block {
+            place: "here".into(),
+            kind: "opt rule".into(),
+            text: text.into(),
+        };
+        assert!(check("here", &block.program(), &Library).is_err(), "{text}");
+    }
 }

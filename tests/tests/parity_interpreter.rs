@@ -21,30 +21,57 @@ fn check(cases: impl Iterator<Item = Case>, dtype: DType, precision: Precision, 
 }
 
 fn recorded_in(dtype: &'static str) -> impl Iterator<Item = Case> {
-    load_all().into_iter().filter(move |case| case.dtype == dtype)
+    load_all()
+        .into_iter()
+        .filter(move |case| case.dtype == dtype)
 }
 
 #[test]
 fn lowered_in_f64() {
-    check(recorded_in("float64"), DType::F64, Precision::F64, Stage::Lowered);
+    check(
+        recorded_in("float64"),
+        DType::F64,
+        Precision::F64,
+        Stage::Lowered,
+    );
 }
 
 #[test]
 fn optimized_in_f64() {
-    check(recorded_in("float64"), DType::F64, Precision::F64, Stage::Optimized);
+    check(
+        recorded_in("float64"),
+        DType::F64,
+        Precision::F64,
+        Stage::Optimized,
+    );
 }
 
 #[test]
 fn lowered_in_f32() {
-    check(recorded_in("float32"), DType::F32, Precision::F32, Stage::Lowered);
+    check(
+        recorded_in("float32"),
+        DType::F32,
+        Precision::F32,
+        Stage::Lowered,
+    );
 }
 
 #[test]
 fn optimized_in_f32() {
-    check(recorded_in("float32"), DType::F32, Precision::F32, Stage::Optimized);
+    check(
+        recorded_in("float32"),
+        DType::F32,
+        Precision::F32,
+        Stage::Optimized,
+    );
 }
 
 #[test]
 fn optimized_in_bf16() {
-    check(recorded_in("bfloat16"), DType::BF16, Precision::F32, Stage::Optimized);
+    check(
+        recorded_in("bfloat16"),
+        DType::BF16,
+        Precision::F32,
+        Stage::Optimized,
+    );
 }

@@ -9,7 +9,11 @@ fn check<T: Number>(recorded: &str, precision: Precision) {
     let mut failures = String::new();
     let mut seen = 0;
     for case in load_all().into_iter().filter(|case| case.dtype == recorded) {
-        let report = run(&case, precision, &mut Compiled::<T>::new(&case, &quick(&case)));
+        let report = run(
+            &case,
+            precision,
+            &mut Compiled::<T>::new(&case, &quick(&case)),
+        );
         seen += 1;
         if !report.passed() {
             failures.push_str(&report.to_string());

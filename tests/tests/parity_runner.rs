@@ -227,7 +227,10 @@ impl Stepper for Player<'_> {
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
-        self.case.snapshot(self.step, name).param.clone()
+        match self.step {
+            0 => self.case.params[name].init.clone(),
+            step => self.case.snapshot(step, name).param.clone(),
+        }
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

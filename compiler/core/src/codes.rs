@@ -29,7 +29,9 @@ impl Code {
         let mut source = String::new();
         for c in self.failing.chars() {
             match source.chars().next_back() {
-                Some(before) if c == '…' => source.extend(std::iter::repeat_n(before, self.repeated - 1)),
+                Some(before) if c == '…' => {
+                    source.extend(std::iter::repeat_n(before, self.repeated - 1))
+                }
                 _ => source.push(c),
             }
         }
@@ -38,7 +40,14 @@ impl Code {
 
     /// The page as Markdown.
     pub fn page(&self) -> String {
-        let Self { code, summary, explanation, failing, corrected, .. } = self;
+        let Self {
+            code,
+            summary,
+            explanation,
+            failing,
+            corrected,
+            ..
+        } = self;
         let example = |text: &str| format!("```opt\n{}\n```\n", text.trim());
         let times = match self.repeated {
             1 => String::new(),

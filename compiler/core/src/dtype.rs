@@ -60,7 +60,9 @@ impl DType {
 
     /// The type of that name.
     pub fn from_name(name: &str) -> Option<DType> {
-        [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64].into_iter().find(|dtype| dtype.name() == name)
+        [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64]
+            .into_iter()
+            .find(|dtype| dtype.name() == name)
     }
 }
 

@@ -132,15 +132,26 @@ pub struct Range {
 impl Range {
     /// Whether `x` lies in it; NaN does not.
     pub fn contains(&self, x: f64) -> bool {
-        let above = if self.lo_closed { x >= self.lo } else { x > self.lo };
-        let below = if self.hi_closed { x <= self.hi } else { x < self.hi };
+        let above = if self.lo_closed {
+            x >= self.lo
+        } else {
+            x > self.lo
+        };
+        let below = if self.hi_closed {
+            x <= self.hi
+        } else {
+            x < self.hi
+        };
         above && below
     }
 }
 
 impl std::fmt::Display for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (open, close) = (if self.lo_closed { '[' } else { '(' }, if self.hi_closed { ']' } else { ')' });
+        let (open, close) = (
+            if self.lo_closed { '[' } else { '(' },
+            if self.hi_closed { ']' } else { ')' },
+        );
         write!(f, "{open}{}, {}{close}", self.lo, self.hi)
     }
 }

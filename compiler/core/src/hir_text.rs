@@ -6,7 +6,7 @@
 //!   exp_avg = lerp(exp_avg, grad, (1 - beta1))
 //! ```
 //!
-//! Operations are in parentheses; `*` is the product of matrices here, and `.*` every other.
+//! Operations are in parentheses. Of two tensors, `*` is the product of matrices and `.*` that of elements.
 
 use crate::hir::*;
 use cranelift_entity::PrimaryMap;
@@ -39,25 +39,44 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn of_program(program: &'a Program) -> Self {
-        Self { program, optimizer: None, rule: None, symbols: None, locals: None }
+        Self {
+            program,
+            optimizer: None,
+            rule: None,
+            symbols: None,
+            locals: None,
+        }
     }
 
     fn of_function(program: &'a Program, function: &'a Function) -> Self {
         let (symbols, locals) = (Some(&function.symbols), Some(&function.locals));
-        Self { symbols, locals, ..Self::of_program(program) }
+        Self {
+            symbols,
+            locals,
+            ..Self::of_program(program)
+        }
     }
 
     fn of_rule(program: &'a Program, optimizer: &'a Optimizer, rule: &'a Rule) -> Self {
         let (symbols, locals) = (Some(&rule.symbols), Some(&rule.locals));
-        Self { program, optimizer: Some(optimizer), rule: Some(rule), symbols, locals }
+        Self {
+            program,
+            optimizer: Some(optimizer),
+            rule: Some(rule),
+            symbols,
+            locals,
+        }
     }
 
     fn symbol(&self, symbol: Symbol) -> &'a str {
-        self.symbols.and_then(|symbols| symbols.get(symbol)).map_or("?", String::as_str)
+        self.symbols
+            .and_then(|symbols| symbols.get(symbol))
+            .map_or("?", String::as_str)
     }
 
     fn local(&self, local: Local) -> &'a str {
-        self.local_data(local).map_or("?", |data| data.name.as_str())
+        self.local_data(local)
+            .map_or("?", |data| data.name.as_str())
     }
 
     fn local_data(&self, local: Local) -> Option<&'a LocalData> {
@@ -74,11 +93,17 @@ impl<'a> Names<'a> {
 
     fn state_of_mode(&self, state: StateId) -> String {
         let modes = self.state(state).and_then(|state| state.modes);
-        format!("{}[{}]", self.state_name(state), modes.map_or("?", |modes| self.mode(modes)))
+        format!(
+            "{}[{}]",
+            self.state_name(state),
+            modes.map_or("?", |modes| self.mode(modes))
+        )
     }
 
     fn mode(&self, modes: ModesId) -> &'a str {
-        self.rule.and_then(|rule| rule.modes.get(modes)).map_or("?", |modes| modes.var.as_str())
+        self.rule
+            .and_then(|rule| rule.modes.get(modes))
+            .map_or("?", |modes| modes.var.as_str())
     }
 
     fn param(&self) -> &'a str {
@@ -86,12 +111,16 @@ impl<'a> Names<'a> {
     }
 
     fn hyper(&self, index: usize) -> &'a str {
-        let hyper = self.optimizer.and_then(|optimizer| optimizer.hypers.get(index));
+        let hyper = self
+            .optimizer
+            .and_then(|optimizer| optimizer.hypers.get(index));
         hyper.map_or("?", |hyper| hyper.name.as_str())
     }
 
     fn static_name(&self, index: usize) -> &'a str {
-        let entry = self.optimizer.and_then(|optimizer| optimizer.statics.get(index));
+        let entry = self
+            .optimizer
+            .and_then(|optimizer| optimizer.statics.get(index));
         entry.map_or("?", |entry| entry.name.as_str())
     }
 
@@ -135,7 +164,7 @@ impl<'a> Names<'a> {
 
     fn expr(&self, expr: &Expr) -> String {
         match &expr.kind {
-            ExprKind::Number(value) => value.to_string(),
+            ExprKind::Number(value) => number(*value),
             ExprKind::Bool(value) => value.to_string(),
             ExprKind::Word(word) => word.clone(),
             ExprKind::DType(dtype) => dtype.map_or("same", |dtype| dtype.name()).to_owned(),
@@ -149,24 +178,60 @@ impl<'a> Names<'a> {
             ExprKind::Local(local) => self.local(*local).to_owned(),
             ExprKind::Dim(symbol) => self.symbol(*symbol).to_owned(),
             ExprKind::Mode => "mode".to_owned(),
-            ExprKind::Table(table) => self.program.tables.get(*table).map_or("?", |table| &table.name).to_owned(),
+            ExprKind::Table(table) => self
+                .program
+                .tables
+                .get(*table)
+                .map_or("?", |table| &table.name)
+                .to_owned(),
             ExprKind::TableLiteral(cells) => rows(cells),
             ExprKind::Unary(UnaryOp::Neg, x) => format!("-{}", self.expr(x)),
             ExprKind::Unary(UnaryOp::Not, x) => format!("not {}", self.expr(x)),
-            ExprKind::Binary(op, x, y) => format!("({} {} {})", self.expr(x), symbol_of(*op), self.expr(y)),
+            ExprKind::Binary(op, x, y) => {
+                let tensors = [x, y]
+                    .iter()
+                    .all(|side| matches!(side.ty, Type::Tensor { .. }));
+                let op = if *op == BinaryOp::Mul && tensors {
+                    ".*"
+                } else {
+                    symbol_of(*op)
+                };
+                format!("({} {op} {})", self.expr(x), self.expr(y))
+            }
             ExprKind::Transpose(x) => format!("{}'", self.expr(x)),
-            ExprKind::If { cond, then, otherwise } => {
-                format!("if {} {} else {}", self.expr(cond), self.inline(then), self.inline(otherwise))
+            ExprKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
+                format!(
+                    "if {} {} else {}",
+                    self.expr(cond),
+                    self.inline(then),
+                    self.inline(otherwise)
+                )
             }
             ExprKind::In(dtype, block) => format!("in {} {}", self.expr(dtype), self.inline(block)),
             ExprKind::Call(function, args) => {
-                let name = self.program.functions.get(*function).map_or("?", |function| &function.name);
+                let name = self
+                    .program
+                    .functions
+                    .get(*function)
+                    .map_or("?", |function| &function.name);
                 format!("{name}({})", self.list(args))
             }
             ExprKind::Builtin(Builtin::Identity, _) => "identity".to_owned(),
-            ExprKind::Builtin(builtin, args) => format!("{}({})", snake_case(*builtin), self.list(args)),
-            ExprKind::Field(x, field) => format!("{}.{}", self.expr(x), format!("{field:?}").to_lowercase()),
-            ExprKind::OrElse { value, retry_f64, keep } => {
+            ExprKind::Builtin(builtin, args) => {
+                format!("{}({})", snake_case(*builtin), self.list(args))
+            }
+            ExprKind::Field(x, field) => {
+                format!("{}.{}", self.expr(x), format!("{field:?}").to_lowercase())
+            }
+            ExprKind::OrElse {
+                value,
+                retry_f64,
+                keep,
+            } => {
                 let retry = if *retry_f64 { " or retry f64" } else { "" };
                 let keep = if keep.is_some() { " or keep" } else { "" };
                 format!("({}{retry}{keep})", self.expr(value))
@@ -175,12 +240,20 @@ impl<'a> Names<'a> {
     }
 
     fn list(&self, exprs: &[Expr]) -> String {
-        exprs.iter().map(|expr| self.expr(expr)).collect::<Vec<_>>().join(", ")
+        exprs
+            .iter()
+            .map(|expr| self.expr(expr))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// A block inside an expression, on one line.
     fn inline(&self, block: &Block) -> String {
-        let mut text = Text { names: *self, lines: Vec::new(), depth: 0 };
+        let mut text = Text {
+            names: *self,
+            lines: Vec::new(),
+            depth: 0,
+        };
         text.block(block);
         let lines: Vec<&str> = text.lines.iter().map(|line| line.trim_start()).collect();
         format!("{{ {} }}", lines.join("; "))
@@ -196,7 +269,8 @@ struct Text<'a> {
 
 impl Text<'_> {
     fn line(&mut self, text: impl Display) {
-        self.lines.push(format!("{:indent$}{text}", "", indent = 2 * self.depth));
+        self.lines
+            .push(format!("{:indent$}{text}", "", indent = 2 * self.depth));
     }
 
     fn nested(&mut self, head: impl Display, block: &Block) {
@@ -221,12 +295,26 @@ impl Text<'_> {
             StmtKind::State(state) => self.state(*state),
             StmtKind::Let(local, value) => {
                 let data = names.local_data(*local);
-                let word = if data.is_some_and(|data| data.mutable) { "var" } else { "let" };
+                let word = if data.is_some_and(|data| data.mutable) {
+                    "var"
+                } else {
+                    "let"
+                };
                 let ty = data.map_or_else(String::new, |data| names.ty(&data.ty));
-                self.line(format!("{word} {}: {ty} = {}", names.local(*local), names.expr(value)));
+                self.line(format!(
+                    "{word} {}: {ty} = {}",
+                    names.local(*local),
+                    names.expr(value)
+                ));
             }
-            StmtKind::Assign(place, value) => self.line(format!("{} = {}", self.place(*place), names.expr(value))),
-            StmtKind::If { cond, then, otherwise } => {
+            StmtKind::Assign(place, value) => {
+                self.line(format!("{} = {}", self.place(*place), names.expr(value)))
+            }
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.nested(format!("if {}", names.expr(cond)), then);
                 if !otherwise.stmts.is_empty() {
                     self.nested("else", otherwise);
@@ -234,15 +322,34 @@ impl Text<'_> {
             }
             StmtKind::OnFirst(body) => self.nested("on first step", body),
             StmtKind::Every { period, from, body } => {
-                let head = format!("every {} steps from {}", names.expr(period), names.expr(from));
+                let head = format!(
+                    "every {} steps from {}",
+                    names.expr(period),
+                    names.expr(from)
+                );
                 self.nested(head, body);
             }
-            StmtKind::Each(modes, body) => self.nested(format!("each {}", names.mode(*modes)), body),
-            StmtKind::Repeat { row, table, count, body } => {
+            StmtKind::Each(modes, body) => {
+                self.nested(format!("each {}", names.mode(*modes)), body)
+            }
+            StmtKind::Repeat {
+                row,
+                table,
+                count,
+                body,
+            } => {
                 let row: Vec<&str> = row.iter().map(|local| names.local(*local)).collect();
-                let table = table.as_ref().map(|table| format!(" ({}) in {}", row.join(", "), names.expr(table)));
-                let count = count.as_ref().map(|count| format!(" {}", names.expr(count)));
-                let take = if table.is_some() && count.is_some() { " take" } else { "" };
+                let table = table
+                    .as_ref()
+                    .map(|table| format!(" ({}) in {}", row.join(", "), names.expr(table)));
+                let count = count
+                    .as_ref()
+                    .map(|count| format!(" {}", names.expr(count)));
+                let take = if table.is_some() && count.is_some() {
+                    " take"
+                } else {
+                    ""
+                };
                 let (table, count) = (table.unwrap_or_default(), count.unwrap_or_default());
                 self.nested(format!("repeat{table}{take}{count}"), body);
             }
@@ -257,8 +364,14 @@ impl Text<'_> {
             Some(_) => names.state_of_mode(id),
             None => state.name.clone(),
         };
-        let dtype = state.dtype.map_or_else(String::new, |dtype| format!("{dtype} "));
-        self.line(format!("state {name}: {dtype}{} = {}", names.ty(&state.ty), names.expr(&state.init)));
+        let dtype = state
+            .dtype
+            .map_or_else(String::new, |dtype| format!("{dtype} "));
+        self.line(format!(
+            "state {name}: {dtype}{} = {}",
+            names.ty(&state.ty),
+            names.expr(&state.init)
+        ));
     }
 
     fn place(&self, place: Place) -> String {
@@ -278,31 +391,60 @@ impl Text<'_> {
 fn write_function(program: &Program, function: &Function, f: &mut Formatter<'_>) -> fmt::Result {
     let names = Names::of_function(program, function);
     let params = function.params.iter().map(|(local, _)| {
-        let ty = names.local_data(*local).map_or_else(String::new, |data| names.ty(&data.ty));
+        let ty = names
+            .local_data(*local)
+            .map_or_else(String::new, |data| names.ty(&data.ty));
         format!("{}: {ty}", names.local(*local))
     });
     let params = params.collect::<Vec<_>>().join(", ");
-    writeln!(f, "fn {}({params}) -> {}", function.name, names.ty(&function.result))?;
-    let mut text = Text { names, lines: Vec::new(), depth: 1 };
+    writeln!(
+        f,
+        "fn {}({params}) -> {}",
+        function.name,
+        names.ty(&function.result)
+    )?;
+    let mut text = Text {
+        names,
+        lines: Vec::new(),
+        depth: 1,
+    };
     text.block(&function.body);
     text.write(f)
 }
 
 fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'_>) -> fmt::Result {
-    let names = Names { optimizer: Some(optimizer), ..Names::of_program(program) };
-    let range = |range: Option<Range>| range.map_or_else(String::new, |range| format!(" in {range}"));
+    let names = Names {
+        optimizer: Some(optimizer),
+        ..Names::of_program(program)
+    };
+    let range =
+        |range: Option<Range>| range.map_or_else(String::new, |range| format!(" in {range}"));
     writeln!(f, "optimizer {}", optimizer.name)?;
     for hyper in &optimizer.hypers {
-        writeln!(f, "  hyper {} = {}{}", hyper.name, names.expr(&hyper.default), range(hyper.range))?;
+        writeln!(
+            f,
+            "  hyper {} = {}{}",
+            hyper.name,
+            names.expr(&hyper.default),
+            range(hyper.range)
+        )?;
     }
     for entry in &optimizer.statics {
         let (ty, default) = (static_type(&entry.ty), names.expr(&entry.default));
-        writeln!(f, "  static {}: {ty} = {default}{}", entry.name, range(entry.range))?;
+        writeln!(
+            f,
+            "  static {}: {ty} = {default}{}",
+            entry.name,
+            range(entry.range)
+        )?;
     }
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
     }
-    optimizer.rules.iter().try_for_each(|rule| write_rule(program, optimizer, rule, f))
+    optimizer
+        .rules
+        .iter()
+        .try_for_each(|rule| write_rule(program, optimizer, rule, f))
 }
 
 fn static_type(ty: &StaticType) -> String {
@@ -316,15 +458,36 @@ fn static_type(ty: &StaticType) -> String {
     }
 }
 
-fn write_rule(program: &Program, optimizer: &Optimizer, rule: &Rule, f: &mut Formatter<'_>) -> fmt::Result {
+fn write_rule(
+    program: &Program,
+    optimizer: &Optimizer,
+    rule: &Rule,
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
     let names = Names::of_rule(program, optimizer, rule);
-    let guard = rule.guard.as_ref().map_or_else(String::new, |guard| format!(" where {}", names.expr(guard)));
-    write!(f, "  rule {}({}: {}){guard}", rule.name, rule.param, names.pattern(&rule.pattern))?;
+    let guard = rule
+        .guard
+        .as_ref()
+        .map_or_else(String::new, |guard| format!(" where {}", names.expr(guard)));
+    write!(
+        f,
+        "  rule {}({}: {}){guard}",
+        rule.name,
+        rule.param,
+        names.pattern(&rule.pattern)
+    )?;
     match &rule.body {
         RuleBody::Block(block) => {
-            let mut text = Text { names, lines: Vec::new(), depth: 2 };
+            let mut text = Text {
+                names,
+                lines: Vec::new(),
+                depth: 2,
+            };
             for modes in rule.modes.values() {
-                let guard = modes.guard.as_ref().map(|guard| format!(" where {}", names.expr(guard)));
+                let guard = modes
+                    .guard
+                    .as_ref()
+                    .map(|guard| format!(" where {}", names.expr(guard)));
                 text.line(format!("modes {}{}", modes.var, guard.unwrap_or_default()));
             }
             text.block(block);
@@ -332,8 +495,15 @@ fn write_rule(program: &Program, optimizer: &Optimizer, rule: &Rule, f: &mut For
             text.write(f)
         }
         RuleBody::Delegate { target, view } => {
-            let view = view.iter().map(|view| format!(" on {}", view_text(names, view)));
-            writeln!(f, " = {}{}", target_text(names, target), view.collect::<String>())
+            let view = view
+                .iter()
+                .map(|view| format!(" on {}", view_text(names, view)));
+            writeln!(
+                f,
+                " = {}{}",
+                target_text(names, target),
+                view.collect::<String>()
+            )
         }
     }
 }
@@ -342,7 +512,11 @@ fn view_text(names: Names<'_>, view: &View) -> String {
     match view {
         View::Flatten { from } => format!("flatten(from: {})", names.expr(from)),
         View::Merge { limit, from_right } => {
-            format!("merge(limit: {}, from: {})", names.expr(limit), if *from_right { "right" } else { "left" })
+            format!(
+                "merge(limit: {}, from: {})",
+                names.expr(limit),
+                if *from_right { "right" } else { "left" }
+            )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
     }
@@ -351,22 +525,43 @@ fn view_text(names: Names<'_>, view: &View) -> String {
 fn target_text(names: Names<'_>, target: &Target) -> String {
     match target {
         Target::Rule(index) => {
-            let rule = names.optimizer.and_then(|optimizer| optimizer.rules.get(*index));
+            let rule = names
+                .optimizer
+                .and_then(|optimizer| optimizer.rules.get(*index));
             rule.map_or("?", |rule| rule.name.as_str()).to_owned()
         }
-        Target::Optimizer { id, hypers, statics } => {
-            let Some(other) = names.program.optimizers.get(*id) else { return "?".to_owned() };
-            let hypers = hypers.iter().map(|(index, value)| (&other.hypers[*index].name, value));
-            let statics = statics.iter().map(|(index, value)| (&other.statics[*index].name, value));
-            let args = hypers.chain(statics).map(|(name, value)| format!("{name} = {}", names.expr(value)));
+        Target::Optimizer {
+            id,
+            hypers,
+            statics,
+        } => {
+            let Some(other) = names.program.optimizers.get(*id) else {
+                return "?".to_owned();
+            };
+            let hypers = hypers
+                .iter()
+                .map(|(index, value)| (&other.hypers[*index].name, value));
+            let statics = statics
+                .iter()
+                .map(|(index, value)| (&other.statics[*index].name, value));
+            let args = hypers
+                .chain(statics)
+                .map(|(name, value)| format!("{name} = {}", names.expr(value)));
             format!("{}({})", other.name, args.collect::<Vec<_>>().join(", "))
         }
     }
 }
 
+/// `1`, `0.95`, `1e-30`
+pub(crate) fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0")
+        .map_or_else(|| text.clone(), str::to_owned)
+}
+
 fn rows(rows: &[Vec<f64>]) -> String {
     let rows = rows.iter().map(|row| {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        let cells: Vec<String> = row.iter().copied().map(number).collect();
         format!("({})", cells.join(", "))
     });
     format!("[{}]", rows.collect::<Vec<_>>().join(", "))
@@ -388,8 +583,7 @@ fn symbol_of(op: BinaryOp) -> &'static str {
     match op {
         BinaryOp::Add => "+",
         BinaryOp::Sub => "-",
-        BinaryOp::Mul => ".*",
-        BinaryOp::MatMul => "*",
+        BinaryOp::Mul | BinaryOp::MatMul => "*",
         BinaryOp::Div => "/",
         BinaryOp::Pow => "^",
         BinaryOp::Lt => "<",

@@ -260,15 +260,33 @@ impl MapKernel {
 
     /// Bytes moved per point by full operands (the others are counted as nothing).
     pub fn bytes_per_point(&self) -> u64 {
-        let read: u64 = self.inputs.iter().filter(|i| i.access == Access::Full).map(|i| i.dtype.size()).sum();
-        let written: u64 = self.outputs.iter().filter(|o| o.kind == OutputKind::Store).map(|o| o.dtype.size()).sum();
+        let read: u64 = self
+            .inputs
+            .iter()
+            .filter(|i| i.access == Access::Full)
+            .map(|i| i.dtype.size())
+            .sum();
+        let written: u64 = self
+            .outputs
+            .iter()
+            .filter(|o| o.kind == OutputKind::Store)
+            .map(|o| o.dtype.size())
+            .sum();
         read + written
     }
 
     /// Floating-point operations per point.
     pub fn flops_per_point(&self) -> u64 {
-        let arithmetic = self.insts.iter().filter(|i| matches!(i, Inst::Unary(..) | Inst::Binary(..))).count();
-        let sums = self.outputs.iter().filter(|o| o.kind != OutputKind::Store).count();
+        let arithmetic = self
+            .insts
+            .iter()
+            .filter(|i| matches!(i, Inst::Unary(..) | Inst::Binary(..)))
+            .count();
+        let sums = self
+            .outputs
+            .iter()
+            .filter(|o| o.kind != OutputKind::Store)
+            .count();
         (arithmetic + sums) as u64
     }
 }

@@ -21,8 +21,8 @@
 
 use crate::dtype::DType;
 use crate::kernel::{
-    Access, BinaryOp, CHUNK, CompareOp, Inst, IntOp, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK, Space,
-    UnaryOp, Val,
+    Access, BinaryOp, CHUNK, CompareOp, Inst, IntOp, LANES, LogicOp, MapKernel, Output, OutputKind,
+    ROW_CHUNK, Space, UnaryOp, Val,
 };
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -35,7 +35,13 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// # Panics
 ///
 /// When [`verify`](crate::kernel_verify::verify) rejects the kernel, or an input or the scalars are too short.
-pub fn run(kernel: &MapKernel, inputs: &[&[f64]], scalars: &[f64], rows: u64, cols: u64) -> Vec<Vec<f64>> {
+pub fn run(
+    kernel: &MapKernel,
+    inputs: &[&[f64]],
+    scalars: &[f64],
+    rows: u64,
+    cols: u64,
+) -> Vec<Vec<f64>> {
     let (rows, cols) = (rows as usize, cols as usize);
     let values = match kernel.compute {
         DType::F32 => points::<f32>(kernel, inputs, scalars, rows, cols),
@@ -43,7 +49,10 @@ pub fn run(kernel: &MapKernel, inputs: &[&[f64]], scalars: &[f64], rows: u64, co
     };
     let finish = |(output, values): (&Output, Vec<f64>)| {
         let values = reduce(kernel.space, output.kind, values, rows, cols);
-        values.into_iter().map(|x| round_once(output.dtype, x)).collect()
+        values
+            .into_iter()
+            .map(|x| round_once(output.dtype, x))
+            .collect()
     };
     kernel.outputs.iter().zip(values).map(finish).collect()
 }
@@ -65,14 +74,30 @@ fn round_to_odd(x: f64) -> f32 {
     if back == x || x.is_nan() {
         return near;
     }
-    let cut = if back.abs() > x.abs() { near.to_bits() - 1 } else { near.to_bits() };
+    let cut = if back.abs() > x.abs() {
+        near.to_bits() - 1
+    } else {
+        near.to_bits()
+    };
     f32::from_bits(cut | 1)
 }
 
 /// The value of each output at each point, in row-major order, before it is stored or summed.
-fn points<T: Real>(kernel: &MapKernel, inputs: &[&[f64]], scalars: &[f64], rows: usize, cols: usize) -> Vec<Vec<f64>> {
+fn points<T: Real>(
+    kernel: &MapKernel,
+    inputs: &[&[f64]],
+    scalars: &[f64],
+    rows: usize,
+    cols: usize,
+) -> Vec<Vec<f64>> {
     let mut results = vec![Vec::with_capacity(rows * cols); kernel.outputs.len()];
-    let mut point = Point::<T> { kernel, inputs, scalars, cols, values: Vec::with_capacity(kernel.insts.len()) };
+    let mut point = Point::<T> {
+        kernel,
+        inputs,
+        scalars,
+        cols,
+        values: Vec::with_capacity(kernel.insts.len()),
+    };
     for row in 0..rows {
         for col in 0..cols {
             point.run(row, col);
@@ -91,7 +116,9 @@ fn reduce(space: Space, kind: OutputKind, values: Vec<f64>, rows: usize, cols: u
         (OutputKind::Store, _) => values,
         (OutputKind::SumAll, Space::Flat) => vec![sum(values.chunks(CHUNK as usize).map(sum_run))],
         (OutputKind::SumAll, Space::Grid) => {
-            vec![sum(row_sums().chunks(ROW_CHUNK as usize).map(|chunk| sum(chunk.iter().copied())))]
+            vec![sum(row_sums()
+                .chunks(ROW_CHUNK as usize)
+                .map(|chunk| sum(chunk.iter().copied())))]
         }
         (OutputKind::SumCols, _) => row_sums(),
         (OutputKind::SumRows, _) => (0..cols).map(|c| sum_column(rows, |r| row(r)[c])).collect(),
@@ -118,7 +145,9 @@ fn sum_run(run: &[f64]) -> f64 {
 
 fn sum_column(rows: usize, at: impl Fn(usize) -> f64) -> f64 {
     let chunk = ROW_CHUNK as usize;
-    sum((0..rows).step_by(chunk).map(|begin| sum((begin..rows.min(begin + chunk)).map(&at))))
+    sum((0..rows)
+        .step_by(chunk)
+        .map(|begin| sum((begin..rows.min(begin + chunk)).map(&at))))
 }
 
 /// A value of the body.
@@ -160,7 +189,11 @@ impl<T: Real> Point<'_, T> {
             Inst::Logic(LogicOp::And, a, b) => Mask(self.mask(a) & self.mask(b)),
             Inst::Logic(LogicOp::Or, a, b) => Mask(self.mask(a) | self.mask(b)),
             Inst::Not(a) => Mask(!self.mask(a)),
-            Inst::Select(c, a, b) => Float(if self.mask(c) { self.float(a) } else { self.float(b) }),
+            Inst::Select(c, a, b) => Float(if self.mask(c) {
+                self.float(a)
+            } else {
+                self.float(b)
+            }),
             Inst::Round(dtype, a) => Float(T::from_f64(round_once(dtype, self.float(a).to_f64()))),
             Inst::ToInt(a) => Int(self.float(a).to_int()),
             Inst::FromInt(a) => Float(T::from_int(self.int(a))),
@@ -346,25 +379,51 @@ mod tests {
     use super::*;
     use crate::kernel::Input;
 
-    fn kernel(space: Space, compute: DType, insts: Vec<Inst>, kind: OutputKind, stored: DType) -> MapKernel {
+    fn kernel(
+        space: Space,
+        compute: DType,
+        insts: Vec<Inst>,
+        kind: OutputKind,
+        stored: DType,
+    ) -> MapKernel {
         MapKernel {
             space,
             compute,
-            inputs: vec![Input { dtype: DType::F64, access: Access::Full }; 2],
+            inputs: vec![
+                Input {
+                    dtype: DType::F64,
+                    access: Access::Full
+                };
+                2
+            ],
             scalars: 1,
-            outputs: vec![Output { value: insts.len() as Val - 1, dtype: stored, kind }],
+            outputs: vec![Output {
+                value: insts.len() as Val - 1,
+                dtype: stored,
+                kind,
+            }],
             insts,
         }
     }
 
     /// One flat f32 point.
     fn point(insts: Vec<Inst>, a: f64, b: f64) -> f64 {
-        let kernel = kernel(Space::Flat, DType::F32, insts, OutputKind::Store, DType::F32);
+        let kernel = kernel(
+            Space::Flat,
+            DType::F32,
+            insts,
+            OutputKind::Store,
+            DType::F32,
+        );
         run(&kernel, &[&[a], &[b]], &[0.1], 1, 1)[0][0]
     }
 
     fn op(op: BinaryOp, a: f64, b: f64) -> f64 {
-        point(vec![Inst::Load(0), Inst::Load(1), Inst::Binary(op, 0, 1)], a, b)
+        point(
+            vec![Inst::Load(0), Inst::Load(1), Inst::Binary(op, 0, 1)],
+            a,
+            b,
+        )
     }
 
     #[test]
@@ -383,20 +442,42 @@ mod tests {
             assert!(op(BinaryOp::Min, a, b).is_sign_negative());
             assert!(op(BinaryOp::Max, a, b).is_sign_positive());
         }
-        assert_eq!((op(BinaryOp::Min, 1.0, -2.0), op(BinaryOp::Max, 1.0, -2.0)), (-2.0, 1.0));
+        assert_eq!(
+            (op(BinaryOp::Min, 1.0, -2.0), op(BinaryOp::Max, 1.0, -2.0)),
+            (-2.0, 1.0)
+        );
     }
 
     #[test]
     fn integers_have_the_width_of_the_compute_type() {
         let shifted = |op| {
-            let shift = vec![Inst::IntConst(-16), Inst::IntConst(28), Inst::Int(op, 0, 1), Inst::FromInt(2)];
+            let shift = vec![
+                Inst::IntConst(-16),
+                Inst::IntConst(28),
+                Inst::Int(op, 0, 1),
+                Inst::FromInt(2),
+            ];
             point(shift, 0.0, 0.0)
         };
         assert_eq!(shifted(IntOp::Shr), 15.0);
         assert_eq!(shifted(IntOp::Sar), -1.0);
         assert_eq!(shifted(IntOp::Shl), 0.0);
-        assert_eq!(point(vec![Inst::Load(0), Inst::Bits(0), Inst::FromBits(1)], -1.5, 0.0), -1.5);
-        assert_eq!(point(vec![Inst::Load(0), Inst::ToInt(0), Inst::FromInt(1)], 2.5, 0.0), 2.0);
+        assert_eq!(
+            point(
+                vec![Inst::Load(0), Inst::Bits(0), Inst::FromBits(1)],
+                -1.5,
+                0.0
+            ),
+            -1.5
+        );
+        assert_eq!(
+            point(
+                vec![Inst::Load(0), Inst::ToInt(0), Inst::FromInt(1)],
+                2.5,
+                0.0
+            ),
+            2.0
+        );
     }
 
     #[test]
@@ -405,7 +486,10 @@ mod tests {
         let x = 1.0 + 2f64.powi(-8) + 2f64.powi(-40);
         assert_eq!(round_once(DType::BF16, x), 1.0 + 2f64.powi(-7));
         assert_eq!(round_once(DType::BF16, 1.0 + 2f64.powi(-8)), 1.0);
-        assert_eq!(round_once(DType::F16, 1.0 + 2f64.powi(-11) + 2f64.powi(-40)), 1.0 + 2f64.powi(-10));
+        assert_eq!(
+            round_once(DType::F16, 1.0 + 2f64.powi(-11) + 2f64.powi(-40)),
+            1.0 + 2f64.powi(-10)
+        );
         assert_eq!(round_once(DType::F16, 65520.0 - 1e-9), 65504.0);
         assert_eq!(round_once(DType::F16, 65520.0), f64::INFINITY);
         assert_eq!(round_once(DType::BF16, 1e300), f64::INFINITY);
@@ -417,7 +501,13 @@ mod tests {
     #[test]
     fn a_run_is_summed_in_sixteen_lanes() {
         let sum = |values: &[f64]| {
-            let kernel = kernel(Space::Flat, DType::F64, vec![Inst::Load(0)], OutputKind::SumAll, DType::F64);
+            let kernel = kernel(
+                Space::Flat,
+                DType::F64,
+                vec![Inst::Load(0)],
+                OutputKind::SumAll,
+                DType::F64,
+            );
             run(&kernel, &[values, values], &[0.0], values.len() as u64, 1)[0][0]
         };
         let big = 2f64.powi(60);
@@ -437,17 +527,39 @@ mod tests {
 
     #[test]
     fn chunks_of_a_flat_sum_are_added_in_order() {
-        let kernel = kernel(Space::Flat, DType::F64, vec![Inst::Load(0)], OutputKind::SumAll, DType::F64);
+        let kernel = kernel(
+            Space::Flat,
+            DType::F64,
+            vec![Inst::Load(0)],
+            OutputKind::SumAll,
+            DType::F64,
+        );
         let mut values = vec![0.0; 3 * CHUNK as usize];
         let big = 2f64.powi(60);
-        (values[0], values[CHUNK as usize], values[2 * CHUNK as usize]) = (big, 1.0, -big);
-        assert_eq!(run(&kernel, &[&values, &values], &[0.0], values.len() as u64, 1), [[0.0]]);
+        (
+            values[0],
+            values[CHUNK as usize],
+            values[2 * CHUNK as usize],
+        ) = (big, 1.0, -big);
+        assert_eq!(
+            run(&kernel, &[&values, &values], &[0.0], values.len() as u64, 1),
+            [[0.0]]
+        );
         values.swap(CHUNK as usize, 2 * CHUNK as usize);
-        assert_eq!(run(&kernel, &[&values, &values], &[0.0], values.len() as u64, 1), [[1.0]]);
+        assert_eq!(
+            run(&kernel, &[&values, &values], &[0.0], values.len() as u64, 1),
+            [[1.0]]
+        );
     }
 
     fn grid_sum(kind: OutputKind, values: &[f64], rows: u64, cols: u64) -> Vec<f64> {
-        let kernel = kernel(Space::Grid, DType::F64, vec![Inst::Load(0)], kind, DType::F32);
+        let kernel = kernel(
+            Space::Grid,
+            DType::F64,
+            vec![Inst::Load(0)],
+            kind,
+            DType::F32,
+        );
         run(&kernel, &[values, values], &[0.0], rows, cols).remove(0)
     }
 
@@ -456,7 +568,10 @@ mod tests {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         assert_eq!(grid_sum(OutputKind::SumAll, &values, 2, 3), [21.0]);
         assert_eq!(grid_sum(OutputKind::SumCols, &values, 2, 3), [6.0, 15.0]);
-        assert_eq!(grid_sum(OutputKind::SumRows, &values, 2, 3), [5.0, 7.0, 9.0]);
+        assert_eq!(
+            grid_sum(OutputKind::SumRows, &values, 2, 3),
+            [5.0, 7.0, 9.0]
+        );
         assert_eq!(grid_sum(OutputKind::SumRows, &[], 0, 3), [0.0; 3]);
         assert_eq!(grid_sum(OutputKind::SumCols, &[], 3, 0), [0.0; 3]);
         assert_eq!(grid_sum(OutputKind::SumAll, &[], 0, 0), [0.0]);
@@ -485,10 +600,32 @@ mod tests {
             Inst::Binary(BinaryOp::Add, 2, 3),
             Inst::Binary(BinaryOp::Add, 4, 5),
         ];
-        let inputs = accesses.map(|access| Input { dtype: DType::F32, access }).to_vec();
-        let base = kernel(Space::Grid, DType::F32, insts, OutputKind::Store, DType::F32);
+        let inputs = accesses
+            .map(|access| Input {
+                dtype: DType::F32,
+                access,
+            })
+            .to_vec();
+        let base = kernel(
+            Space::Grid,
+            DType::F32,
+            insts,
+            OutputKind::Store,
+            DType::F32,
+        );
         let kernel = MapKernel { inputs, ..base };
-        let result = run(&kernel, &[&[1.0, 2.0, 3.0, 4.0], &[10.0, 20.0], &[100.0, 200.0], &[1000.0]], &[0.0], 2, 2);
+        let result = run(
+            &kernel,
+            &[
+                &[1.0, 2.0, 3.0, 4.0],
+                &[10.0, 20.0],
+                &[100.0, 200.0],
+                &[1000.0],
+            ],
+            &[0.0],
+            2,
+            2,
+        );
         assert_eq!(result, [[1111.0, 1212.0, 1123.0, 1224.0]]);
     }
 }

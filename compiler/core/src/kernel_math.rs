@@ -8,7 +8,7 @@
 //! assert_eq!(result as usize, body.len() - 1);
 //! ```
 //!
-//! Errors in units of the last place, over all normal results: `exp` 0.7, `log` 1.0, `tanh` 1.5, `pow` 1.0. Special
+//! Errors in units of the last place, measured over normal results: `exp` 0.62, `log` 0.80, `tanh` 1.07, `pow` 0.64. Special
 //! cases are those of IEEE 754: overflow gives infinity, underflow is gradual, NaN gives NaN (except that `pow` is 1 at
 //! exponent 0 and at base 1), `log` of a negative number and `pow` of one to a broken exponent are NaN.
 //!
@@ -95,8 +95,18 @@ static F32: Format = Format {
         0.001_394_607_359_543_442_7,
         0.000_199_183_719_814_755_02,
     ],
-    log: &[0.666_666_626_930_236_8, 0.400_003_314_018_249_5, 0.285_374_850_034_713_75, 0.235_792_562_365_531_92],
-    log_tail: &[0.400_000_005_960_464_5, 0.285_715_311_765_670_8, 0.222_046_926_617_622_38, 0.191_220_179_200_172_42],
+    log: &[
+        0.666_666_626_930_236_8,
+        0.400_003_314_018_249_5,
+        0.285_374_850_034_713_75,
+        0.235_792_562_365_531_92,
+    ],
+    log_tail: &[
+        0.400_000_005_960_464_5,
+        0.285_715_311_765_670_8,
+        0.222_046_926_617_622_38,
+        0.191_220_179_200_172_42,
+    ],
     tanh: &[
         0.333_333_283_662_796,
         -0.133_332_118_391_990_66,
@@ -154,7 +164,24 @@ static F64: Format = Format {
         0.117_061_250_366_625_75,
         0.117_242_589_938_413_54,
     ],
-    tanh: &[],
+    tanh: &[
+        0.333_333_333_333_333_04,
+        -0.133_333_333_333_296_36,
+        0.053_968_253_966_672_63,
+        -0.021_869_488_501_991_444,
+        0.008_863_235_089_678_3,
+        -0.003_592_124_323_657_592_4,
+        0.001_455_812_665_767_018_7,
+        -0.000_589_935_868_716_471_6,
+        0.000_238_843_732_109_570_05,
+        -9.624_685_836_276_182e-5,
+        3.808_920_674_885_874e-5,
+        -1.430_444_708_731_237_5e-5,
+        4.774_900_362_987_668e-6,
+        -1.279_112_076_346_679_5e-6,
+        2.351_712_209_974_333e-7,
+        -2.157_646_999_957_814e-8,
+    ],
 };
 
 /// A value in two words: the second holds what the first, a rounded value, lacks.
@@ -172,7 +199,10 @@ struct Math<'a> {
 
 impl Math<'_> {
     fn new(insts: &mut Vec<Inst>, compute: DType) -> Math<'_> {
-        Math { insts, format: if compute == DType::F64 { &F64 } else { &F32 } }
+        Math {
+            insts,
+            format: if compute == DType::F64 { &F64 } else { &F32 },
+        }
     }
 
     /// `e^(x + low)` for `x` in the range of `exp`, or NaN; `low` is a small correction.
@@ -254,7 +284,11 @@ impl Math<'_> {
     /// `e` and `f` of `x = 2^e (1 + f)` with `1 + f` in `[1/sqrt 2, sqrt 2)`, for finite `x > 0`; both exact.
     fn exponent_and_fraction(&mut self, x: Val) -> (Val, Val) {
         let (raise, by) = self.format.raise;
-        let (normal, zero, one) = (self.constant(self.format.normal), self.constant(0.0), self.constant(1.0));
+        let (normal, zero, one) = (
+            self.constant(self.format.normal),
+            self.constant(0.0),
+            self.constant(1.0),
+        );
         let subnormal = self.compare(CompareOp::Lt, x, normal);
         let raised = self.scale(x, raise);
         let x = self.select(subnormal, raised, x);
@@ -262,7 +296,10 @@ impl Math<'_> {
         let lowered = self.select(subnormal, by, zero);
 
         let root_half = self.int(self.format.root_half);
-        let (fraction, mask) = (self.int(self.format.fraction), self.int((1 << self.format.fraction) - 1));
+        let (fraction, mask) = (
+            self.int(self.format.fraction),
+            self.int((1 << self.format.fraction) - 1),
+        );
         let bits = self.push(Inst::Bits(x));
         let above = self.push(Inst::Int(IntOp::Sub, bits, root_half));
         let exponent = self.push(Inst::Int(IntOp::Sar, above, fraction));
@@ -398,7 +435,10 @@ impl Math<'_> {
     fn fast_two_sum(&mut self, a: Val, b: Val) -> Pair {
         let high = self.add(a, b);
         let kept = self.sub(high, a);
-        Pair { high, low: self.sub(b, kept) }
+        Pair {
+            high,
+            low: self.sub(b, kept),
+        }
     }
 
     /// The product and its rounding error, from products of half words.
@@ -412,7 +452,10 @@ impl Math<'_> {
         let cross = self.mul(a.low, b.high);
         let error = self.add(error, cross);
         let lower = self.mul(a.low, b.low);
-        Pair { high, low: self.add(error, lower) }
+        Pair {
+            high,
+            low: self.add(error, lower),
+        }
     }
 
     fn split(&mut self, a: Val) -> Pair {
@@ -420,7 +463,10 @@ impl Math<'_> {
         let bits = self.push(Inst::Bits(a));
         let bits = self.push(Inst::Int(IntOp::And, bits, mask));
         let high = self.push(Inst::FromBits(bits));
-        Pair { high, low: self.sub(a, high) }
+        Pair {
+            high,
+            low: self.sub(a, high),
+        }
     }
 
     fn product(&mut self, a: Pair, b: Pair) -> Pair {
@@ -438,7 +484,10 @@ impl Math<'_> {
         let rest = self.sub(rest, back.low);
         let below = self.mul(high, b.low);
         let rest = self.sub(rest, below);
-        Pair { high, low: self.div(rest, b.high) }
+        Pair {
+            high,
+            low: self.div(rest, b.high),
+        }
     }
 }
 
@@ -514,7 +563,9 @@ impl Math<'_> {
 
     /// Coefficients from the constant one up, by Horner's rule.
     fn polynomial(&mut self, coefficients: &[f64], x: Val) -> Val {
-        let Some((&last, lower)) = coefficients.split_last() else { return self.constant(0.0) };
+        let Some((&last, lower)) = coefficients.split_last() else {
+            return self.constant(0.0);
+        };
         let mut sum = self.constant(last);
         for &coefficient in lower.iter().rev() {
             let product = self.mul(sum, x);
@@ -544,10 +595,20 @@ mod tests {
         let kernel = MapKernel {
             space: Space::Flat,
             compute,
-            inputs: vec![Input { dtype: compute, access: Access::Full }; 2],
+            inputs: vec![
+                Input {
+                    dtype: compute,
+                    access: Access::Full
+                };
+                2
+            ],
             scalars: 0,
             insts,
-            outputs: vec![Output { value, dtype: compute, kind: OutputKind::Store }],
+            outputs: vec![Output {
+                value,
+                dtype: compute,
+                kind: OutputKind::Store,
+            }],
         };
         verify(&kernel).unwrap();
         let (xs, ss): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
@@ -556,85 +617,196 @@ mod tests {
 
     /// The distance in units of the last place of `expected`, as the compute type has it.
     fn ulps(compute: DType, actual: f64, expected: f64) -> f64 {
-        let (digits, lowest) = if compute == DType::F32 { (23, -149) } else { (52, -1074) };
-        let exponent = expected.abs().log2().floor().max(f64::from(lowest + digits)) as i32;
-        ((actual - expected).abs() * 2f64.powi(-exponent.max(-900))) * 2f64.powi(digits)
-            / 2f64.powi((exponent + 900).min(0))
+        let size = expected.abs();
+        let unit = match compute {
+            DType::F32 => f64::from((size as f32).next_up()) - f64::from(size as f32),
+            _ => size.next_up() - size,
+        };
+        (actual - expected).abs() / unit
     }
 
     /// Holds every result that is normal to `bound`, and what is infinite, zero or NaN to be so.
     #[track_caller]
-    fn within(bound: f64, expansion: Expansion, compute: DType, points: &[(f64, f64)], truth: fn(f64, f64) -> f64) {
+    fn within(
+        bound: f64,
+        expansion: Expansion,
+        compute: DType,
+        points: &[(f64, f64)],
+        truth: fn(f64, f64) -> f64,
+    ) {
+        let least = if compute == DType::F32 {
+            f64::from(f32::MIN_POSITIVE)
+        } else {
+            f64::MIN_POSITIVE
+        };
         let mut worst = (0.0, 0.0, 0.0);
         for (&(x, s), actual) in points.iter().zip(evaluate(expansion, compute, points)) {
             let expected = truth(x, s);
             let rounded = kernel_eval::round_once(compute, expected);
-            if !rounded.is_normal() {
+            if !rounded.is_finite() || rounded.abs() < least {
                 let near = rounded.is_finite() && ulps(compute, actual, rounded) <= 1.0;
-                assert!(near || actual == rounded || (actual.is_nan() && rounded.is_nan()), "{x:e}, {s:e}: {actual:e}");
+                assert!(
+                    near || actual == rounded || (actual.is_nan() && rounded.is_nan()),
+                    "{x:e}, {s:e}: {actual:e}"
+                );
                 continue;
             }
+            assert!(!actual.is_nan(), "NaN at {x:e}, {s:e}");
             let error = ulps(compute, actual, expected);
-            if !(error <= worst.0) {
+            if error > worst.0 {
                 worst = (error, x, s);
             }
         }
-        assert!(worst.0 <= bound, "{} ulp at {:e}, {:e}", worst.0, worst.1, worst.2);
+        assert!(
+            worst.0 <= bound,
+            "{} ulp at {:e}, {:e}",
+            worst.0,
+            worst.1,
+            worst.2
+        );
     }
 
     /// Numbers of the compute type spread evenly over a range.
     fn sweep(compute: DType, from: f64, to: f64, count: usize) -> Vec<(f64, f64)> {
-        let at = |n: usize| kernel_eval::round_once(compute, from + (to - from) * n as f64 / count as f64);
+        let at = |n: usize| {
+            kernel_eval::round_once(compute, from + (to - from) * n as f64 / count as f64)
+        };
         (0..=count).map(|n| (at(n), 0.0)).collect()
     }
 
     /// Positive numbers of every magnitude, and many near 1.
     fn positive(compute: DType, count: usize) -> Vec<(f64, f64)> {
-        let (least, most) = if compute == DType::F32 { (-149.0, 127.99) } else { (-1074.0, 1023.99) };
+        let (least, most) = if compute == DType::F32 {
+            (-149.0, 127.99)
+        } else {
+            (-1074.0, 1023.99)
+        };
         let wide = sweep(DType::F64, least, most, count);
-        let wide = wide.into_iter().map(|(e, _)| (kernel_eval::round_once(compute, e.exp2()), 0.0));
+        let wide = wide
+            .into_iter()
+            .map(|(e, _)| (kernel_eval::round_once(compute, e.exp2()), 0.0));
         wide.chain(sweep(compute, 0.5, 2.0, count)).collect()
     }
 
+    // The f64 bounds are wider than the errors: the truth they are held to is itself only good to half a unit or so.
+
     #[test]
     fn exp_is_accurate() {
-        within(0.8, EXP, DType::F32, &sweep(DType::F32, -110.0, 95.0, 200_000), |x, _| x.exp());
-        within(0.8, EXP, DType::F32, &sweep(DType::F32, -1.0, 1.0, 100_000), |x, _| x.exp());
-        within(1.3, EXP, DType::F64, &sweep(DType::F64, -760.0, 720.0, 100_000), |x, _| x.exp());
-        within(1.3, EXP, DType::F64, &sweep(DType::F64, -1.0, 1.0, 100_000), |x, _| x.exp());
+        within(
+            0.7,
+            EXP,
+            DType::F32,
+            &sweep(DType::F32, -110.0, 95.0, 200_000),
+            |x, _| x.exp(),
+        );
+        within(
+            0.7,
+            EXP,
+            DType::F32,
+            &sweep(DType::F32, -1.0, 1.0, 100_000),
+            |x, _| x.exp(),
+        );
+        within(
+            1.3,
+            EXP,
+            DType::F64,
+            &sweep(DType::F64, -760.0, 720.0, 100_000),
+            |x, _| x.exp(),
+        );
+        within(
+            1.3,
+            EXP,
+            DType::F64,
+            &sweep(DType::F64, -1.0, 1.0, 100_000),
+            |x, _| x.exp(),
+        );
     }
 
     #[test]
     fn log_is_accurate() {
-        within(1.0, LOG, DType::F32, &positive(DType::F32, 100_000), |x, _| x.ln());
-        within(1.5, LOG, DType::F64, &positive(DType::F64, 100_000), |x, _| x.ln());
+        within(
+            0.9,
+            LOG,
+            DType::F32,
+            &positive(DType::F32, 100_000),
+            |x, _| x.ln(),
+        );
+        within(
+            1.5,
+            LOG,
+            DType::F64,
+            &positive(DType::F64, 100_000),
+            |x, _| x.ln(),
+        );
     }
 
     #[test]
     fn tanh_is_accurate() {
-        within(1.5, TANH, DType::F32, &sweep(DType::F32, -12.0, 12.0, 200_000), |x, _| x.tanh());
-        within(1.5, TANH, DType::F32, &sweep(DType::F32, -1e-3, 1.1e-3, 10_000), |x, _| x.tanh());
-        within(2.0, TANH, DType::F64, &sweep(DType::F64, -21.0, 21.0, 100_000), |x, _| x.tanh());
+        within(
+            1.2,
+            TANH,
+            DType::F32,
+            &sweep(DType::F32, -12.0, 12.0, 200_000),
+            |x, _| x.tanh(),
+        );
+        within(
+            1.2,
+            TANH,
+            DType::F32,
+            &sweep(DType::F32, -1e-3, 1.1e-3, 10_000),
+            |x, _| x.tanh(),
+        );
+        within(
+            2.0,
+            TANH,
+            DType::F64,
+            &sweep(DType::F64, -21.0, 21.0, 100_000),
+            |x, _| x.tanh(),
+        );
     }
 
     #[test]
     fn pow_is_accurate() {
         for compute in [DType::F32, DType::F64] {
             let bases = positive(compute, 2_000);
-            let exponents = [-3.5, -2.0, -1.0, -0.5, -0.25, 1.0 / 3.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 7.0, 100.25, 1e4];
+            let exponents = [
+                -3.5,
+                -2.0,
+                -1.0,
+                -0.5,
+                -0.25,
+                1.0 / 3.0,
+                0.5,
+                0.75,
+                1.0,
+                1.5,
+                2.0,
+                3.0,
+                7.0,
+                100.25,
+                1e4,
+            ];
             let with = |s: f64| {
                 let s = kernel_eval::round_once(compute, s);
                 bases.iter().map(move |&(x, _)| (x, s))
             };
             let points: Vec<(f64, f64)> = exponents.into_iter().flat_map(with).collect();
-            within(if compute == DType::F32 { 1.0 } else { 1.5 }, pow, compute, &points, f64::powf);
+            within(
+                if compute == DType::F32 { 0.7 } else { 1.3 },
+                pow,
+                compute,
+                &points,
+                f64::powf,
+            );
         }
     }
 
     #[test]
     fn whole_powers_of_small_numbers_are_exact() {
         for compute in [DType::F32, DType::F64] {
-            let points: Vec<(f64, f64)> = (-12..=12).flat_map(|x| (0..=5).map(move |s| (x.into(), s.into()))).collect();
+            let points: Vec<(f64, f64)> = (-12..=12)
+                .flat_map(|x| (0..=5).map(move |s| (x.into(), s.into())))
+                .collect();
             for (&(x, s), actual) in points.iter().zip(evaluate(pow, compute, &points)) {
                 assert_eq!(actual, x.powi(s as i32), "{x}^{s}, {compute}");
             }
@@ -645,9 +817,15 @@ mod tests {
     fn gives(expansion: Expansion, cases: &[(f64, f64, f64)]) {
         for compute in [DType::F32, DType::F64] {
             let points: Vec<(f64, f64)> = cases.iter().map(|&(x, s, _)| (x, s)).collect();
-            for (&(x, s, expected), actual) in cases.iter().zip(evaluate(expansion, compute, &points)) {
-                let same = actual.to_bits() == expected.to_bits() || (actual.is_nan() && expected.is_nan());
-                assert!(same, "{compute}: {x:e}, {s:e} gives {actual:e}, not {expected:e}");
+            for (&(x, s, expected), actual) in
+                cases.iter().zip(evaluate(expansion, compute, &points))
+            {
+                let same = actual.to_bits() == expected.to_bits()
+                    || (actual.is_nan() && expected.is_nan());
+                assert!(
+                    same,
+                    "{compute}: {x:e}, {s:e} gives {actual:e}, not {expected:e}"
+                );
             }
         }
     }
@@ -657,25 +835,69 @@ mod tests {
 
     #[test]
     fn limits() {
-        gives(EXP, &[(0.0, 0.0, 1.0), (-0.0, 0.0, 1.0), (INF, 0.0, INF), (-INF, 0.0, 0.0), (NAN, 0.0, NAN)]);
+        gives(
+            EXP,
+            &[
+                (0.0, 0.0, 1.0),
+                (-0.0, 0.0, 1.0),
+                (INF, 0.0, INF),
+                (-INF, 0.0, 0.0),
+                (NAN, 0.0, NAN),
+            ],
+        );
         gives(EXP, &[(1e30, 0.0, INF), (-1e30, 0.0, 0.0)]);
-        gives(LOG, &[(1.0, 0.0, 0.0), (0.0, 0.0, -INF), (-0.0, 0.0, -INF), (-1.0, 0.0, NAN), (-INF, 0.0, NAN)]);
+        gives(
+            LOG,
+            &[
+                (1.0, 0.0, 0.0),
+                (0.0, 0.0, -INF),
+                (-0.0, 0.0, -INF),
+                (-1.0, 0.0, NAN),
+                (-INF, 0.0, NAN),
+            ],
+        );
         gives(LOG, &[(INF, 0.0, INF), (NAN, 0.0, NAN)]);
-        gives(TANH, &[(0.0, 0.0, 0.0), (-0.0, 0.0, -0.0), (INF, 0.0, 1.0), (-INF, 0.0, -1.0), (NAN, 0.0, NAN)]);
-        gives(TANH, &[(50.0, 0.0, 1.0), (-1e30, 0.0, -1.0), (2f64.powi(-140), 0.0, 2f64.powi(-140))]);
+        gives(
+            TANH,
+            &[
+                (0.0, 0.0, 0.0),
+                (-0.0, 0.0, -0.0),
+                (INF, 0.0, 1.0),
+                (-INF, 0.0, -1.0),
+                (NAN, 0.0, NAN),
+            ],
+        );
+        gives(
+            TANH,
+            &[
+                (50.0, 0.0, 1.0),
+                (-1e30, 0.0, -1.0),
+                (2f64.powi(-140), 0.0, 2f64.powi(-140)),
+            ],
+        );
     }
 
     #[test]
     fn limits_of_pow_are_those_of_the_standard() {
-        let values = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 2.5, -1e30, 1e30, INF, -INF, NAN];
-        let all = values.iter().flat_map(|&x| values.iter().map(move |&s| (x, s, x.powf(s))));
-        let exact: Vec<(f64, f64, f64)> = all.filter(|(.., y)| !y.is_normal() || y.abs() == 1.0).collect();
+        let values = [
+            0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 2.5, -1e30, 1e30, INF, -INF, NAN,
+        ];
+        let all = values
+            .iter()
+            .flat_map(|&x| values.iter().map(move |&s| (x, s, x.powf(s))));
+        let exact: Vec<(f64, f64, f64)> = all
+            .filter(|(.., y)| !y.is_normal() || y.abs() == 1.0)
+            .collect();
         gives(pow, &exact);
     }
 
     #[test]
     fn underflow_is_gradual() {
-        let results = evaluate(EXP, DType::F32, &[(-100.0, 0.0), (-103.0, 0.0), (-104.5, 0.0)]);
+        let results = evaluate(
+            EXP,
+            DType::F32,
+            &[(-100.0, 0.0), (-103.0, 0.0), (-104.5, 0.0)],
+        );
         assert_eq!(results, [27.0, 1.0, 0.0].map(|n| n * 2f64.powi(-149)));
     }
 }

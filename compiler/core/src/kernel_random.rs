@@ -16,9 +16,11 @@
 
 use crate::dtype::DType;
 use crate::kernel::{
-    Access, BinaryOp, CompareOp, Input, Inst, IntOp, LogicOp, MapKernel, Output, OutputKind, Space, UnaryOp, Val,
+    Access, BinaryOp, CompareOp, Input, Inst, IntOp, LogicOp, MapKernel, Output, OutputKind, Space,
+    UnaryOp, Val,
 };
 use crate::kernel_eval::round_once;
+use crate::kernel_math;
 use crate::kernel_verify::Kind;
 
 /// The types a tensor may be stored in.
@@ -29,11 +31,23 @@ pub fn kernel(seed: u64, space: Space) -> MapKernel {
     let mut random = Random::new(seed);
     let accesses: &[Access] = match space {
         Space::Flat => &[Access::Full, Access::Full, Access::One],
-        Space::Grid => &[Access::Full, Access::Full, Access::Row, Access::Col, Access::One],
+        Space::Grid => &[
+            Access::Full,
+            Access::Full,
+            Access::Row,
+            Access::Col,
+            Access::One,
+        ],
     };
     let compute = random.pick(&[DType::F32, DType::F32, DType::F64]);
-    let mut input = || Input { dtype: random.pick(&STORED), access: random.pick(accesses) };
-    let first = Input { access: Access::Full, ..input() };
+    let mut input = || Input {
+        dtype: random.pick(&STORED),
+        access: random.pick(accesses),
+    };
+    let first = Input {
+        access: Access::Full,
+        ..input()
+    };
     let inputs: Vec<Input> = [first, input(), input(), input()].into();
     let count = 1 + random.below(4) as usize;
     let kernel = MapKernel {
@@ -60,7 +74,9 @@ pub fn inputs(kernel: &MapKernel, seed: u64, rows: u64, cols: u64) -> Vec<Vec<f6
             Access::Col => cols,
             Access::One => 1,
         };
-        (0..count).map(|_| round_once(input.dtype, random.number(seed % 2 == 1))).collect()
+        (0..count)
+            .map(|_| round_once(input.dtype, random.number(seed % 2 == 1)))
+            .collect()
     };
     kernel.inputs.iter().map(&mut column).collect()
 }
@@ -68,7 +84,15 @@ pub fn inputs(kernel: &MapKernel, seed: u64, rows: u64, cols: u64) -> Vec<Vec<f6
 /// Host scalars for a kernel; zero now and then, so that masks made of them differ.
 pub fn scalars(kernel: &MapKernel, seed: u64) -> Vec<f64> {
     let mut random = Random::new(seed ^ 0x5ca1_a400);
-    (0..kernel.scalars).map(|_| if random.below(3) == 0 { 0.0 } else { random.number(false) }).collect()
+    (0..kernel.scalars)
+        .map(|_| {
+            if random.below(3) == 0 {
+                0.0
+            } else {
+                random.number(false)
+            }
+        })
+        .collect()
 }
 
 /// Numbers as they are stored, little-endian; each must be a number of that type.
@@ -112,13 +136,17 @@ pub fn same(a: &[f64], b: &[f64]) -> bool {
 /// Scalars: `1 - lr * weight_decay`, `1 - beta1`, `beta2`, `1 - beta2`, `lr / (1 - beta1^t)`, `sqrt(1 - beta2^t)`, `eps`.
 pub fn adamw(dtype: DType) -> MapKernel {
     use BinaryOp::{Add, Div, Mul, Sub};
-    let mut insts: Vec<Inst> = (0..4).map(Inst::Load).chain((0..7).map(Inst::Scalar)).collect();
+    let mut insts: Vec<Inst> = (0..4)
+        .map(Inst::Load)
+        .chain((0..7).map(Inst::Scalar))
+        .collect();
     let mut push = |inst| {
         insts.push(inst);
         insts.len() as Val - 1
     };
     let (w, grad, exp_avg, exp_avg_sq) = (0, 1, 2, 3);
-    let (decay, one_minus_beta1, beta2, one_minus_beta2, rate, correction, eps) = (4, 5, 6, 7, 8, 9, 10);
+    let (decay, one_minus_beta1, beta2, one_minus_beta2, rate, correction, eps) =
+        (4, 5, 6, 7, 8, 9, 10);
     let decayed = push(Inst::Binary(Mul, w, decay));
     let towards = push(Inst::Binary(Sub, grad, exp_avg));
     let moved = push(Inst::Binary(Mul, one_minus_beta1, towards));
@@ -133,15 +161,63 @@ pub fn adamw(dtype: DType) -> MapKernel {
     let scaled = push(Inst::Binary(Mul, rate, m));
     let update = push(Inst::Binary(Div, scaled, denominator));
     let result = push(Inst::Binary(Sub, decayed, update));
-    let output = |value| Output { value, dtype, kind: OutputKind::Store };
+    let output = |value| Output {
+        value,
+        dtype,
+        kind: OutputKind::Store,
+    };
     MapKernel {
         space: Space::Flat,
         compute: dtype.compute(),
-        inputs: vec![Input { dtype, access: Access::Full }; 4],
+        inputs: vec![
+            Input {
+                dtype,
+                access: Access::Full
+            };
+            4
+        ],
         scalars: 7,
         insts,
         outputs: [result, m, v].map(output).to_vec(),
     }
+}
+
+/// `exp`, `log`, `tanh` and `pow` of a tensor, the exponent a scalar, in both compute types.
+pub fn functions() -> Vec<MapKernel> {
+    type Expansion = fn(&mut Vec<Inst>, DType, Val) -> Val;
+    let all: [Expansion; 4] = [
+        kernel_math::exp,
+        kernel_math::log,
+        kernel_math::tanh,
+        |b, compute, x| {
+            b.push(Inst::Scalar(0));
+            let s = b.len() as Val - 1;
+            kernel_math::pow(b, compute, x, s)
+        },
+    ];
+    let kernel = |dtype, function: Expansion| {
+        let mut insts = vec![Inst::Load(0)];
+        let value = function(&mut insts, dtype, 0);
+        MapKernel {
+            space: Space::Flat,
+            compute: dtype,
+            inputs: vec![Input {
+                dtype,
+                access: Access::Full,
+            }],
+            scalars: 1,
+            insts,
+            outputs: vec![Output {
+                value,
+                dtype,
+                kind: OutputKind::Store,
+            }],
+        }
+    };
+    [DType::F32, DType::F64]
+        .into_iter()
+        .flat_map(|dtype| all.map(|function| kernel(dtype, function)))
+        .collect()
 }
 
 struct Builder {
@@ -180,7 +256,12 @@ impl Builder {
     fn outputs(&mut self) {
         let kinds: &[OutputKind] = match self.kernel.space {
             Space::Flat => &[OutputKind::Store, OutputKind::Store, OutputKind::SumAll],
-            Space::Grid => &[OutputKind::Store, OutputKind::SumAll, OutputKind::SumCols, OutputKind::SumRows],
+            Space::Grid => &[
+                OutputKind::Store,
+                OutputKind::SumAll,
+                OutputKind::SumCols,
+                OutputKind::SumRows,
+            ],
         };
         for _ in 0..1 + self.random.below(3) {
             let (value, dtype) = (self.any(Kind::Float), self.random.pick(&STORED));
@@ -197,22 +278,35 @@ impl Builder {
     /// A value of that kind, later ones more often; there is one because the body makes it if need be.
     fn any(&mut self, kind: Kind) -> Val {
         let insts = &self.kernel.insts;
-        let found: Vec<Val> = (0..insts.len()).filter(|&n| Kind::of(insts[n]) == kind).map(|n| n as Val).collect();
+        let found: Vec<Val> = (0..insts.len())
+            .filter(|&n| Kind::of(insts[n]) == kind)
+            .map(|n| n as Val)
+            .collect();
         match (found.len(), kind) {
             (0, Kind::Mask) => self.compare(),
             (0, Kind::Int) => self.push(Inst::IntConst(3)),
-            (count, _) => found[self.random.below(count as u64).max(self.random.below(count as u64)) as usize],
+            (count, _) => {
+                found[self
+                    .random
+                    .below(count as u64)
+                    .max(self.random.below(count as u64)) as usize]
+            }
         }
     }
 
     fn constant(&mut self) -> Val {
-        let x = self.random.pick(&[0.0, -0.0, 1.0, -2.5, 1e-3, 3.7e4, 0.1, f64::INFINITY]);
+        let x = self
+            .random
+            .pick(&[0.0, -0.0, 1.0, -2.5, 1e-3, 3.7e4, 0.1, f64::INFINITY]);
         self.push(Inst::Const(x))
     }
 
     fn unary(&mut self) -> Val {
         use UnaryOp::{Abs, Floor, Neg, RoundEven, Sqrt};
-        let (op, a) = (self.random.pick(&[Neg, Abs, Sqrt, RoundEven, Floor]), self.any(Kind::Float));
+        let (op, a) = (
+            self.random.pick(&[Neg, Abs, Sqrt, RoundEven, Floor]),
+            self.any(Kind::Float),
+        );
         self.push(Inst::Unary(op, a))
     }
 
@@ -232,12 +326,20 @@ impl Builder {
 
     fn logic(&mut self) -> Val {
         let (a, b) = (self.any(Kind::Mask), self.any(Kind::Mask));
-        let inst = self.random.pick(&[Inst::Not(a), Inst::Logic(LogicOp::And, a, b), Inst::Logic(LogicOp::Or, a, b)]);
+        let inst = self.random.pick(&[
+            Inst::Not(a),
+            Inst::Logic(LogicOp::And, a, b),
+            Inst::Logic(LogicOp::Or, a, b),
+        ]);
         self.push(inst)
     }
 
     fn select(&mut self) -> Val {
-        let (c, a, b) = (self.any(Kind::Mask), self.any(Kind::Float), self.any(Kind::Float));
+        let (c, a, b) = (
+            self.any(Kind::Mask),
+            self.any(Kind::Float),
+            self.any(Kind::Float),
+        );
         self.push(Inst::Select(c, a, b))
     }
 
@@ -277,7 +379,10 @@ impl Builder {
         let is_number = self.push(Inst::Compare(CompareOp::Eq, a, a));
         let zero = self.push(Inst::Const(0.0));
         let number = self.push(Inst::Select(is_number, a, zero));
-        let (low, high) = (self.push(Inst::Const(-limit)), self.push(Inst::Const(limit)));
+        let (low, high) = (
+            self.push(Inst::Const(-limit)),
+            self.push(Inst::Const(limit)),
+        );
         let raised = self.push(Inst::Binary(BinaryOp::Max, number, low));
         self.push(Inst::Binary(BinaryOp::Min, raised, high))
     }
@@ -286,7 +391,11 @@ impl Builder {
         use IntOp::{Add, And, Or, Sar, Shl, Shr, Sub};
         let op = self.random.pick(&[Add, Sub, And, Or, Shl, Shr, Sar]);
         let a = self.any(Kind::Int);
-        let b = if matches!(op, Shl | Shr | Sar) { self.shift() } else { self.any(Kind::Int) };
+        let b = if matches!(op, Shl | Shr | Sar) {
+            self.shift()
+        } else {
+            self.any(Kind::Int)
+        };
         self.push(Inst::Int(op, a, b))
     }
 
@@ -337,7 +446,18 @@ impl Random {
             return plain;
         }
         let any_size = plain * 2f64.powi(self.below(320) as i32 - 160);
-        let edges = [0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e-40, -3e-8, 65504.0, 65520.0, 1.00390625];
+        let edges = [
+            0.0,
+            -0.0,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            1e-40,
+            -3e-8,
+            65504.0,
+            65520.0,
+            1.00390625,
+        ];
         let edge = self.pick(&edges);
         self.pick(&[any_size, any_size.round(), edge])
     }
@@ -367,15 +487,29 @@ mod tests {
     #[test]
     fn every_instruction_occurs() {
         let all = (0..200).flat_map(|seed| kernel(seed, Space::Grid).insts);
-        assert_eq!(all.map(|inst| discriminant(&inst)).collect::<HashSet<_>>().len(), 17);
+        assert_eq!(
+            all.map(|inst| discriminant(&inst))
+                .collect::<HashSet<_>>()
+                .len(),
+            17
+        );
     }
 
     #[test]
     fn stored_numbers_come_back() {
         for dtype in STORED {
-            let values: Vec<f64> = [0.1, -3.0, 1e-7, f64::INFINITY].map(|x| round_once(dtype, x)).to_vec();
+            let values: Vec<f64> = [0.1, -3.0, 1e-7, f64::INFINITY]
+                .map(|x| round_once(dtype, x))
+                .to_vec();
             assert!(same(&decode(dtype, &encode(dtype, &values)), &values));
         }
+    }
+
+    #[test]
+    fn functions_are_well_formed() {
+        functions()
+            .iter()
+            .for_each(|kernel| verify(kernel).unwrap());
     }
 
     #[test]

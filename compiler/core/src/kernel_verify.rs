@@ -48,22 +48,41 @@ pub fn verify(kernel: &MapKernel) -> Result<(), String> {
         }
     }
     for n in 0..kernel.insts.len() {
-        faults.extend(inst_faults(kernel, n).into_iter().map(|fault| format!("v{n}: {fault}")));
+        faults.extend(
+            inst_faults(kernel, n)
+                .into_iter()
+                .map(|fault| format!("v{n}: {fault}")),
+        );
     }
     for (n, output) in kernel.outputs.iter().enumerate() {
-        faults.extend(output_faults(kernel, output).into_iter().map(|fault| format!("output {n}: {fault}")));
+        faults.extend(
+            output_faults(kernel, output)
+                .into_iter()
+                .map(|fault| format!("output {n}: {fault}")),
+        );
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n"))
+    }
 }
 
 fn inst_faults(kernel: &MapKernel, n: usize) -> Vec<String> {
     let inst = kernel.insts[n];
     let made = &kernel.insts[..n];
-    let mut faults: Vec<String> = operands(inst).iter().filter_map(|&(kind, v)| kind_fault(made, kind, v)).collect();
+    let mut faults: Vec<String> = operands(inst)
+        .iter()
+        .filter_map(|&(kind, v)| kind_fault(made, kind, v))
+        .collect();
     match inst {
         Inst::Load(i) if i as usize >= kernel.inputs.len() => faults.push(format!("no input %{i}")),
-        Inst::Scalar(i) | Inst::ScalarMask(i) if i >= kernel.scalars => faults.push(format!("no scalar s{i}")),
-        Inst::Round(to, _) if to.size() >= kernel.compute.size() => faults.push(format!("rounds to {to}")),
+        Inst::Scalar(i) | Inst::ScalarMask(i) if i >= kernel.scalars => {
+            faults.push(format!("no scalar s{i}"))
+        }
+        Inst::Round(to, _) if to.size() >= kernel.compute.size() => {
+            faults.push(format!("rounds to {to}"))
+        }
         Inst::Int(IntOp::Shl | IntOp::Shr | IntOp::Sar, _, by) => {
             let width = 8 * kernel.compute.size() as i64;
             if let Some(Inst::IntConst(by)) = made.get(by as usize)
@@ -81,7 +100,11 @@ fn inst_faults(kernel: &MapKernel, n: usize) -> Vec<String> {
 fn operands(inst: Inst) -> Vec<(Kind, Val)> {
     use Kind::{Float, Int, Mask};
     match inst {
-        Inst::Load(_) | Inst::Scalar(_) | Inst::ScalarMask(_) | Inst::Const(_) | Inst::IntConst(_) => vec![],
+        Inst::Load(_)
+        | Inst::Scalar(_)
+        | Inst::ScalarMask(_)
+        | Inst::Const(_)
+        | Inst::IntConst(_) => vec![],
         Inst::Unary(_, a) | Inst::Round(_, a) | Inst::ToInt(a) | Inst::Bits(a) => vec![(Float, a)],
         Inst::FromInt(a) | Inst::FromBits(a) => vec![(Int, a)],
         Inst::Not(a) => vec![(Mask, a)],
@@ -95,19 +118,24 @@ fn operands(inst: Inst) -> Vec<(Kind, Val)> {
 fn kind_fault(made: &[Inst], expected: Kind, value: Val) -> Option<String> {
     match made.get(value as usize) {
         None => Some(format!("v{value} is not made yet")),
-        Some(&inst) if Kind::of(inst) != expected => {
-            Some(format!("v{value} is {:?}, not {expected:?}", Kind::of(inst)))
-        }
+        Some(&inst) if Kind::of(inst) != expected => Some(format!(
+            "v{value} is {:?}, not {expected:?}",
+            Kind::of(inst)
+        )),
         Some(_) => None,
     }
 }
 
 fn output_faults(kernel: &MapKernel, output: &Output) -> Vec<String> {
-    let mut faults: Vec<String> = kind_fault(&kernel.insts, Kind::Float, output.value).into_iter().collect();
+    let mut faults: Vec<String> = kind_fault(&kernel.insts, Kind::Float, output.value)
+        .into_iter()
+        .collect();
     if output.dtype == DType::I64 {
         faults.push("is stored as i64".to_owned());
     }
-    if kernel.space == Space::Flat && matches!(output.kind, OutputKind::SumCols | OutputKind::SumRows) {
+    if kernel.space == Space::Flat
+        && matches!(output.kind, OutputKind::SumCols | OutputKind::SumRows)
+    {
         faults.push("sums along an axis of a flat space".to_owned());
     }
     faults
@@ -123,10 +151,17 @@ mod tests {
         MapKernel {
             space: Space::Flat,
             compute: DType::F32,
-            inputs: vec![Input { dtype: DType::F32, access: Access::Full }],
+            inputs: vec![Input {
+                dtype: DType::F32,
+                access: Access::Full,
+            }],
             scalars: 1,
             insts,
-            outputs: vec![Output { value, dtype: DType::F32, kind: OutputKind::Store }],
+            outputs: vec![Output {
+                value,
+                dtype: DType::F32,
+                kind: OutputKind::Store,
+            }],
         }
     }
 
@@ -137,27 +172,54 @@ mod tests {
 
     #[test]
     fn accepts_what_is_well_formed() {
-        verify(&kernel(vec![Inst::Load(0), Inst::Scalar(0), Inst::Binary(BinaryOp::Add, 0, 1)])).unwrap();
+        verify(&kernel(vec![
+            Inst::Load(0),
+            Inst::Scalar(0),
+            Inst::Binary(BinaryOp::Add, 0, 1),
+        ]))
+        .unwrap();
     }
 
     #[test]
     fn names_missing_operands() {
         rejects(kernel(vec![Inst::Load(1)]), "v0: no input %1");
         rejects(kernel(vec![Inst::Scalar(1)]), "v0: no scalar s1");
-        rejects(kernel(vec![Inst::Unary(UnaryOp::Neg, 0)]), "v0: v0 is not made yet");
+        rejects(
+            kernel(vec![Inst::Unary(UnaryOp::Neg, 0)]),
+            "v0: v0 is not made yet",
+        );
     }
 
     #[test]
     fn names_wrong_kinds() {
-        rejects(kernel(vec![Inst::IntConst(1), Inst::Unary(UnaryOp::Neg, 0)]), "v1: v0 is Int, not Float");
-        rejects(kernel(vec![Inst::ScalarMask(0)]), "output 0: v0 is Mask, not Float");
+        rejects(
+            kernel(vec![Inst::IntConst(1), Inst::Unary(UnaryOp::Neg, 0)]),
+            "v1: v0 is Int, not Float",
+        );
+        rejects(
+            kernel(vec![Inst::ScalarMask(0)]),
+            "output 0: v0 is Mask, not Float",
+        );
     }
 
     #[test]
     fn names_wrong_types() {
-        rejects(kernel(vec![Inst::Load(0), Inst::Round(DType::F32, 0)]), "v1: rounds to f32");
-        rejects(MapKernel { compute: DType::F16, ..kernel(vec![Inst::Load(0)]) }, "compute type f16");
-        let shift = vec![Inst::IntConst(32), Inst::Int(IntOp::Shl, 0, 0), Inst::FromInt(1)];
+        rejects(
+            kernel(vec![Inst::Load(0), Inst::Round(DType::F32, 0)]),
+            "v1: rounds to f32",
+        );
+        rejects(
+            MapKernel {
+                compute: DType::F16,
+                ..kernel(vec![Inst::Load(0)])
+            },
+            "compute type f16",
+        );
+        let shift = vec![
+            Inst::IntConst(32),
+            Inst::Int(IntOp::Shl, 0, 0),
+            Inst::FromInt(1),
+        ];
         rejects(kernel(shift), "v1: shifts by 32");
     }
 
@@ -166,6 +228,9 @@ mod tests {
         let mut flat = kernel(vec![Inst::Load(0)]);
         flat.inputs[0].access = Access::Row;
         flat.outputs[0].kind = OutputKind::SumCols;
-        rejects(flat, "%0 is read by row or column of a flat space\noutput 0: sums along an axis of a flat space");
+        rejects(
+            flat,
+            "%0 is read by row or column of a flat space\noutput 0: sums along an axis of a flat space",
+        );
     }
 }

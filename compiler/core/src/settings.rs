@@ -25,14 +25,25 @@ impl StaticValue {
     /// Reads a value as a person writes it on a command line: `5`, `true`, `match_rms_adamw`, `f32`, `3,-3.2,1.2;…`.
     pub fn parse(text: &str, ty: &StaticType) -> Option<StaticValue> {
         match ty {
-            StaticType::Int | StaticType::Float => text.trim().parse().ok().map(StaticValue::Number),
+            StaticType::Int | StaticType::Float => {
+                text.trim().parse().ok().map(StaticValue::Number)
+            }
             StaticType::Bool => text.trim().parse().ok().map(StaticValue::Bool),
             StaticType::Choice(_) => Some(StaticValue::Word(text.trim().to_owned())),
             StaticType::DType if text.trim() == "same" => Some(StaticValue::DType(None)),
-            StaticType::DType => DType::from_name(text.trim()).map(|dtype| StaticValue::DType(Some(dtype))),
+            StaticType::DType => {
+                DType::from_name(text.trim()).map(|dtype| StaticValue::DType(Some(dtype)))
+            }
             StaticType::Table(_) => {
-                let row = |row: &str| row.split(',').map(|cell| cell.trim().parse().ok()).collect::<Option<Vec<f64>>>();
-                text.split(';').map(row).collect::<Option<_>>().map(StaticValue::Table)
+                let row = |row: &str| {
+                    row.split(',')
+                        .map(|cell| cell.trim().parse().ok())
+                        .collect::<Option<Vec<f64>>>()
+                };
+                text.split(';')
+                    .map(row)
+                    .collect::<Option<_>>()
+                    .map(StaticValue::Table)
             }
         }
     }
@@ -106,7 +117,15 @@ pub enum SettingError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names
+            .iter()
+            .map(|n| format!("`{n}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
 }
 
 /// The settings of an optimizer with some of them overridden.
@@ -114,19 +133,38 @@ fn list(names: &[String]) -> String {
 /// # Errors
 ///
 /// A name that does not exist, a value outside its interval or of another kind.
-pub fn settle(program: &Program, id: OptimizerId, overrides: &Overrides) -> Result<Settings, SettingError> {
+pub fn settle(
+    program: &Program,
+    id: OptimizerId,
+    overrides: &Overrides,
+) -> Result<Settings, SettingError> {
     let optimizer = &program.optimizers[id];
     check_names(optimizer, overrides)?;
-    let mut settings = Settings { hypers: Vec::new(), statics: Vec::new() };
+    let mut settings = Settings {
+        hypers: Vec::new(),
+        statics: Vec::new(),
+    };
     for hyper in &optimizer.hypers {
-        let given = overrides.hypers.iter().rev().find(|(name, _)| *name == hyper.name);
-        let value = given.map_or_else(|| lower::evaluate_number(program, id, &settings, &hyper.default), |(_, x)| *x);
+        let given = overrides
+            .hypers
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == hyper.name);
+        let value = given.map_or_else(
+            || lower::evaluate_number(program, id, &settings, &hyper.default),
+            |(_, x)| *x,
+        );
         check_hyper(optimizer, settings.hypers.len(), value)?;
         settings.hypers.push(value);
     }
     for (index, declared) in optimizer.statics.iter().enumerate() {
-        let given = overrides.statics.iter().rev().find(|(name, _)| *name == declared.name);
-        let default = || lower::evaluate_static(program, id, &settings, &declared.default, &declared.ty);
+        let given = overrides
+            .statics
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == declared.name);
+        let default =
+            || lower::evaluate_static(program, id, &settings, &declared.default, &declared.ty);
         let value = given.map_or_else(default, |(_, value)| value.clone());
         check_static(optimizer, index, &value)?;
         settings.statics.push(value);
@@ -145,26 +183,59 @@ pub fn check_hyper(optimizer: &Optimizer, index: usize, value: f64) -> Result<()
 }
 
 fn in_range(name: &str, value: f64, range: Option<&Range>) -> Result<(), SettingError> {
-    let whole = Range { lo: f64::NEG_INFINITY, lo_closed: true, hi: f64::INFINITY, hi_closed: true };
+    let whole = Range {
+        lo: f64::NEG_INFINITY,
+        lo_closed: true,
+        hi: f64::INFINITY,
+        hi_closed: true,
+    };
     let range = *range.unwrap_or(&whole);
-    if range.contains(value) { Ok(()) } else { Err(SettingError::OutOfRange { name: name.to_owned(), value, range }) }
+    if range.contains(value) {
+        Ok(())
+    } else {
+        Err(SettingError::OutOfRange {
+            name: name.to_owned(),
+            value,
+            range,
+        })
+    }
 }
 
 fn check_names(optimizer: &Optimizer, overrides: &Overrides) -> Result<(), SettingError> {
     let hypers: Vec<String> = optimizer.hypers.iter().map(|h| h.name.clone()).collect();
     let statics: Vec<String> = optimizer.statics.iter().map(|s| s.name.clone()).collect();
-    if let Some((name, _)) = overrides.hypers.iter().find(|(name, _)| !hypers.contains(name)) {
+    if let Some((name, _)) = overrides
+        .hypers
+        .iter()
+        .find(|(name, _)| !hypers.contains(name))
+    {
         let (optimizer, name) = (optimizer.name.clone(), name.clone());
-        return Err(SettingError::UnknownHyper { optimizer, name, known: hypers });
+        return Err(SettingError::UnknownHyper {
+            optimizer,
+            name,
+            known: hypers,
+        });
     }
-    if let Some((name, _)) = overrides.statics.iter().find(|(name, _)| !statics.contains(name)) {
+    if let Some((name, _)) = overrides
+        .statics
+        .iter()
+        .find(|(name, _)| !statics.contains(name))
+    {
         let (optimizer, name) = (optimizer.name.clone(), name.clone());
-        return Err(SettingError::UnknownStatic { optimizer, name, known: statics });
+        return Err(SettingError::UnknownStatic {
+            optimizer,
+            name,
+            known: statics,
+        });
     }
     Ok(())
 }
 
-fn check_static(optimizer: &Optimizer, index: usize, value: &StaticValue) -> Result<(), SettingError> {
+fn check_static(
+    optimizer: &Optimizer,
+    index: usize,
+    value: &StaticValue,
+) -> Result<(), SettingError> {
     let declared = &optimizer.statics[index];
     let wrong = |expected: String| SettingError::WrongStatic {
         name: declared.name.clone(),
@@ -172,11 +243,17 @@ fn check_static(optimizer: &Optimizer, index: usize, value: &StaticValue) -> Res
         found: format!("{value:?}"),
     };
     match (&declared.ty, value) {
-        (StaticType::Int, StaticValue::Number(x)) if x.fract() == 0.0 => in_range(&declared.name, *x, declared.range.as_ref()),
+        (StaticType::Int, StaticValue::Number(x)) if x.fract() == 0.0 => {
+            in_range(&declared.name, *x, declared.range.as_ref())
+        }
         (StaticType::Int, _) => Err(wrong("a whole number".to_owned())),
-        (StaticType::Float, StaticValue::Number(x)) => in_range(&declared.name, *x, declared.range.as_ref()),
+        (StaticType::Float, StaticValue::Number(x)) => {
+            in_range(&declared.name, *x, declared.range.as_ref())
+        }
         (StaticType::Float, _) => Err(wrong("a number".to_owned())),
-        (StaticType::Bool, StaticValue::Bool(_)) | (StaticType::DType, StaticValue::DType(_)) => Ok(()),
+        (StaticType::Bool, StaticValue::Bool(_)) | (StaticType::DType, StaticValue::DType(_)) => {
+            Ok(())
+        }
         (StaticType::Bool, _) => Err(wrong("`true` or `false`".to_owned())),
         (StaticType::DType, _) => Err(wrong("`f64`, `f32`, `bf16`, `f16` or `same`".to_owned())),
         (StaticType::Choice(words), StaticValue::Word(word)) if words.contains(word) => Ok(()),

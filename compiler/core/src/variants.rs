@@ -26,13 +26,29 @@ pub struct Variants {
 }
 
 /// Collects the kernels of one optimizer bound with `overrides`, for parameters of the given dtypes.
-pub fn variants(program: &Program, optimizer: OptimizerId, overrides: &Overrides, dtypes: &[DType]) -> Variants {
+pub fn variants(
+    program: &Program,
+    optimizer: OptimizerId,
+    overrides: &Overrides,
+    dtypes: &[DType],
+) -> Variants {
     let mut found = Variants::default();
     for (n, settings) in switched(program, optimizer, overrides).iter().enumerate() {
         let shapes = shapes(program, optimizer, settings, n == 0);
-        for (&dtype, dims) in dtypes.iter().flat_map(|dtype| shapes.iter().map(move |dims| (dtype, dims))) {
+        for (&dtype, dims) in dtypes
+            .iter()
+            .flat_map(|dtype| shapes.iter().map(move |dims| (dtype, dims)))
+        {
             if let Some(rule) = rule_for(program, optimizer, settings, dims) {
-                let spec = Spec { program, optimizer, settings, rule, dims, dtype, grad_dtype: dtype };
+                let spec = Spec {
+                    program,
+                    optimizer,
+                    settings,
+                    rule,
+                    dims,
+                    dtype,
+                    grad_dtype: dtype,
+                };
                 found.add(plan_for(&spec));
             }
         }
@@ -45,15 +61,23 @@ impl Variants {
         for thunks in [&plan.init, &plan.body] {
             self.look_at(thunks);
         }
-        self.kernels.extend(plan.kernels.into_iter().map(|kernel| (kernel.hash(), kernel)));
+        self.kernels.extend(
+            plan.kernels
+                .into_iter()
+                .map(|kernel| (kernel.hash(), kernel)),
+        );
     }
 
     fn look_at(&mut self, thunks: &[Thunk]) {
         for thunk in thunks {
             match thunk {
-                Thunk::Gemm(gemm) if !self.products.contains(&gemm.dtype) => self.products.push(gemm.dtype),
+                Thunk::Gemm(gemm) if !self.products.contains(&gemm.dtype) => {
+                    self.products.push(gemm.dtype)
+                }
                 Thunk::Call { .. } => self.calls = true,
-                Thunk::If { then, otherwise, .. } => {
+                Thunk::If {
+                    then, otherwise, ..
+                } => {
                     self.look_at(then);
                     self.look_at(otherwise);
                 }
@@ -65,7 +89,9 @@ impl Variants {
 
 /// The settings as given, then with each bool, choice and dtype switched alone.
 fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) -> Vec<Settings> {
-    let Ok(given) = settle(program, optimizer, overrides) else { return Vec::new() };
+    let Ok(given) = settle(program, optimizer, overrides) else {
+        return Vec::new();
+    };
     let mut all = vec![given.clone()];
     for (index, declared) in program.optimizers[optimizer].statics.iter().enumerate() {
         for value in alternatives(&declared.ty, &given.statics[index]) {
@@ -81,33 +107,61 @@ fn alternatives(ty: &StaticType, given: &StaticValue) -> Vec<StaticValue> {
     match (ty, given) {
         (StaticType::Bool, StaticValue::Bool(b)) => vec![StaticValue::Bool(!b)],
         (StaticType::DType, StaticValue::DType(Some(_))) => vec![StaticValue::DType(None)],
-        (StaticType::Choice(words), given) => {
-            words.iter().map(|word| StaticValue::Word(word.clone())).filter(|word| word != given).collect()
-        }
+        (StaticType::Choice(words), given) => words
+            .iter()
+            .map(|word| StaticValue::Word(word.clone()))
+            .filter(|word| word != given)
+            .collect(),
         _ => Vec::new(),
     }
 }
 
 /// Shapes below and above every int static; all of them for the given settings, the plain ones for switched ones.
-fn shapes(program: &Program, optimizer: OptimizerId, settings: &Settings, all: bool) -> Vec<Vec<u64>> {
-    let mut shapes: Vec<Vec<u64>> =
-        [&[][..], &[6], &[1], &[8, 12], &[12, 8], &[8, 8], &[4, 8, 12], &[3, 12, 8], &[8, 4, 3, 3], &[4, 8, 3, 3]]
-            .map(<[u64]>::to_vec)
-            .to_vec();
+fn shapes(
+    program: &Program,
+    optimizer: OptimizerId,
+    settings: &Settings,
+    all: bool,
+) -> Vec<Vec<u64>> {
+    let mut shapes: Vec<Vec<u64>> = [
+        &[][..],
+        &[6],
+        &[1],
+        &[8, 12],
+        &[12, 8],
+        &[8, 8],
+        &[4, 8, 12],
+        &[3, 12, 8],
+        &[8, 4, 3, 3],
+        &[4, 8, 3, 3],
+    ]
+    .map(<[u64]>::to_vec)
+    .to_vec();
     if !all {
         return shapes;
     }
-    let limits = program.optimizers[optimizer].statics.iter().zip(&settings.statics).filter_map(|(declared, value)| {
-        match (&declared.ty, value) {
-            (StaticType::Int, StaticValue::Number(limit)) if (64.0..1e9).contains(limit) => Some(*limit as u64 + 1),
+    let limits = program.optimizers[optimizer]
+        .statics
+        .iter()
+        .zip(&settings.statics)
+        .filter_map(|(declared, value)| match (&declared.ty, value) {
+            (StaticType::Int, StaticValue::Number(limit)) if (64.0..1e9).contains(limit) => {
+                Some(*limit as u64 + 1)
+            }
             _ => None,
-        }
-    });
+        });
     for large in limits {
-        let small: Vec<Vec<u64>> = shapes.iter().filter(|dims| dims.iter().all(|&d| d < 64)).cloned().collect();
+        let small: Vec<Vec<u64>> = shapes
+            .iter()
+            .filter(|dims| dims.iter().all(|&d| d < 64))
+            .cloned()
+            .collect();
         for dims in small {
             for mask in 1u32..1 << dims.len() {
-                let stretched = dims.iter().enumerate().map(|(n, &d)| if mask >> n & 1 == 1 { large + d } else { d });
+                let stretched = dims
+                    .iter()
+                    .enumerate()
+                    .map(|(n, &d)| if mask >> n & 1 == 1 { large + d } else { d });
                 shapes.push(stretched.collect());
             }
         }

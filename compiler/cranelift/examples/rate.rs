@@ -10,10 +10,14 @@ const SCALARS: [f64; 7] = [0.999, 0.1, 0.999, 0.001, 1e-3, 0.3, 1e-8];
 fn main() -> miette::Result<()> {
     for dtype in [DType::F32, DType::F64, DType::BF16, DType::F16] {
         let kernel = adamw(dtype);
-        let milliseconds =
-            median((0..21).map(|_| seconds(|| drop(optc_cranelift::compile(std::slice::from_ref(&kernel))))));
+        let milliseconds = median(
+            (0..21)
+                .map(|_| seconds(|| drop(optc_cranelift::compile(std::slice::from_ref(&kernel))))),
+        );
         let compiled = optc_cranelift::compile(std::slice::from_ref(&kernel))?;
-        let Some(function) = compiled.get(&kernel.hash()) else { continue };
+        let Some(function) = compiled.get(&kernel.hash()) else {
+            continue;
+        };
         let mut tensors = vec![vec![0_u8; ELEMENTS * dtype.size() as usize]; 4];
         let operands = [0, 1, 2, 3, 0, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
         let n = ELEMENTS as u64;
@@ -21,10 +25,18 @@ fn main() -> miette::Result<()> {
         let run = || unsafe { function(operands.as_ptr(), SCALARS.as_ptr(), &n, 0, n) };
         let step = median((0..15).map(|_| seconds(run)));
         let rate = (kernel.bytes_per_point() * n) as f64 / step / 1e9;
-        println!("adamw {dtype}: compiled in {:.2} ms, {rate:.1} GB/s", milliseconds * 1e3);
+        println!(
+            "adamw {dtype}: compiled in {:.2} ms, {rate:.1} GB/s",
+            milliseconds * 1e3
+        );
     }
-    let kernels: Vec<_> = (0..50).map(|seed| kernel(seed, optc_core::kernel::Space::Grid)).collect();
-    println!("50 random kernels: {:.1} ms", seconds(|| drop(optc_cranelift::compile(&kernels))) * 1e3);
+    let kernels: Vec<_> = (0..50)
+        .map(|seed| kernel(seed, optc_core::kernel::Space::Grid))
+        .collect();
+    println!(
+        "50 random kernels: {:.1} ms",
+        seconds(|| drop(optc_cranelift::compile(&kernels))) * 1e3
+    );
     Ok(())
 }
 

@@ -37,7 +37,10 @@ impl Types {
     pub(crate) fn float(self, width: Width) -> Type {
         match width {
             Width::Scalar => self.scalar,
-            Width::Vector => self.scalar.by(128 / self.scalar.bits()).unwrap_or(self.scalar),
+            Width::Vector => self
+                .scalar
+                .by(128 / self.scalar.bits())
+                .unwrap_or(self.scalar),
         }
     }
 
@@ -93,7 +96,11 @@ pub(crate) fn build(
     function: &mut Function,
     context: &mut FunctionBuilderContext,
 ) {
-    let scalar = if kernel.compute == DType::F32 { types::F32 } else { types::F64 };
+    let scalar = if kernel.compute == DType::F32 {
+        types::F32
+    } else {
+        types::F64
+    };
     let vectors = match (width, kernel.insts.len()) {
         (Width::Scalar, _) => 0,
         // Long bodies are bound by arithmetic, not by the loop around it.
@@ -139,7 +146,9 @@ impl Code<'_> {
 
     fn prepare(&mut self, operands: Value, scalars: Value) {
         let count = self.kernel.inputs.len() + self.kernel.outputs.len();
-        self.operands = (0..count).map(|n| self.b.ins().load(types::I64, PLAIN, operands, 8 * n as i32)).collect();
+        self.operands = (0..count)
+            .map(|n| self.b.ins().load(types::I64, PLAIN, operands, 8 * n as i32))
+            .collect();
         self.load_uniform(scalars);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * (LANES as u32 + 1), 4);
         for output in &self.kernel.outputs {
@@ -150,7 +159,9 @@ impl Code<'_> {
     }
 
     fn flat(&mut self, begin: Value, end: Value) {
-        let run = Run { operands: self.operands.clone() };
+        let run = Run {
+            operands: self.operands.clone(),
+        };
         if self.sums.iter().all(Option::is_none) {
             return self.run(&run, begin, end);
         }
@@ -171,7 +182,10 @@ impl Code<'_> {
         let cols = self.b.ins().load(types::I64, PLAIN, dims, 8);
         self.repeat(begin, end, ROW_CHUNK, |code, first| {
             let after = code.chunk_end(first, ROW_CHUNK, end);
-            let chunk = code.b.ins().ushr_imm_u(first, ROW_CHUNK.trailing_zeros() as i64);
+            let chunk = code
+                .b
+                .ins()
+                .ushr_imm_u(first, ROW_CHUNK.trailing_zeros() as i64);
             let columns = code.begin_rows(chunk, cols);
             code.repeat(first, after, 1, |code, row| code.row(&columns, row, cols));
             for (n, _) in code.outputs(OutputKind::SumAll) {
@@ -258,7 +272,9 @@ impl Code<'_> {
             });
             from = end;
         }
-        self.repeat(from, to, 1, |code, index| code.point(Width::Scalar, run, index, 0));
+        self.repeat(from, to, 1, |code, index| {
+            code.point(Width::Scalar, run, index, 0)
+        });
     }
 
     fn point(&mut self, width: Width, run: &Run, index: Value, offset: u64) {
@@ -293,7 +309,10 @@ impl Code<'_> {
             _ => vec![value],
         };
         for (n, part) in parts.into_iter().enumerate() {
-            let at = Place { offset: at.offset + 16 * n as i32, ..at };
+            let at = Place {
+                offset: at.offset + 16 * n as i32,
+                ..at
+            };
             let sum = self.raw_load(self.type_of(part), at);
             let sum = self.b.ins().fadd(sum, part);
             self.raw_store(sum, at);
@@ -323,19 +342,34 @@ impl Code<'_> {
             .collect();
         while pairs.len() > 1 {
             let upper = pairs.split_off(pairs.len() / 2);
-            pairs = pairs.iter().zip(upper).map(|(&a, b)| self.b.ins().fadd(a, b)).collect();
+            pairs = pairs
+                .iter()
+                .zip(upper)
+                .map(|(&a, b)| self.b.ins().fadd(a, b))
+                .collect();
         }
         let [even, odd] = [0_u8, 1].map(|lane| self.b.ins().extractlane(pairs[0], lane));
         self.b.ins().fadd(even, odd)
     }
 
     fn sum_place(&mut self, output: usize, offset: i32) -> Place {
-        let Some(slot) = self.sums[output] else { unreachable!("output {output} has no running sum") };
-        Place { pointer: self.b.ins().stack_addr(types::I64, slot, 0), offset }
+        let Some(slot) = self.sums[output] else {
+            unreachable!("output {output} has no running sum")
+        };
+        Place {
+            pointer: self.b.ins().stack_addr(types::I64, slot, 0),
+            offset,
+        }
     }
 
     fn outputs(&self, kind: OutputKind) -> Vec<(usize, Output)> {
-        self.kernel.outputs.iter().copied().enumerate().filter(|(_, output)| output.kind == kind).collect()
+        self.kernel
+            .outputs
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, output)| output.kind == kind)
+            .collect()
     }
 
     fn operand_of_output(&self, output: usize) -> Value {
@@ -365,12 +399,24 @@ impl Code<'_> {
 /// Places and uniform values.
 impl Code<'_> {
     /// Element `index + offset` of a tensor.
-    pub(crate) fn element(&mut self, base: Value, dtype: DType, index: Value, offset: u64) -> Place {
-        Place { pointer: self.pointer(base, dtype, index), offset: (offset * dtype.size()) as i32 }
+    pub(crate) fn element(
+        &mut self,
+        base: Value,
+        dtype: DType,
+        index: Value,
+        offset: u64,
+    ) -> Place {
+        Place {
+            pointer: self.pointer(base, dtype, index),
+            offset: (offset * dtype.size()) as i32,
+        }
     }
 
     fn pointer(&mut self, base: Value, dtype: DType, index: Value) -> Value {
-        let bytes = self.b.ins().ishl_imm_u(index, dtype.size().trailing_zeros() as i64);
+        let bytes = self
+            .b
+            .ins()
+            .ishl_imm_u(index, dtype.size().trailing_zeros() as i64);
         self.b.ins().iadd(base, bytes)
     }
 
@@ -381,40 +427,65 @@ impl Code<'_> {
     }
 
     pub(crate) fn scalar(&mut self, scalars: Value, n: u32) -> Uniform {
-        let x = self.raw_load(types::F64, Place { pointer: scalars, offset: 8 * n as i32 });
-        let x = if self.types.scalar == types::F32 { self.b.ins().fdemote(types::F32, x) } else { x };
+        let x = self.raw_load(
+            types::F64,
+            Place {
+                pointer: scalars,
+                offset: 8 * n as i32,
+            },
+        );
+        let x = if self.types.scalar == types::F32 {
+            self.b.ins().fdemote(types::F32, x)
+        } else {
+            x
+        };
         self.spread(x)
     }
 
     pub(crate) fn scalar_mask(&mut self, scalars: Value, n: u32) -> Uniform {
-        let x = self.raw_load(types::F64, Place { pointer: scalars, offset: 8 * n as i32 });
+        let x = self.raw_load(
+            types::F64,
+            Place {
+                pointer: scalars,
+                offset: 8 * n as i32,
+            },
+        );
         let zero = self.b.ins().f64const(0.0);
         let mask = self.b.ins().fcmp(FloatCC::NotEqual, x, zero);
         let bit = self.b.ins().uextend(int_of(self.types.scalar), mask);
         let bits = self.b.ins().ineg(bit);
-        Uniform { scalar: mask, vector: self.spread(bits).vector }
+        Uniform {
+            scalar: mask,
+            vector: self.spread(bits).vector,
+        }
     }
 
     pub(crate) fn float_constant(&mut self, x: f64) -> Uniform {
-        let [scalar, vector] =
-            [Width::Scalar, Width::Vector].map(|width| self.float_of_type(self.types.float(width), x));
+        let [scalar, vector] = [Width::Scalar, Width::Vector]
+            .map(|width| self.float_of_type(self.types.float(width), x));
         Uniform { scalar, vector }
     }
 
     pub(crate) fn int_constant(&mut self, x: i64) -> Uniform {
-        let [scalar, vector] =
-            [Width::Scalar, Width::Vector].map(|width| self.int_of_type(int_of(self.types.float(width)), x));
+        let [scalar, vector] = [Width::Scalar, Width::Vector]
+            .map(|width| self.int_of_type(int_of(self.types.float(width)), x));
         Uniform { scalar, vector }
     }
 
     /// The same value in every lane. Where there are no vectors, none is made.
     fn spread(&mut self, scalar: Value) -> Uniform {
         if self.vectors == 0 {
-            return Uniform { scalar, vector: scalar };
+            return Uniform {
+                scalar,
+                vector: scalar,
+            };
         }
         let ty = self.type_of(scalar);
         let vector = ty.by(128 / ty.bits()).unwrap_or(ty);
-        Uniform { scalar, vector: self.b.ins().splat(vector, scalar) }
+        Uniform {
+            scalar,
+            vector: self.b.ins().splat(vector, scalar),
+        }
     }
 }
 
@@ -429,7 +500,11 @@ impl Code<'_> {
         if self.type_of(value) == ty {
             return value;
         }
-        self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), value)
+        self.b.ins().bitcast(
+            ty,
+            MemFlagsData::new().with_endianness(Endianness::Little),
+            value,
+        )
     }
 
     pub(crate) fn as_int(&mut self, value: Value) -> Value {
@@ -491,7 +566,9 @@ impl Code<'_> {
     /// One vector of given lanes.
     pub(crate) fn join(&mut self, ty: Type, lanes: &[Value]) -> Value {
         let first = self.b.ins().splat(ty, lanes[0]);
-        (1_u8..).zip(&lanes[1..]).fold(first, |vector, (n, &lane)| self.b.ins().insertlane(vector, lane, n))
+        (1_u8..).zip(&lanes[1..]).fold(first, |vector, (n, &lane)| {
+            self.b.ins().insertlane(vector, lane, n)
+        })
     }
 
     /// Does lane by lane what has no vector instruction.
@@ -502,7 +579,10 @@ impl Code<'_> {
         each: impl Fn(&mut Self, &[Value]) -> Value,
     ) -> Value {
         let lane = |code: &mut Self, n: u32| {
-            let lanes: Vec<Value> = vectors.iter().map(|&v| code.b.ins().extractlane(v, n as u8)).collect();
+            let lanes: Vec<Value> = vectors
+                .iter()
+                .map(|&v| code.b.ins().extractlane(v, n as u8))
+                .collect();
             each(code, &lanes)
         };
         let lanes: Vec<Value> = (0..result.lane_count()).map(|n| lane(self, n)).collect();

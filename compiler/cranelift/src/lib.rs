@@ -22,7 +22,9 @@ mod tests;
 
 use code::Width;
 use cranelift::codegen::{Context, settings};
-use cranelift::prelude::{AbiParam, Configurable, FunctionBuilderContext, isa::OwnedTargetIsa, types};
+use cranelift::prelude::{
+    AbiParam, Configurable, FunctionBuilderContext, isa::OwnedTargetIsa, types,
+};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError, default_libcall_names};
 use miette::Diagnostic;
@@ -43,14 +45,20 @@ pub type MapFn = unsafe extern "C" fn(*const *mut c_void, *const f64, *const u64
 pub enum CompileError {
     /// There is no code generator for this machine, or it is not a 64-bit one.
     #[error("the quick tier makes no code for this machine: {reason}")]
-    #[diagnostic(code(opt::quick::machine), help("compile the optimizer ahead of time with `optc compile`"))]
+    #[diagnostic(
+        code(opt::quick::machine),
+        help("compile the optimizer ahead of time with `optc compile`")
+    )]
     Machine {
         /// What the code generator said.
         reason: String,
     },
     /// The kernel breaks the rules of `optc_core::kernel_verify`.
     #[error("kernel {hash} is malformed: {reason}")]
-    #[diagnostic(code(opt::quick::malformed), help("this is a bug in optc; please report it"))]
+    #[diagnostic(
+        code(opt::quick::malformed),
+        help("this is a bug in optc; please report it")
+    )]
     Malformed {
         /// The kernel's hash.
         hash: String,
@@ -59,7 +67,10 @@ pub enum CompileError {
     },
     /// The code generator refused the kernel.
     #[error("kernel {hash} cannot be compiled here: {reason}")]
-    #[diagnostic(code(opt::quick::refused), help("compile the optimizer ahead of time with `optc compile`"))]
+    #[diagnostic(
+        code(opt::quick::refused),
+        help("compile the optimizer ahead of time with `optc compile`")
+    )]
     Refused {
         /// The kernel's hash.
         hash: String,
@@ -70,7 +81,9 @@ pub enum CompileError {
     #[error("no executable memory: {reason}")]
     #[diagnostic(
         code(opt::quick::memory),
-        help("allow this process to map executable memory, or compile ahead of time with `optc compile`")
+        help(
+            "allow this process to map executable memory, or compile ahead of time with `optc compile`"
+        )
     )]
     Memory {
         /// What the system said.
@@ -95,7 +108,9 @@ impl Compiled {
 impl Drop for Compiled {
     fn drop(&mut self) {
         if let Some(module) = self.module.take() {
-            let module = module.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let module = module
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             // SAFETY: `get` lends pointers for the life of `self` only, and `self` is gone after this.
             unsafe { module.free_memory() };
         }
@@ -107,7 +122,11 @@ pub fn compile(kernels: &[MapKernel]) -> Result<Compiled, CompileError> {
     compile_for(&machine()?, kernels, Width::Vector)
 }
 
-fn compile_for(isa: &OwnedTargetIsa, kernels: &[MapKernel], width: Width) -> Result<Compiled, CompileError> {
+fn compile_for(
+    isa: &OwnedTargetIsa,
+    kernels: &[MapKernel],
+    width: Width,
+) -> Result<Compiled, CompileError> {
     let mut compiler = Compiler::new(isa.clone());
     let mut ids = HashMap::new();
     for kernel in kernels {
@@ -121,19 +140,43 @@ fn compile_for(isa: &OwnedTargetIsa, kernels: &[MapKernel], width: Width) -> Res
 
 /// Code generation for the processor this runs on.
 fn machine() -> Result<OwnedTargetIsa, CompileError> {
-    let builder = cranelift_native::builder().map_err(|reason| CompileError::Machine { reason: reason.to_owned() })?;
-    let isa = builder.finish(flags()?).map_err(|error| CompileError::Machine { reason: error.to_string() })?;
-    if isa.pointer_bits() == 64 { Ok(isa) } else { Err(CompileError::Machine { reason: "not 64-bit".to_owned() }) }
+    let builder = cranelift_native::builder().map_err(|reason| CompileError::Machine {
+        reason: reason.to_owned(),
+    })?;
+    let isa = builder
+        .finish(flags()?)
+        .map_err(|error| CompileError::Machine {
+            reason: error.to_string(),
+        })?;
+    if isa.pointer_bits() == 64 {
+        Ok(isa)
+    } else {
+        Err(CompileError::Machine {
+            reason: "not 64-bit".to_owned(),
+        })
+    }
 }
 
 fn flags() -> Result<settings::Flags, CompileError> {
     let mut builder = settings::builder();
-    let verify = if cfg!(debug_assertions) { "true" } else { "false" };
+    let verify = if cfg!(debug_assertions) {
+        "true"
+    } else {
+        "false"
+    };
     // Library calls may lie further away than a short call reaches.
-    let wanted =
-        [("opt_level", "speed"), ("is_pic", "false"), ("use_colocated_libcalls", "false"), ("enable_verifier", verify)];
+    let wanted = [
+        ("opt_level", "speed"),
+        ("is_pic", "false"),
+        ("use_colocated_libcalls", "false"),
+        ("enable_verifier", verify),
+    ];
     for (name, value) in wanted {
-        builder.set(name, value).map_err(|error| CompileError::Machine { reason: error.to_string() })?;
+        builder
+            .set(name, value)
+            .map_err(|error| CompileError::Machine {
+                reason: error.to_string(),
+            })?;
     }
     Ok(settings::Flags::new(builder))
 }
@@ -149,15 +192,33 @@ impl Compiler {
         let mut jit = JITBuilder::with_isa(isa, default_libcall_names());
         jit.symbols(rounding::symbols());
         let module = JITModule::new(jit);
-        Compiler { context: module.make_context(), builder: FunctionBuilderContext::new(), module }
+        Compiler {
+            context: module.make_context(),
+            builder: FunctionBuilderContext::new(),
+            module,
+        }
     }
 
-    fn define(&mut self, kernel: &MapKernel, hash: &str, width: Width) -> Result<FuncId, CompileError> {
-        verify(kernel).map_err(|reason| CompileError::Malformed { hash: hash.to_owned(), reason })?;
-        let refused = |error: ModuleError| CompileError::Refused { hash: hash.to_owned(), reason: error.to_string() };
+    fn define(
+        &mut self,
+        kernel: &MapKernel,
+        hash: &str,
+        width: Width,
+    ) -> Result<FuncId, CompileError> {
+        verify(kernel).map_err(|reason| CompileError::Malformed {
+            hash: hash.to_owned(),
+            reason,
+        })?;
+        let refused = |error: ModuleError| CompileError::Refused {
+            hash: hash.to_owned(),
+            reason: error.to_string(),
+        };
         self.build(kernel, width);
         let signature = &self.context.func.signature;
-        let id = self.module.declare_function(&kernel.symbol(), Linkage::Local, signature).map_err(refused)?;
+        let id = self
+            .module
+            .declare_function(&kernel.symbol(), Linkage::Local, signature)
+            .map_err(refused)?;
         let defined = match (self.module.define_function(id, &mut self.context), width) {
             (Err(ModuleError::Compilation(_)), Width::Vector) => {
                 self.build(kernel, Width::Scalar);
@@ -174,18 +235,34 @@ impl Compiler {
         self.module.clear_context(&mut self.context);
         self.context.func.signature.params = vec![AbiParam::new(types::I64); 5];
         let target = self.module.target_config();
-        code::build(kernel, width, target, &mut self.context.func, &mut self.builder);
+        code::build(
+            kernel,
+            width,
+            target,
+            &mut self.context.func,
+            &mut self.builder,
+        );
     }
 
     fn finish(mut self, ids: HashMap<String, FuncId>) -> Result<Compiled, CompileError> {
-        self.module.finalize_definitions().map_err(|error| CompileError::Memory { reason: error.to_string() })?;
+        self.module
+            .finalize_definitions()
+            .map_err(|error| CompileError::Memory {
+                reason: error.to_string(),
+            })?;
         let function = |id| {
             let code = self.module.get_finalized_function(id);
             // SAFETY: `define` gave this function the five 64-bit parameters of a `MapFn`, no result, and the
             // machine's default calling convention.
             unsafe { std::mem::transmute::<*const u8, MapFn>(code) }
         };
-        let functions = ids.into_iter().map(|(hash, id)| (hash, function(id))).collect();
-        Ok(Compiled { functions, module: Some(Mutex::new(self.module)) })
+        let functions = ids
+            .into_iter()
+            .map(|(hash, id)| (hash, function(id)))
+            .collect();
+        Ok(Compiled {
+            functions,
+            module: Some(Mutex::new(self.module)),
+        })
     }
 }

@@ -17,7 +17,10 @@ pub(crate) struct Place {
 
 impl Place {
     fn after(self, bytes: u64) -> Place {
-        Place { offset: self.offset + bytes as i32, ..self }
+        Place {
+            offset: self.offset + bytes as i32,
+            ..self
+        }
     }
 }
 
@@ -25,7 +28,9 @@ impl Code<'_> {
     /// Loads as many elements as `ty` has lanes and converts them to it.
     pub(crate) fn load(&mut self, dtype: DType, ty: Type, at: Place) -> Value {
         match (dtype, ty) {
-            (DType::F32, types::F32 | types::F32X4) | (DType::F64, types::F64 | types::F64X2) => self.raw_load(ty, at),
+            (DType::F32, types::F32 | types::F32X4) | (DType::F64, types::F64 | types::F64X2) => {
+                self.raw_load(ty, at)
+            }
             (DType::F64, types::F32) => {
                 let x = self.raw_load(types::F64, at);
                 self.b.ins().fdemote(types::F32, x)
@@ -58,7 +63,10 @@ impl Code<'_> {
     fn load_half(&mut self, dtype: DType, ty: Type, at: Place) -> Value {
         let bits = match ty {
             types::F32X4 => self.b.ins().uload16x4(PLAIN, at.pointer, at.offset),
-            _ => self.b.ins().uload16(types::I32, PLAIN, at.pointer, at.offset),
+            _ => self
+                .b
+                .ins()
+                .uload16(types::I32, PLAIN, at.pointer, at.offset),
         };
         self.widen(dtype, bits)
     }
@@ -106,7 +114,11 @@ impl Code<'_> {
 
     /// A float rounded to a half type, as its bits; takes f32 scalars and vectors, and f64 scalars.
     pub(crate) fn narrow(&mut self, dtype: DType, value: Value) -> Value {
-        let value = if self.type_of(value) == types::F64 { self.round_to_odd(value) } else { value };
+        let value = if self.type_of(value) == types::F64 {
+            self.round_to_odd(value)
+        } else {
+            value
+        };
         match dtype {
             DType::BF16 => self.narrow_bf16(value),
             _ => self.narrow_f16(value),
@@ -125,7 +137,11 @@ impl Code<'_> {
     pub(crate) fn promote(&mut self, value: Value) -> [Value; 2] {
         let low = self.b.ins().fvpromote_low(value);
         let bytes = self.cast(types::I8X16, value);
-        let swapped = self.shuffle(bytes, bytes, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]);
+        let swapped = self.shuffle(
+            bytes,
+            bytes,
+            [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7],
+        );
         let swapped = self.cast(types::F32X4, swapped);
         [low, self.b.ins().fvpromote_low(swapped)]
     }
@@ -133,7 +149,11 @@ impl Code<'_> {
     /// The low halves of two f32 vectors, side by side.
     fn join_low(&mut self, [a, b]: [Value; 2]) -> Value {
         let (a, b) = (self.cast(types::I8X16, a), self.cast(types::I8X16, b));
-        let joined = self.shuffle(a, b, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]);
+        let joined = self.shuffle(
+            a,
+            b,
+            [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23],
+        );
         self.cast(types::F32X4, joined)
     }
 

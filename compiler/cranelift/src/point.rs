@@ -7,7 +7,13 @@ use optc_core::kernel::{Access, BinaryOp, CompareOp, Inst, IntOp, LogicOp, Unary
 
 impl Code<'_> {
     /// The values of all instructions at element `index + offset` of a run, and at those after it.
-    pub(crate) fn body(&mut self, width: Width, run: &Run, index: Value, offset: u64) -> Vec<Value> {
+    pub(crate) fn body(
+        &mut self,
+        width: Width,
+        run: &Run,
+        index: Value,
+        offset: u64,
+    ) -> Vec<Value> {
         let mut values = Vec::with_capacity(self.kernel.insts.len());
         for (n, inst) in self.kernel.insts.iter().enumerate() {
             let value = match (self.uniform[n], *inst) {
@@ -73,7 +79,11 @@ impl Code<'_> {
             Inst::Bits(a) => self.as_int(v(a)),
             Inst::FromBits(a) => self.as_float(v(a)),
             Inst::Int(op, a, b) => self.int(op, v(a), v(b), self.kernel.insts[b as usize]),
-            Inst::Load(_) | Inst::Scalar(_) | Inst::ScalarMask(_) | Inst::Const(_) | Inst::IntConst(_) => {
+            Inst::Load(_)
+            | Inst::Scalar(_)
+            | Inst::ScalarMask(_)
+            | Inst::Const(_)
+            | Inst::IntConst(_) => {
                 unreachable!("`{inst}` is loaded, not computed")
             }
         }
@@ -102,7 +112,11 @@ impl Code<'_> {
 
     /// A scalar mask is 0 or 1; each lane of a vector mask is all zeros or all ones.
     fn not(&mut self, mask: Value) -> Value {
-        if self.type_of(mask).is_vector() { self.b.ins().bnot(mask) } else { self.b.ins().bxor_imm_u(mask, 1) }
+        if self.type_of(mask).is_vector() {
+            self.b.ins().bnot(mask)
+        } else {
+            self.b.ins().bxor_imm_u(mask, 1)
+        }
     }
 
     fn round(&mut self, dtype: DType, a: Value) -> Value {
@@ -111,7 +125,9 @@ impl Code<'_> {
                 let narrow = self.b.ins().fvdemote(a);
                 self.b.ins().fvpromote_low(narrow)
             }
-            (_, types::F64X2) => self.per_lane(types::F64X2, &[a], |code, lane| code.round(dtype, lane[0])),
+            (_, types::F64X2) => {
+                self.per_lane(types::F64X2, &[a], |code, lane| code.round(dtype, lane[0]))
+            }
             (DType::F32, _) => {
                 let narrow = self.b.ins().fdemote(types::F32, a);
                 self.b.ins().fpromote(types::F64, narrow)
@@ -119,7 +135,11 @@ impl Code<'_> {
             (_, ty) => {
                 let bits = self.narrow(dtype, a);
                 let rounded = self.widen(dtype, bits);
-                if ty == types::F64 { self.b.ins().fpromote(types::F64, rounded) } else { rounded }
+                if ty == types::F64 {
+                    self.b.ins().fpromote(types::F64, rounded)
+                } else {
+                    rounded
+                }
             }
         }
     }
@@ -147,7 +167,9 @@ impl Code<'_> {
                     self.shift(op, a, by)
                 }
                 // A vector is shifted by one amount for all lanes.
-                _ if ty.is_vector() => self.per_lane(ty, &[a, b], |code, lane| code.shift(op, lane[0], lane[1])),
+                _ if ty.is_vector() => {
+                    self.per_lane(ty, &[a, b], |code, lane| code.shift(op, lane[0], lane[1]))
+                }
                 _ => self.shift(op, a, b),
             },
         }
@@ -179,12 +201,20 @@ fn condition(op: CompareOp) -> FloatCC {
 
 /// The integer type of a float type's width and lanes.
 pub(crate) fn int_of(ty: Type) -> Type {
-    let lane = if ty.lane_bits() == 32 { types::I32 } else { types::I64 };
+    let lane = if ty.lane_bits() == 32 {
+        types::I32
+    } else {
+        types::I64
+    };
     lane.by(ty.lane_count()).unwrap_or(lane)
 }
 
 /// The float type of an integer type's width and lanes.
 pub(crate) fn float_of(ty: Type) -> Type {
-    let lane = if ty.lane_bits() == 32 { types::F32 } else { types::F64 };
+    let lane = if ty.lane_bits() == 32 {
+        types::F32
+    } else {
+        types::F64
+    };
     lane.by(ty.lane_count()).unwrap_or(lane)
 }

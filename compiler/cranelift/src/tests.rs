@@ -7,7 +7,16 @@ use optc_core::kernel_eval::{self, round_once};
 use optc_core::kernel_random::{self, decode, encode, same};
 
 const FLAT: [u64; 10] = [0, 1, 3, 15, 16, 17, 4095, 4096, 4097, 10_000];
-const GRID: [(u64, u64); 8] = [(0, 0), (0, 5), (5, 0), (1, 1), (3, 47), (65, 17), (130, 33), (64, 16)];
+const GRID: [(u64, u64); 8] = [
+    (0, 0),
+    (0, 5),
+    (5, 0),
+    (1, 1),
+    (3, 47),
+    (65, 17),
+    (130, 33),
+    (64, 16),
+];
 
 /// A kernel with data, ready to run.
 struct Case {
@@ -23,7 +32,13 @@ impl Case {
         let kernel = kernel_random::kernel(seed, space);
         let inputs = kernel_random::inputs(&kernel, seed, rows, cols);
         let scalars = kernel_random::scalars(&kernel, seed);
-        Case { kernel, inputs, scalars, rows, cols }
+        Case {
+            kernel,
+            inputs,
+            scalars,
+            rows,
+            cols,
+        }
     }
 
     fn expected(&self) -> Vec<Vec<f64>> {
@@ -33,12 +48,31 @@ impl Case {
 
     /// Runs compiled code over ranges that meet at `cuts`, all of which are multiples of the chunk.
     fn run(&self, function: MapFn, cuts: &[u64]) -> Vec<Vec<f64>> {
-        let mut inputs: Vec<Vec<u8>> =
-            self.kernel.inputs.iter().zip(&self.inputs).map(|(input, x)| encode(input.dtype, x)).collect();
-        let mut outputs: Vec<Vec<u8>> = self.kernel.outputs.iter().map(|output| self.buffer(output)).collect();
-        let operands: Vec<*mut c_void> = inputs.iter_mut().chain(&mut outputs).map(|x| x.as_mut_ptr().cast()).collect();
+        let mut inputs: Vec<Vec<u8>> = self
+            .kernel
+            .inputs
+            .iter()
+            .zip(&self.inputs)
+            .map(|(input, x)| encode(input.dtype, x))
+            .collect();
+        let mut outputs: Vec<Vec<u8>> = self
+            .kernel
+            .outputs
+            .iter()
+            .map(|output| self.buffer(output))
+            .collect();
+        let operands: Vec<*mut c_void> = inputs
+            .iter_mut()
+            .chain(&mut outputs)
+            .map(|x| x.as_mut_ptr().cast())
+            .collect();
         self.call(function, &operands, cuts);
-        self.kernel.outputs.iter().zip(&outputs).map(|(output, bytes)| self.finish(output, bytes)).collect()
+        self.kernel
+            .outputs
+            .iter()
+            .zip(&outputs)
+            .map(|(output, bytes)| self.finish(output, bytes))
+            .collect()
     }
 
     fn call(&self, function: MapFn, operands: &[*mut c_void], cuts: &[u64]) {
@@ -50,7 +84,15 @@ impl Case {
         for &cut in cuts.iter().filter(|&&cut| cut < end).chain([&end]) {
             // SAFETY: one operand per input and output, each as long as the kernel's access says; the range is
             // within the dimensions and begins at a chunk.
-            unsafe { function(operands.as_ptr(), self.scalars.as_ptr(), dims.as_ptr(), begin, cut) };
+            unsafe {
+                function(
+                    operands.as_ptr(),
+                    self.scalars.as_ptr(),
+                    dims.as_ptr(),
+                    begin,
+                    cut,
+                )
+            };
             begin = cut;
         }
     }
@@ -84,7 +126,9 @@ impl Case {
         for (n, partial) in decode(DType::F64, bytes).into_iter().enumerate() {
             sums[n % width] += partial;
         }
-        sums.into_iter().map(|x| round_once(output.dtype, x)).collect()
+        sums.into_iter()
+            .map(|x| round_once(output.dtype, x))
+            .collect()
     }
 }
 
@@ -95,7 +139,9 @@ fn agree(case: &Case, actual: &[Vec<f64>], what: &str) {
         if let Some(at) = actual.iter().zip(&expected).position(differs) {
             let (actual, expected) = (actual[at], expected[at]);
             let (rows, cols, kernel) = (case.rows, case.cols, &case.kernel);
-            panic!("{what}, {rows}x{cols}: output {n}[{at}] is {actual:e}, not {expected:e}\n{kernel}");
+            panic!(
+                "{what}, {rows}x{cols}: output {n}[{at}] is {actual:e}, not {expected:e}\n{kernel}"
+            );
         }
         assert_eq!(actual.len(), expected.len());
     }
@@ -116,7 +162,11 @@ fn check_random(space: Space, shapes: &[(u64, u64)], width: Width, seeds: std::o
         let (_owner, function) = compile_one(&kernel_random::kernel(seed, space), width);
         for &shape in shapes {
             let case = Case::random(seed, space, shape);
-            agree(&case, &case.run(function, &[]), &format!("{space:?} {width:?} seed {seed}"));
+            agree(
+                &case,
+                &case.run(function, &[]),
+                &format!("{space:?} {width:?} seed {seed}"),
+            );
         }
     }
 }
@@ -137,15 +187,56 @@ fn kernels_agree_one_element_at_a_time() {
     check_random(Space::Grid, &GRID, Width::Scalar, 0..40);
 }
 
+/// With exponents that take every branch of `pow`, over data with zeros, infinities and NaN.
+#[test]
+fn functions_agree() {
+    for kernel in kernel_random::functions() {
+        let (_owner, function) = compile_one(&kernel, Width::Vector);
+        for exponent in [
+            -0.25,
+            0.0,
+            0.5,
+            2.0,
+            3.0,
+            -7.0,
+            1e300,
+            f64::NEG_INFINITY,
+            f64::NAN,
+        ] {
+            let inputs = kernel_random::inputs(&kernel, 3, 4097, 1);
+            let case = Case {
+                kernel: kernel.clone(),
+                inputs,
+                scalars: vec![exponent],
+                rows: 4097,
+                cols: 1,
+            };
+            agree(
+                &case,
+                &case.run(function, &[]),
+                &format!("exponent {exponent}"),
+            );
+        }
+    }
+}
+
 #[test]
 fn kernels_agree_without_optional_instructions() {
     let triple = machine().unwrap().triple().clone();
-    let isa = cranelift::codegen::isa::lookup(triple).unwrap().finish(flags().unwrap()).unwrap();
+    let isa = cranelift::codegen::isa::lookup(triple)
+        .unwrap()
+        .finish(flags().unwrap())
+        .unwrap();
     for seed in 0..40 {
         let case = Case::random(seed, Space::Grid, (65, 17));
-        let compiled = compile_for(&isa, std::slice::from_ref(&case.kernel), Width::Vector).unwrap();
+        let compiled =
+            compile_for(&isa, std::slice::from_ref(&case.kernel), Width::Vector).unwrap();
         let function = compiled.get(&case.kernel.hash()).unwrap();
-        agree(&case, &case.run(function, &[]), &format!("baseline, seed {seed}"));
+        agree(
+            &case,
+            &case.run(function, &[]),
+            &format!("baseline, seed {seed}"),
+        );
     }
 }
 
@@ -160,7 +251,11 @@ fn ranges_do_not_matter() {
         ] {
             let case = Case::random(seed, space, shape);
             let (_owner, function) = compile_one(&case.kernel, Width::Vector);
-            agree(&case, &case.run(function, &cuts), &format!("ranges, seed {seed}"));
+            agree(
+                &case,
+                &case.run(function, &cuts),
+                &format!("ranges, seed {seed}"),
+            );
         }
     }
 }
@@ -174,7 +269,13 @@ fn outputs_may_be_inputs() {
             let mut inputs = kernel_random::inputs(&kernel, 2, n, 1);
             inputs[3] = inputs[3].iter().map(|x| x.abs()).collect();
             let scalars = vec![0.999, 0.1, 0.999, 0.001, 1e-2, 0.3, 1e-8];
-            let case = Case { kernel: kernel.clone(), inputs, scalars, rows: n, cols: 1 };
+            let case = Case {
+                kernel: kernel.clone(),
+                inputs,
+                scalars,
+                rows: n,
+                cols: 1,
+            };
             let mut tensors: Vec<Vec<u8>> = case.inputs.iter().map(|x| encode(dtype, x)).collect();
             let operands = [0, 1, 2, 3, 0, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
             case.call(function, &operands, &[]);
@@ -188,30 +289,58 @@ fn outputs_may_be_inputs() {
 #[test]
 fn half_types_convert_exactly() {
     for dtype in [DType::F16, DType::BF16] {
-        let halves: Vec<f64> = decode(dtype, &(0..=u16::MAX).flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+        let halves: Vec<f64> = decode(
+            dtype,
+            &(0..=u16::MAX)
+                .flat_map(u16::to_le_bytes)
+                .collect::<Vec<u8>>(),
+        );
         let around = |x: &f64| {
             let bits = (*x as f32).to_bits();
-            [-0x1001, -0x1000, -0xfff, -1, 0, 1, 0xfff, 0x1000, 0x1001, 0x8000, 0x7fff, 0x8001]
-                .map(|by: i32| f64::from(f32::from_bits(bits.wrapping_add_signed(by))))
+            [
+                -0x1001, -0x1000, -0xfff, -1, 0, 1, 0xfff, 0x1000, 0x1001, 0x8000, 0x7fff, 0x8001,
+            ]
+            .map(|by: i32| f64::from(f32::from_bits(bits.wrapping_add_signed(by))))
         };
         let singles: Vec<f64> = halves.iter().flat_map(around).collect();
         // A last bit that f32 does not hold decides a tie.
         let beside = |x: &f64| [x.next_down(), *x, x.next_up()];
         let doubles: Vec<f64> = singles.iter().flat_map(beside).collect();
-        for (from, values) in [(dtype, halves), (DType::F32, singles), (DType::F64, doubles)] {
-            for (compute, to) in [(DType::F32, dtype), (DType::F64, dtype), (DType::F32, DType::F64)] {
+        for (from, values) in [
+            (dtype, halves),
+            (DType::F32, singles),
+            (DType::F64, doubles),
+        ] {
+            for (compute, to) in [
+                (DType::F32, dtype),
+                (DType::F64, dtype),
+                (DType::F32, DType::F64),
+            ] {
                 let base = kernel_random::adamw(DType::F32);
                 let kernel = MapKernel {
                     compute,
-                    inputs: vec![optc_core::kernel::Input { dtype: from, access: Access::Full }],
+                    inputs: vec![optc_core::kernel::Input {
+                        dtype: from,
+                        access: Access::Full,
+                    }],
                     scalars: 0,
                     insts: vec![Inst::Load(0)],
-                    outputs: vec![Output { value: 0, dtype: to, kind: OutputKind::Store }],
+                    outputs: vec![Output {
+                        value: 0,
+                        dtype: to,
+                        kind: OutputKind::Store,
+                    }],
                     ..base
                 };
                 let (_owner, function) = compile_one(&kernel, Width::Vector);
                 let rows = values.len() as u64;
-                let case = Case { kernel, inputs: vec![values.clone()], scalars: vec![], rows, cols: 1 };
+                let case = Case {
+                    kernel,
+                    inputs: vec![values.clone()],
+                    scalars: vec![],
+                    rows,
+                    cols: 1,
+                };
                 agree(&case, &case.run(function, &[]), &format!("{from} to {to}"));
             }
         }
@@ -226,14 +355,22 @@ fn vectors_are_not_refused() {
     let mut compiler = Compiler::new(isa.clone());
     for seed in 0..60 {
         compiler.build(&kernel_random::kernel(seed, Space::Grid), Width::Vector);
-        compiler.context.compile(&*isa, &mut Default::default()).unwrap();
+        compiler
+            .context
+            .compile(&*isa, &mut Default::default())
+            .unwrap();
     }
 }
 
 #[test]
 fn equal_kernels_are_compiled_once() {
     let kernel = kernel_random::adamw(DType::F32);
-    let compiled = compile(&[kernel.clone(), kernel.clone(), kernel_random::adamw(DType::F64)]).unwrap();
+    let compiled = compile(&[
+        kernel.clone(),
+        kernel.clone(),
+        kernel_random::adamw(DType::F64),
+    ])
+    .unwrap();
     assert_eq!(compiled.functions.len(), 2);
     assert!(compiled.get("no such hash").is_none());
 }
@@ -242,7 +379,10 @@ fn equal_kernels_are_compiled_once() {
 fn malformed_kernels_are_refused() {
     let mut kernel = kernel_random::adamw(DType::F32);
     kernel.insts[0] = Inst::Load(9);
-    assert!(matches!(compile(&[kernel]), Err(CompileError::Malformed { .. })));
+    assert!(matches!(
+        compile(&[kernel]),
+        Err(CompileError::Malformed { .. })
+    ));
 }
 
 #[test]
@@ -259,5 +399,8 @@ fn code_of_adamw() {
     let code = compiler.context.func.display().to_string();
     // The calling convention is this machine's.
     let convention = compiler.context.func.signature.call_conv.to_string();
-    insta::assert_snapshot!(format!("{kernel}\n{}", code.replacen(&convention, "CALL_CONV", 1)));
+    insta::assert_snapshot!(format!(
+        "{kernel}\n{}",
+        code.replacen(&convention, "CALL_CONV", 1)
+    ));
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dims, Object, finish, levels, written};
+use common::{Dims, Object, finish, functions, levels, written};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, MapKernel, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
@@ -18,6 +18,7 @@ fn kernels(count: u64) -> Vec<MapKernel> {
     (0..count)
         .flat_map(spaces)
         .chain([DType::F32, DType::F64, DType::BF16, DType::F16].map(adamw))
+        .chain([DType::F32, DType::F64].into_iter().flat_map(functions))
         .collect()
 }
 

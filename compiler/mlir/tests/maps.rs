@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dims, Kernel, Object, levels};
+use common::{Dims, Kernel, Object, functions, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
@@ -88,6 +88,28 @@ fn random_grid_kernels() {
                 (130, 33),
             ] {
                 check(&object, kernel, Dims { rows, cols }, seed as u64, isa);
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_written_out() {
+    let kernels = [DType::F32, DType::F64].map(functions).concat();
+    for isa in levels() {
+        let object = object(&kernels, isa);
+        for kernel in &kernels {
+            for seed in 0..4 {
+                check(
+                    &object,
+                    kernel,
+                    Dims {
+                        rows: 20_003,
+                        cols: 1,
+                    },
+                    seed,
+                    isa,
+                );
             }
         }
     }

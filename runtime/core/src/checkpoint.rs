@@ -36,29 +36,63 @@ struct About {
 type Tensors<'a> = BTreeMap<String, TensorView<'a>>;
 
 pub(crate) fn save(optimizer: &Optimizer, path: &Path) -> Result<(), CheckpointError> {
-    let failed = |source: io::Error| CheckpointError::File { action: "write", path: path.to_owned(), source };
-    let steps: Vec<[u8; 8]> = optimizer.engine.params.iter().map(|param| param.step.to_le_bytes()).collect();
+    let failed = |source: io::Error| CheckpointError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let steps: Vec<[u8; 8]> = optimizer
+        .engine
+        .params
+        .iter()
+        .map(|param| param.step.to_le_bytes())
+        .collect();
     let tensors = collect(optimizer, &steps).map_err(|error| failed(io::Error::other(error)))?;
-    let mut about = About { hash: String::new(), ..about(optimizer) };
+    let mut about = About {
+        hash: String::new(),
+        ..about(optimizer)
+    };
     about.hash = hash(&about, &tensors);
     let text = serde_json::to_string(&about).map_err(|error| failed(error.into()))?;
     let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
-    replace(path, |beside| safetensors::serialize_to_file(tensors, Some(metadata), beside)).map_err(failed)
+    replace(path, |beside| {
+        safetensors::serialize_to_file(tensors, Some(metadata), beside)
+    })
+    .map_err(failed)
 }
 
 fn about(optimizer: &Optimizer) -> About {
-    let list = |group| optimizer.hypers(group).map(|(name, value)| (name.to_owned(), value.to_bits())).collect();
+    let list = |group| {
+        optimizer
+            .hypers(group)
+            .map(|(name, value)| (name.to_owned(), value.to_bits()))
+            .collect()
+    };
     let hypers = (0..optimizer.group_count()).map(list).collect();
-    About { format: FORMAT, optimizer: optimizer.name().to_owned(), hypers, hash: String::new() }
+    About {
+        format: FORMAT,
+        optimizer: optimizer.name().to_owned(),
+        hypers,
+        hash: String::new(),
+    }
 }
 
-fn collect<'a>(optimizer: &'a Optimizer, steps: &'a [[u8; 8]]) -> Result<Tensors<'a>, SafeTensorError> {
+fn collect<'a>(
+    optimizer: &'a Optimizer,
+    steps: &'a [[u8; 8]],
+) -> Result<Tensors<'a>, SafeTensorError> {
     let mut tensors = Tensors::new();
     for (param, step) in optimizer.engine.params.iter().zip(steps) {
-        tensors.insert(key(param, "step"), TensorView::new(Dtype::I64, Vec::new(), step)?);
+        tensors.insert(
+            key(param, "step"),
+            TensorView::new(Dtype::I64, Vec::new(), step)?,
+        );
         for state in param.states() {
             let shape = state.dims.iter().map(|&dim| dim as usize).collect();
-            tensors.insert(key(param, state.name), TensorView::new(stored(state.dtype), shape, state.bytes)?);
+            tensors.insert(
+                key(param, state.name),
+                TensorView::new(stored(state.dtype), shape, state.bytes)?,
+            );
         }
     }
     Ok(tensors)
@@ -104,10 +138,22 @@ fn describe(tensor: &TensorView<'_>) -> String {
 }
 
 /// Writes a file beside `path` and puts it in its place once all of it is on disk.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), SafeTensorError>) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
-    let beside = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), SafeTensorError>,
+) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a file name"))?;
+    let beside = folder.join(format!(
+        ".{}.{}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
     let written = write(&beside)
         .map_err(io::Error::other)
         .and_then(|()| File::open(&beside)?.sync_all())
@@ -131,11 +177,18 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn load(optimizer: &mut Optimizer, path: &Path) -> Result<(), CheckpointError> {
-    let failed = |source| CheckpointError::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| CheckpointError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
     let bytes = std::fs::read(path).map_err(failed)?;
     let (about, tensors) = parse(&bytes, path)?;
     check_about(optimizer, &about)?;
-    let (hypers, steps) = (check_hypers(optimizer, &about)?, check_tensors(optimizer, &tensors)?);
+    let (hypers, steps) = (
+        check_hypers(optimizer, &about)?,
+        check_tensors(optimizer, &tensors)?,
+    );
     optimizer.engine.hypers = hypers;
     for (param, step) in optimizer.engine.params.iter_mut().zip(steps) {
         restore(param, step, &tensors);
@@ -144,13 +197,23 @@ pub(crate) fn load(optimizer: &mut Optimizer, path: &Path) -> Result<(), Checkpo
 }
 
 fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<(About, Tensors<'a>), CheckpointError> {
-    let damaged = |what: String| CheckpointError::Damaged { path: PathBuf::from(path), what };
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
+    let damaged = |what: String| CheckpointError::Damaged {
+        path: PathBuf::from(path),
+        what,
+    };
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(ENTRY));
     let text = text.ok_or_else(|| damaged(format!("it has no metadata entry `{ENTRY}`")))?;
     let about: About = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     if about.format > FORMAT {
-        return Err(CheckpointError::Format { found: about.format, known: FORMAT });
+        return Err(CheckpointError::Format {
+            found: about.format,
+            known: FORMAT,
+        });
     }
     let all = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
     let tensors: Tensors<'a> = all.tensors().into_iter().collect();
@@ -165,36 +228,61 @@ fn check_about(optimizer: &Optimizer, about: &About) -> Result<(), CheckpointErr
     if expected == found {
         return Ok(());
     }
-    Err(CheckpointError::Optimizer { expected: expected.to_owned(), found: found.to_owned() })
+    Err(CheckpointError::Optimizer {
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    })
 }
 
 /// The hyperparameters of all groups, if they are those of this optimizer.
 fn check_hypers(optimizer: &Optimizer, about: &About) -> Result<Vec<Vec<f64>>, CheckpointError> {
     let (bound, saved) = (optimizer.group_count(), about.hypers.len());
     if bound != saved {
-        return Err(CheckpointError::Groups { what: format!("{saved} groups, {bound} are bound") });
+        return Err(CheckpointError::Groups {
+            what: format!("{saved} groups, {bound} are bound"),
+        });
     }
     for (group, list) in about.hypers.iter().enumerate() {
-        if !optimizer.hypers(group).map(|(name, _)| name).eq(list.iter().map(|(name, _)| name.as_str())) {
-            return Err(CheckpointError::Groups { what: format!("group {group} has other hyperparameters") });
+        if !optimizer
+            .hypers(group)
+            .map(|(name, _)| name)
+            .eq(list.iter().map(|(name, _)| name.as_str()))
+        {
+            return Err(CheckpointError::Groups {
+                what: format!("group {group} has other hyperparameters"),
+            });
         }
     }
-    let values = |list: &Vec<(String, u64)>| list.iter().map(|&(_, bits)| f64::from_bits(bits)).collect();
+    let values =
+        |list: &Vec<(String, u64)>| list.iter().map(|&(_, bits)| f64::from_bits(bits)).collect();
     Ok(about.hypers.iter().map(values).collect())
 }
 
 /// The step counts, if the file holds exactly the bound state.
-fn check_tensors(optimizer: &Optimizer, tensors: &Tensors<'_>) -> Result<Vec<u64>, CheckpointError> {
+fn check_tensors(
+    optimizer: &Optimizer,
+    tensors: &Tensors<'_>,
+) -> Result<Vec<u64>, CheckpointError> {
     let params = &optimizer.engine.params;
-    let steps = params.iter().map(|param| check_param(param, tensors)).collect::<Result<Vec<u64>, CheckpointError>>()?;
+    let steps = params
+        .iter()
+        .map(|param| check_param(param, tensors))
+        .collect::<Result<Vec<u64>, CheckpointError>>()?;
     let known = |key: &str| {
         params.iter().any(|param| {
-            let rest = key.strip_prefix(param.name.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            rest.is_some_and(|state| state == "step" || param.states().any(|known| known.name == state))
+            let rest = key
+                .strip_prefix(param.name.as_str())
+                .and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|state| {
+                state == "step" || param.states().any(|known| known.name == state)
+            })
         })
     };
     let expected: usize = params.iter().map(|param| 1 + param.states().count()).sum();
-    match tensors.keys().find(|key| tensors.len() != expected && !known(key)) {
+    match tensors
+        .keys()
+        .find(|key| tensors.len() != expected && !known(key))
+    {
         Some(key) => Err(CheckpointError::Unexpected { key: key.clone() }),
         None => Ok(steps),
     }
@@ -203,14 +291,29 @@ fn check_tensors(optimizer: &Optimizer, tensors: &Tensors<'_>) -> Result<Vec<u64
 fn check_param(param: &Param, tensors: &Tensors<'_>) -> Result<u64, CheckpointError> {
     for state in param.states() {
         let shape: Vec<usize> = state.dims.iter().map(|&dim| dim as usize).collect();
-        check_tensor(&key(param, state.name), stored(state.dtype), &shape, tensors)?;
+        check_tensor(
+            &key(param, state.name),
+            stored(state.dtype),
+            &shape,
+            tensors,
+        )?;
     }
     let key = key(param, "step");
     let bytes = check_tensor(&key, Dtype::I64, &[], tensors)?;
-    let step = <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).unwrap_or(u64::MAX);
-    let wrong = || CheckpointError::Shape { key: key.clone(), expected: "a count".into(), found: step.to_string() };
+    let step = <[u8; 8]>::try_from(bytes)
+        .map(u64::from_le_bytes)
+        .unwrap_or(u64::MAX);
+    let wrong = || CheckpointError::Shape {
+        key: key.clone(),
+        expected: "a count".into(),
+        found: step.to_string(),
+    };
     // Step numbers are host scalars: beyond 2⁵³ they would no longer be exact.
-    if step <= 1 << 53 { Ok(step) } else { Err(wrong()) }
+    if step <= 1 << 53 {
+        Ok(step)
+    } else {
+        Err(wrong())
+    }
 }
 
 fn check_tensor<'t>(
@@ -219,12 +322,20 @@ fn check_tensor<'t>(
     shape: &[usize],
     tensors: &'t Tensors<'_>,
 ) -> Result<&'t [u8], CheckpointError> {
-    let Some(tensor) = tensors.get(key) else { return Err(CheckpointError::Missing { key: key.to_owned() }) };
+    let Some(tensor) = tensors.get(key) else {
+        return Err(CheckpointError::Missing {
+            key: key.to_owned(),
+        });
+    };
     if tensor.dtype() == dtype && tensor.shape() == shape {
         return Ok(tensor.data());
     }
     let (expected, found) = (format!("{dtype:?} {shape:?}"), describe(tensor));
-    Err(CheckpointError::Shape { key: key.to_owned(), expected, found })
+    Err(CheckpointError::Shape {
+        key: key.to_owned(),
+        expected,
+        found,
+    })
 }
 
 /// Copies validated state.

@@ -15,7 +15,10 @@ use thiserror::Error;
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
-    #[diagnostic(code(opt::load::file), help("give a `.opt` file, an artifact, or a module such as `std.adamw`"))]
+    #[diagnostic(
+        code(opt::load::file),
+        help("give a `.opt` file, an artifact, or a module such as `std.adamw`")
+    )]
     File {
         /// Its path.
         path: PathBuf,
@@ -25,7 +28,10 @@ pub enum LoadError {
     },
     /// Neither an artifact nor UTF-8.
     #[error("`{}` is neither an artifact nor text", path.display())]
-    #[diagnostic(code(opt::load::not_text), help("a `.opt` file is UTF-8; an artifact begins with its own magic"))]
+    #[diagnostic(
+        code(opt::load::not_text),
+        help("a `.opt` file is UTF-8; an artifact begins with its own magic")
+    )]
     NotText {
         /// Its path.
         path: PathBuf,
@@ -68,14 +74,20 @@ pub enum LoadError {
 pub enum BindError {
     /// Two parameters have one name.
     #[error("parameter `{name}` is given twice")]
-    #[diagnostic(code(opt::bind::duplicate), help("give every parameter its own name: checkpoints are keyed by it"))]
+    #[diagnostic(
+        code(opt::bind::duplicate),
+        help("give every parameter its own name: checkpoints are keyed by it")
+    )]
     Duplicate {
         /// The name.
         name: String,
     },
     /// A device that this build cannot step on.
     #[error("parameter `{name}` is on {device}")]
-    #[diagnostic(code(opt::bind::device), help("move the parameter to the cpu before binding"))]
+    #[diagnostic(
+        code(opt::bind::device),
+        help("move the parameter to the cpu before binding")
+    )]
     Device {
         /// The parameter.
         name: String,
@@ -84,7 +96,10 @@ pub enum BindError {
     },
     /// The plan is not one that this runtime may run: a bug of the compiler.
     #[error("the plan for parameter `{name}` is not valid")]
-    #[diagnostic(code(opt::bind::invalid_plan), help("this is a bug in optc: please report it with the source of the rule"))]
+    #[diagnostic(
+        code(opt::bind::invalid_plan),
+        help("this is a bug in optc: please report it with the source of the rule")
+    )]
     InvalidPlan {
         /// The parameter.
         name: String,
@@ -106,14 +121,20 @@ pub enum BindError {
     },
     /// The quick tier could not compile a kernel.
     #[error("the quick tier cannot compile the kernels")]
-    #[diagnostic(code(opt::bind::quick_tier), help("compile the rule ahead of time: `optc compile`"))]
+    #[diagnostic(
+        code(opt::bind::quick_tier),
+        help("compile the rule ahead of time: `optc compile`")
+    )]
     QuickTier {
         /// Its message.
         message: String,
     },
     /// There is not enough memory for state and scratch.
     #[error("not enough memory for the state of parameter `{name}`")]
-    #[diagnostic(code(opt::bind::memory), help("bind fewer parameters, or use a rule with less state"))]
+    #[diagnostic(
+        code(opt::bind::memory),
+        help("bind fewer parameters, or use a rule with less state")
+    )]
     OutOfMemory {
         /// The parameter.
         name: String,
@@ -127,7 +148,10 @@ pub enum BindError {
     },
     /// The source declares no such optimizer.
     #[error("there is no optimizer `{name}`")]
-    #[diagnostic(code(opt::bind::unknown_optimizer), help("the source declares {known}"))]
+    #[diagnostic(
+        code(opt::bind::unknown_optimizer),
+        help("the source declares {known}")
+    )]
     UnknownOptimizer {
         /// What was asked for.
         name: String,
@@ -149,14 +173,20 @@ pub enum BindError {
     },
     /// A group's pattern is found in no name.
     #[error("the pattern `{pattern}` matches no parameter")]
-    #[diagnostic(code(opt::bind::nothing_matches), help("correct the pattern or remove the group"))]
+    #[diagnostic(
+        code(opt::bind::nothing_matches),
+        help("correct the pattern or remove the group")
+    )]
     NothingMatches {
         /// The pattern.
         pattern: String,
     },
     /// A parameter belongs to two groups.
     #[error("parameter `{name}` matches both `{first}` and `{second}`")]
-    #[diagnostic(code(opt::bind::two_groups), help("make one of the patterns more exact: a parameter has one group"))]
+    #[diagnostic(
+        code(opt::bind::two_groups),
+        help("make one of the patterns more exact: a parameter has one group")
+    )]
     TwoGroups {
         /// The parameter.
         name: String,
@@ -167,7 +197,10 @@ pub enum BindError {
     },
     /// No rule takes a parameter of this shape.
     #[error("no rule of `{optimizer}` takes parameter `{name}` of shape {dims:?}")]
-    #[diagnostic(code(opt::bind::no_rule), help("add a rule for this shape, such as `rule other(w: [...])`"))]
+    #[diagnostic(
+        code(opt::bind::no_rule),
+        help("add a rule for this shape, such as `rule other(w: [...])`")
+    )]
     NoRule {
         /// The parameter.
         name: String,
@@ -189,7 +222,10 @@ pub enum BindError {
     },
     /// A group names a rule that does not take one of its parameters.
     #[error("the rule `{rule}` does not take parameter `{name}` of shape {dims:?}")]
-    #[diagnostic(code(opt::bind::rule_refuses), help("leave this parameter out of the group, or widen the rule's pattern"))]
+    #[diagnostic(
+        code(opt::bind::rule_refuses),
+        help("leave this parameter out of the group, or widen the rule's pattern")
+    )]
     RuleRefuses {
         /// The parameter.
         name: String,
@@ -200,7 +236,10 @@ pub enum BindError {
     },
     /// A parameter that does not hold floats.
     #[error("parameter `{name}` is stored as {dtype}")]
-    #[diagnostic(code(opt::bind::not_float), help("parameters are f64, f32, bf16 or f16"))]
+    #[diagnostic(
+        code(opt::bind::not_float),
+        help("parameters are f64, f32, bf16 or f16")
+    )]
     NotFloat {
         /// The parameter.
         name: String,
@@ -218,7 +257,10 @@ pub enum BindError {
     },
     /// A dimension is negative, or there are more elements than memory has.
     #[error("parameter `{name}` has the impossible shape {dims:?}")]
-    #[diagnostic(code(opt::bind::shape), help("dimensions are 0 or more, and their product fits in memory"))]
+    #[diagnostic(
+        code(opt::bind::shape),
+        help("dimensions are 0 or more, and their product fits in memory")
+    )]
     Shape {
         /// The parameter.
         name: String,
@@ -232,7 +274,10 @@ pub enum BindError {
 pub enum HyperError {
     /// No such group.
     #[error("there is no group {group}")]
-    #[diagnostic(code(opt::step::unknown_group), help("there are {groups}, counted from 0: the optimizer's own settings"))]
+    #[diagnostic(
+        code(opt::step::unknown_group),
+        help("there are {groups}, counted from 0: the optimizer's own settings")
+    )]
     UnknownGroup {
         /// What was asked for.
         group: usize,
@@ -261,7 +306,10 @@ pub enum HyperError {
 pub enum CheckpointError {
     /// The file cannot be read or written.
     #[error("cannot {action} `{}`", path.display())]
-    #[diagnostic(code(opt::checkpoint::file), help("check that the folder exists and that there is space in it"))]
+    #[diagnostic(
+        code(opt::checkpoint::file),
+        help("check that the folder exists and that there is space in it")
+    )]
     File {
         /// `read` or `write`.
         action: &'static str,
@@ -273,7 +321,10 @@ pub enum CheckpointError {
     },
     /// Not a safetensors file, or a damaged one.
     #[error("`{}` is not a checkpoint", path.display())]
-    #[diagnostic(code(opt::checkpoint::damaged), help("the file is damaged or not a checkpoint of optc: {what}"))]
+    #[diagnostic(
+        code(opt::checkpoint::damaged),
+        help("the file is damaged or not a checkpoint of optc: {what}")
+    )]
     Damaged {
         /// Its path.
         path: PathBuf,
@@ -295,7 +346,10 @@ pub enum CheckpointError {
     Hash,
     /// Of another optimizer.
     #[error("the checkpoint is of optimizer `{found}`, not `{expected}`")]
-    #[diagnostic(code(opt::checkpoint::optimizer), help("load it with the optimizer that saved it"))]
+    #[diagnostic(
+        code(opt::checkpoint::optimizer),
+        help("load it with the optimizer that saved it")
+    )]
     Optimizer {
         /// Bound.
         expected: String,
@@ -304,14 +358,20 @@ pub enum CheckpointError {
     },
     /// Other groups or hyperparameters.
     #[error("the checkpoint has other groups or hyperparameters: {what}")]
-    #[diagnostic(code(opt::checkpoint::groups), help("bind with the groups of the run that saved it"))]
+    #[diagnostic(
+        code(opt::checkpoint::groups),
+        help("bind with the groups of the run that saved it")
+    )]
     Groups {
         /// The difference.
         what: String,
     },
     /// State that is bound and not in the file.
     #[error("the checkpoint lacks `{key}`")]
-    #[diagnostic(code(opt::checkpoint::missing), help("bind the parameters of the run that saved it, under the same names"))]
+    #[diagnostic(
+        code(opt::checkpoint::missing),
+        help("bind the parameters of the run that saved it, under the same names")
+    )]
     Missing {
         /// `<parameter>/<state>`.
         key: String,
@@ -328,7 +388,10 @@ pub enum CheckpointError {
     },
     /// State of another shape or dtype.
     #[error("`{key}` is {found} in the checkpoint, {expected} in this optimizer")]
-    #[diagnostic(code(opt::checkpoint::shape), help("load it into a model of the same shapes and dtypes"))]
+    #[diagnostic(
+        code(opt::checkpoint::shape),
+        help("load it into a model of the same shapes and dtypes")
+    )]
     Shape {
         /// `<parameter>/<state>`.
         key: String,
@@ -364,7 +427,10 @@ impl std::fmt::Display for Which {
 pub enum StepError {
     /// Not as many tensors as parameters were bound.
     #[error("{found} parameters are given, {expected} are bound")]
-    #[diagnostic(code(opt::step::count), help("give every bound parameter, in the order of `bind`"))]
+    #[diagnostic(
+        code(opt::step::count),
+        help("give every bound parameter, in the order of `bind`")
+    )]
     Count {
         /// Bound.
         expected: usize,
@@ -373,7 +439,10 @@ pub enum StepError {
     },
     /// A tensor has another shape than at bind.
     #[error("{which} `{name}` has shape {found:?}, bound as {expected:?}")]
-    #[diagnostic(code(opt::step::shape), help("bind again after changing a parameter's shape"))]
+    #[diagnostic(
+        code(opt::step::shape),
+        help("bind again after changing a parameter's shape")
+    )]
     Shape {
         /// Which tensor.
         which: Which,
@@ -386,7 +455,10 @@ pub enum StepError {
     },
     /// A tensor has another dtype than at bind.
     #[error("{which} `{name}` is stored as {found}, bound as {expected}")]
-    #[diagnostic(code(opt::step::dtype), help("convert the tensor, or bind again with its dtype"))]
+    #[diagnostic(
+        code(opt::step::dtype),
+        help("convert the tensor, or bind again with its dtype")
+    )]
     DType {
         /// Which tensor.
         which: Which,
@@ -412,7 +484,10 @@ pub enum StepError {
     },
     /// The strides do not fit the dimensions.
     #[error("{which} `{name}` has {found} strides for {expected} axes")]
-    #[diagnostic(code(opt::step::strides), help("give one stride per axis, or none for a contiguous tensor"))]
+    #[diagnostic(
+        code(opt::step::strides),
+        help("give one stride per axis, or none for a contiguous tensor")
+    )]
     Strides {
         /// Which tensor.
         which: Which,
@@ -449,7 +524,9 @@ pub enum StepError {
     #[error("`{routine}` failed for parameter `{name}`")]
     #[diagnostic(
         code(opt::step::failed),
-        help("write `or retry f64` or `or keep` after the call in the rule, or look at this parameter's gradients")
+        help(
+            "write `or retry f64` or `or keep` after the call in the rule, or look at this parameter's gradients"
+        )
     )]
     Failed {
         /// The first such parameter.
@@ -462,7 +539,10 @@ pub enum StepError {
     },
     /// There is not enough memory for a contiguous copy of a strided tensor.
     #[error("not enough memory for a contiguous copy of {which} `{name}`")]
-    #[diagnostic(code(opt::step::memory), help("make the tensor contiguous before the step"))]
+    #[diagnostic(
+        code(opt::step::memory),
+        help("make the tensor contiguous before the step")
+    )]
     OutOfMemory {
         /// Which tensor.
         which: Which,
@@ -471,7 +551,10 @@ pub enum StepError {
     },
     /// A panic inside the step: a bug. Parameters and state may be partly written.
     #[error("the step of parameter `{name}` panicked")]
-    #[diagnostic(code(opt::step::panicked), help("this is a bug in optc: please report it with the source of the rule"))]
+    #[diagnostic(
+        code(opt::step::panicked),
+        help("this is a bug in optc: please report it with the source of the rule")
+    )]
     Panicked {
         /// The parameter, or what was being done.
         name: String,

@@ -114,10 +114,11 @@ impl Frame<'_> {
     }
 
     fn matrix(&self, matrix: &Matrix, dtype: DType) -> Pointer {
-        self.address(matrix.buffer).plus(matrix.offset * dtype.size())
+        self.address(matrix.buffer)
+            .plus(matrix.offset * dtype.size())
     }
 
-    fn product<'b>(&'b self, gemm: &'b Gemm) -> Product<'b> {
+    fn product<'b>(&'b self, gemm: &'b Gemm, workers: usize) -> Product<'b> {
         let factor = |reg: Option<Reg>| reg.map_or(1.0, |reg| self.regs[reg as usize]);
         Product {
             gemm,
@@ -128,6 +129,7 @@ impl Frame<'_> {
             out: self.matrix(&gemm.out, gemm.dtype),
             alpha: factor(gemm.alpha),
             beta: factor(gemm.beta),
+            workers,
         }
     }
 }
@@ -147,29 +149,67 @@ pub(crate) struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// Of a map thunk.
     pub(crate) fn new(prepared: &'a Prepared, thunk: &'a Thunk) -> Option<Launch<'a>> {
-        let Thunk::Map { kernel, inputs, outputs, scalars, rows, cols } = thunk else { return None };
-        let (function, kernel) = (prepared.functions[*kernel as usize], &prepared.plan.kernels[*kernel as usize]);
-        Some(Launch { kernel, function, inputs, outputs, registers: scalars, rows: *rows, cols: *cols })
+        let Thunk::Map {
+            kernel,
+            inputs,
+            outputs,
+            scalars,
+            rows,
+            cols,
+        } = thunk
+        else {
+            return None;
+        };
+        let (function, kernel) = (
+            prepared.functions[*kernel as usize],
+            &prepared.plan.kernels[*kernel as usize],
+        );
+        Some(Launch {
+            kernel,
+            function,
+            inputs,
+            outputs,
+            registers: scalars,
+            rows: *rows,
+            cols: *cols,
+        })
     }
 
     /// Rows of the smallest range that may run by itself.
     pub(crate) fn unit(&self) -> u64 {
-        if self.kernel.space == Space::Flat { CHUNK } else { ROW_CHUNK }
+        if self.kernel.space == Space::Flat {
+            CHUNK
+        } else {
+            ROW_CHUNK
+        }
     }
 
     /// Fills the kernel's arguments. Partial sums go to `partial`.
-    pub(crate) fn arguments(&self, frame: &Frame<'_>, partial: Pointer, scratch: &mut Arguments<'_>) {
+    pub(crate) fn arguments(
+        &self,
+        frame: &Frame<'_>,
+        partial: Pointer,
+        scratch: &mut Arguments<'_>,
+    ) {
         scratch.operands.clear();
-        scratch.operands.extend(self.inputs.iter().map(|&input| frame.address(input).0.cast::<c_void>()));
+        scratch.operands.extend(
+            self.inputs
+                .iter()
+                .map(|&input| frame.address(input).0.cast::<c_void>()),
+        );
         let mut at = partial;
         for (output, &buffer) in self.kernel.outputs.iter().zip(self.outputs) {
             let sums = partials(self.kernel, output.kind, self.rows, self.cols);
             let summed = matches!(output.kind, OutputKind::SumAll | OutputKind::SumRows);
-            scratch.operands.push(if summed { at } else { frame.address(buffer) }.0.cast());
+            scratch
+                .operands
+                .push(if summed { at } else { frame.address(buffer) }.0.cast());
             at = at.plus(padded(8 * sums));
         }
         scratch.scalars.clear();
-        scratch.scalars.extend(self.registers.iter().map(|&reg| frame.regs[reg as usize]));
+        scratch
+            .scalars
+            .extend(self.registers.iter().map(|&reg| frame.regs[reg as usize]));
     }
 
     /// Runs the kernel over `[begin, end)`.
@@ -181,7 +221,15 @@ impl<'a> Launch<'a> {
     pub(crate) unsafe fn run(&self, arguments: &Arguments<'_>, begin: u64, end: u64) {
         let dims = [self.rows, self.cols];
         // SAFETY: `Prepared` checked the operands' sizes; the rest is the caller's promise.
-        unsafe { (self.function)(arguments.operands.as_ptr(), arguments.scalars.as_ptr(), dims.as_ptr(), begin, end) }
+        unsafe {
+            (self.function)(
+                arguments.operands.as_ptr(),
+                arguments.scalars.as_ptr(),
+                dims.as_ptr(),
+                begin,
+                end,
+            )
+        }
     }
 
     /// Adds the partial sums in the order of their chunks and stores the totals.
@@ -201,7 +249,9 @@ impl<'a> Launch<'a> {
             for col in 0..columns {
                 // SAFETY: every chunk has written its partial sum; `Prepared` checked the output's size.
                 unsafe {
-                    let total = (0..chunks).fold(0.0, |sum, c| sum + moves::load(at, DType::F64, c * columns + col));
+                    let total = (0..chunks).fold(0.0, |sum, c| {
+                        sum + moves::load(at, DType::F64, c * columns + col)
+                    });
                     moves::store(frame.address(buffer), output.dtype, col, total);
                 }
             }
@@ -224,7 +274,13 @@ impl Scratch {
     /// This worker's argument memory and its work memory.
     pub(crate) fn split(&mut self) -> (Arguments<'_>, Pointer) {
         let work = self.work.pointer();
-        (Arguments { operands: &mut self.operands, scalars: &mut self.scalars }, work)
+        (
+            Arguments {
+                operands: &mut self.operands,
+                scalars: &mut self.scalars,
+            },
+            work,
+        )
     }
 }
 
@@ -264,16 +320,42 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
         match thunk {
             Thunk::Map { .. } => map(frame, team, thunk),
             Thunk::Gemm(gemm) => gemm_over(frame, team, gemm),
-            Thunk::Call { routine, inputs, outputs, on_failure } => {
-                call(frame, team, *routine, (inputs, outputs), on_failure)
-            }
-            Thunk::If { cond, then, otherwise } => {
-                run(frame, team, if frame.holds(*cond) { then } else { otherwise })
-            }
-            Thunk::Gather { x, index, out, pre, d, post } => {
+            Thunk::Call {
+                routine,
+                inputs,
+                outputs,
+                on_failure,
+            } => call(frame, team, *routine, (inputs, outputs), on_failure),
+            Thunk::If {
+                cond,
+                then,
+                otherwise,
+            } => run(
+                frame,
+                team,
+                if frame.holds(*cond) { then } else { otherwise },
+            ),
+            Thunk::Gather {
+                x,
+                index,
+                out,
+                pre,
+                d,
+                post,
+            } => {
                 let [source, index, target] = [*x, *index, *out].map(|b| frame.address(b));
-                let inside = moves::gather(source, index, target, frame.shape(*x).0.size(), [*pre, *d, *post]);
-                if inside { Ok(()) } else { Err(Stop::Failed("permute", Failure::IndexOutOfRange)) }
+                let inside = moves::gather(
+                    source,
+                    index,
+                    target,
+                    frame.shape(*x).0.size(),
+                    [*pre, *d, *post],
+                );
+                if inside {
+                    Ok(())
+                } else {
+                    Err(Stop::Failed("permute", Failure::IndexOutOfRange))
+                }
             }
             other => {
                 arrange(frame, other);
@@ -291,13 +373,26 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
     // SAFETY: `Prepared` checked that the buffers hold what each thunk touches.
     unsafe {
         match thunk {
-            Thunk::Permute { x, out, dims, axes } => moves::permute(at(*x), at(*out), dtype(*x).size(), dims, axes),
-            Thunk::Argsort { x, out, n, descending } => moves::argsort(at(*x), dtype(*x), at(*out), *n, *descending),
+            Thunk::Permute { x, out, dims, axes } => {
+                moves::permute(at(*x), at(*out), dtype(*x).size(), dims, axes)
+            }
+            Thunk::Argsort {
+                x,
+                out,
+                n,
+                descending,
+            } => moves::argsort(at(*x), dtype(*x), at(*out), *n, *descending),
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
-            Thunk::Identity { out, n, scale } => moves::identity(at(*out), dtype(*out), *n, value(*scale)),
-            Thunk::Map { .. } | Thunk::Gemm(_) | Thunk::Call { .. } | Thunk::Gather { .. } | Thunk::If { .. } => {}
+            Thunk::Identity { out, n, scale } => {
+                moves::identity(at(*out), dtype(*out), *n, value(*scale))
+            }
+            Thunk::Map { .. }
+            | Thunk::Gemm(_)
+            | Thunk::Call { .. }
+            | Thunk::Gather { .. }
+            | Thunk::If { .. } => {}
         }
     }
 }
@@ -309,7 +404,10 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
 /// Nobody else touches these elements.
 pub(crate) unsafe fn copy(frame: &Frame<'_>, x: Buffer, out: Buffer, begin: u64, end: u64) {
     let size = frame.shape(x).0.size();
-    let (from, to) = (frame.address(x).plus(begin * size), frame.address(out).plus(begin * size));
+    let (from, to) = (
+        frame.address(x).plus(begin * size),
+        frame.address(out).plus(begin * size),
+    );
     // SAFETY: both tensors have the same count of the same dtype; they may be one tensor.
     unsafe { std::ptr::copy(from.0.cast_const(), to.0, ((end - begin) * size) as usize) }
 }
@@ -322,11 +420,20 @@ pub(crate) unsafe fn copy(frame: &Frame<'_>, x: Buffer, out: Buffer, begin: u64,
 pub(crate) unsafe fn fill(frame: &Frame<'_>, out: Buffer, value: f64, begin: u64, end: u64) {
     let dtype = frame.shape(out).0;
     // SAFETY: the range lies inside the tensor.
-    unsafe { moves::fill(frame.address(out).plus(begin * dtype.size()), dtype, end - begin, value) }
+    unsafe {
+        moves::fill(
+            frame.address(out).plus(begin * dtype.size()),
+            dtype,
+            end - begin,
+            value,
+        )
+    }
 }
 
 unsafe fn map(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<(), Stop> {
-    let Some(launch) = Launch::new(frame.prepared, thunk) else { return Ok(()) };
+    let Some(launch) = Launch::new(frame.prepared, thunk) else {
+        return Ok(());
+    };
     // SAFETY: this worker's scratch; nothing below asks for it again.
     let scratch = unsafe { team.scratches.get(team.me) };
     let (mut arguments, partial) = scratch.split();
@@ -358,7 +465,7 @@ impl Launch<'_> {
 }
 
 unsafe fn gemm_over(frame: &Frame<'_>, team: Team<'_>, gemm: &Gemm) -> Result<(), Stop> {
-    let product = frame.product(gemm);
+    let product = frame.product(gemm, team.pool.map_or(1, Pool::threads));
     // SAFETY: `Prepared` checked that the matrices lie inside their buffers; the plan keeps `out` apart from the
     // factors; each task has its own block and each worker its own scratch.
     match team.pool {
@@ -403,7 +510,13 @@ unsafe fn call(
     on_failure: &OnFailure,
 ) -> Result<(), Stop> {
     let input = |n: usize| inputs.get(n).map(|&buffer| frame.operand(buffer));
-    let output = |n: usize| outputs.get(n).copied().flatten().map(|buffer| frame.operand(buffer));
+    let output = |n: usize| {
+        outputs
+            .get(n)
+            .copied()
+            .flatten()
+            .map(|buffer| frame.operand(buffer))
+    };
     let call = Call {
         routine,
         inputs: [input(0), input(1)],
@@ -427,5 +540,9 @@ fn name(routine: Routine) -> &'static str {
 
 /// The walk over a strided view, as `moves` wants it.
 pub(crate) fn axes_of(dims: &[i64], strides: &[i64]) -> Axes {
-    Axes::signed(dims.iter().zip(strides).map(|(&dim, &stride)| (dim.unsigned_abs(), stride)))
+    Axes::signed(
+        dims.iter()
+            .zip(strides)
+            .map(|(&dim, &stride)| (dim.unsigned_abs(), stride)),
+    )
 }

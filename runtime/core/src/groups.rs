@@ -27,7 +27,12 @@ pub struct Group {
 impl Group {
     /// A group of all parameters in whose name the regular expression is found.
     pub fn new(pattern: &str) -> Group {
-        Group { pattern: pattern.to_owned(), rule: None, hypers: Vec::new(), statics: Vec::new() }
+        Group {
+            pattern: pattern.to_owned(),
+            rule: None,
+            hypers: Vec::new(),
+            statics: Vec::new(),
+        }
     }
 
     /// These parameters take that rule, not the first that fits.
@@ -50,24 +55,44 @@ impl Group {
 }
 
 /// The settings of all groups, the optimizer's own first.
-pub(crate) fn settings(program: &Program, id: OptimizerId, options: &BindOptions) -> Result<Vec<Settings>, BindError> {
+pub(crate) fn settings(
+    program: &Program,
+    id: OptimizerId,
+    options: &BindOptions,
+) -> Result<Vec<Settings>, BindError> {
     let none = (Vec::new(), Vec::new());
     let own = std::iter::once((&none.0, &none.1));
-    let groups = options.groups.iter().map(|group| (&group.hypers, &group.statics));
+    let groups = options
+        .groups
+        .iter()
+        .map(|group| (&group.hypers, &group.statics));
     let each = |(hypers, statics): (&Vec<(String, f64)>, &Vec<(String, String)>)| {
         let hypers = options.hypers.iter().chain(hypers).cloned().collect();
         let statics = options.statics.iter().chain(statics);
-        let statics = statics.map(|(name, text)| parse(program, id, name, text)).collect::<Result<_, BindError>>()?;
+        let statics = statics
+            .map(|(name, text)| parse(program, id, name, text))
+            .collect::<Result<_, BindError>>()?;
         Ok(settle(program, id, &Overrides { hypers, statics })?)
     };
     own.chain(groups).map(each).collect()
 }
 
 /// A static's value from its text; what cannot be read stays a word, which `settle` refuses with its own message.
-fn parse(program: &Program, id: OptimizerId, name: &str, text: &str) -> Result<(String, StaticValue), BindError> {
-    let declared = program.optimizers[id].statics.iter().find(|declared| declared.name == name);
+fn parse(
+    program: &Program,
+    id: OptimizerId,
+    name: &str,
+    text: &str,
+) -> Result<(String, StaticValue), BindError> {
+    let declared = program.optimizers[id]
+        .statics
+        .iter()
+        .find(|declared| declared.name == name);
     let value = declared.and_then(|declared| StaticValue::parse(text, &declared.ty));
-    Ok((name.to_owned(), value.unwrap_or_else(|| StaticValue::Word(text.to_owned()))))
+    Ok((
+        name.to_owned(),
+        value.unwrap_or_else(|| StaticValue::Word(text.to_owned())),
+    ))
 }
 
 /// The group of each parameter.
@@ -76,17 +101,28 @@ fn parse(program: &Program, id: OptimizerId, name: &str, text: &str) -> Result<(
 ///
 /// A pattern that is no regular expression, one that is found in no name, or a parameter of two groups.
 pub(crate) fn assign(groups: &[Group], params: &[ParamDesc]) -> Result<Vec<usize>, BindError> {
-    let patterns = groups.iter().map(compile).collect::<Result<Vec<Regex>, BindError>>()?;
-    let found = params.iter().map(|param| group_of(&patterns, groups, param)).collect::<Result<Vec<usize>, BindError>>()?;
+    let patterns = groups
+        .iter()
+        .map(compile)
+        .collect::<Result<Vec<Regex>, BindError>>()?;
+    let found = params
+        .iter()
+        .map(|param| group_of(&patterns, groups, param))
+        .collect::<Result<Vec<usize>, BindError>>()?;
     match (1..=groups.len()).find(|group| !found.contains(group)) {
-        Some(empty) => Err(BindError::NothingMatches { pattern: groups[empty - 1].pattern.clone() }),
+        Some(empty) => Err(BindError::NothingMatches {
+            pattern: groups[empty - 1].pattern.clone(),
+        }),
         None => Ok(found),
     }
 }
 
 fn compile(group: &Group) -> Result<Regex, BindError> {
     let pattern = || group.pattern.clone();
-    Regex::new(&group.pattern).map_err(|error| BindError::Pattern { pattern: pattern(), message: error.to_string() })
+    Regex::new(&group.pattern).map_err(|error| BindError::Pattern {
+        pattern: pattern(),
+        message: error.to_string(),
+    })
 }
 
 fn group_of(patterns: &[Regex], groups: &[Group], param: &ParamDesc) -> Result<usize, BindError> {
@@ -109,19 +145,38 @@ mod tests {
 
     fn groups_of(patterns: &[&str], names: &[&str]) -> Result<Vec<usize>, BindError> {
         let groups: Vec<Group> = patterns.iter().map(|pattern| Group::new(pattern)).collect();
-        let params: Vec<ParamDesc> = names.iter().map(|name| ParamDesc::new(name, &[1], DType::F32)).collect();
+        let params: Vec<ParamDesc> = names
+            .iter()
+            .map(|name| ParamDesc::new(name, &[1], DType::F32))
+            .collect();
         assign(&groups, &params)
     }
 
     #[test]
     fn patterns_are_found_in_names() {
-        assert_eq!(groups_of(&["bias$", "^embed"], &["embed.weight", "fc.weight", "fc.bias"]).unwrap(), [2, 0, 1]);
+        assert_eq!(
+            groups_of(
+                &["bias$", "^embed"],
+                &["embed.weight", "fc.weight", "fc.bias"]
+            )
+            .unwrap(),
+            [2, 0, 1]
+        );
     }
 
     #[test]
     fn mistakes_have_names() {
-        assert!(matches!(groups_of(&["("], &["a"]), Err(BindError::Pattern { .. })));
-        assert!(matches!(groups_of(&["b"], &["a"]), Err(BindError::NothingMatches { .. })));
-        assert!(matches!(groups_of(&["a", "b"], &["ab"]), Err(BindError::TwoGroups { .. })));
+        assert!(matches!(
+            groups_of(&["("], &["a"]),
+            Err(BindError::Pattern { .. })
+        ));
+        assert!(matches!(
+            groups_of(&["b"], &["a"]),
+            Err(BindError::NothingMatches { .. })
+        ));
+        assert!(matches!(
+            groups_of(&["a", "b"], &["ab"]),
+            Err(BindError::TwoGroups { .. })
+        ));
     }
 }

@@ -81,7 +81,13 @@ impl KernelSet {
     ///
     /// `function` does what the kernel of that hash means, under the calling convention of [`optc_core::kernel`], and
     /// stays callable while `owner` lives.
-    pub unsafe fn insert(&mut self, hash: &str, function: MapFn, tier: Tier, owner: Arc<dyn Any + Send + Sync>) {
+    pub unsafe fn insert(
+        &mut self,
+        hash: &str,
+        function: MapFn,
+        tier: Tier,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) {
         self.maps.insert(hash.to_owned(), (function, tier));
         self.owners.push(Owner(owner));
     }
@@ -92,7 +98,12 @@ impl KernelSet {
     ///
     /// The functions keep the contract of their types, with tiles of `mr` × `nr`, both above 0, and stay callable
     /// while `owner` lives.
-    pub unsafe fn insert_products(&mut self, dtype: DType, family: GemmFamily, owner: Arc<dyn Any + Send + Sync>) {
+    pub unsafe fn insert_products(
+        &mut self,
+        dtype: DType,
+        family: GemmFamily,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) {
         self.products.insert(dtype, family);
         self.owners.push(Owner(owner));
     }
@@ -140,7 +151,11 @@ impl KernelSet {
     /// The quick tier's own message.
     #[cfg(feature = "quick")]
     pub(crate) fn add_quick(&mut self, kernels: &[MapKernel]) -> Result<(), String> {
-        let missing: Vec<MapKernel> = kernels.iter().filter(|k| !self.maps.contains_key(&k.hash())).cloned().collect();
+        let missing: Vec<MapKernel> = kernels
+            .iter()
+            .filter(|k| !self.maps.contains_key(&k.hash()))
+            .cloned()
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -168,6 +183,12 @@ unsafe fn family(object: &Object, dtype: DType) -> Option<GemmFamily> {
         let pack_b = object.symbol::<PackFn>(&name("pack_b"))?;
         let tile = object.symbol::<TileFn>(&name("tile"))?;
         let [mr, nr] = shape;
-        (mr > 0 && nr > 0).then_some(GemmFamily { mr, nr, pack_a, pack_b, tile })
+        (mr > 0 && nr > 0).then_some(GemmFamily {
+            mr,
+            nr,
+            pack_a,
+            pack_b,
+            tile,
+        })
     }
 }

@@ -120,7 +120,10 @@ impl Axes {
 
     /// The same with strides of any sign.
     pub(crate) fn signed(pairs: impl Iterator<Item = (u64, i64)>) -> Axes {
-        let mut all = Axes { axes: [(1, 0); MAX_RANK], rank: 0 };
+        let mut all = Axes {
+            axes: [(1, 0); MAX_RANK],
+            rank: 0,
+        };
         for pair in pairs.take(MAX_RANK) {
             all.axes[all.rank] = pair;
             all.rank += 1;
@@ -175,9 +178,12 @@ unsafe fn walk_out<T: Copy>(x: Pointer, out: Pointer, axes: &[(u64, i64)]) {
 fn walk<T>(base: *mut T, axes: &[(u64, i64)], visit: &mut impl FnMut(*mut T)) {
     match axes {
         [] => visit(base),
-        [(dim, stride)] => (0..*dim as isize).for_each(|n| visit(base.wrapping_offset(n * *stride as isize))),
+        [(dim, stride)] => {
+            (0..*dim as isize).for_each(|n| visit(base.wrapping_offset(n * *stride as isize)))
+        }
         [(dim, stride), rest @ ..] => {
-            (0..*dim as isize).for_each(|n| walk(base.wrapping_offset(n * *stride as isize), rest, visit));
+            (0..*dim as isize)
+                .for_each(|n| walk(base.wrapping_offset(n * *stride as isize), rest, visit));
         }
     }
 }
@@ -189,7 +195,10 @@ fn walk<T>(base: *mut T, axes: &[(u64, i64)], visit: &mut impl FnMut(*mut T)) {
 /// Both hold the product of `dims` elements and do not overlap; `axes` is a permutation of at most [`MAX_RANK`] axes.
 pub(crate) unsafe fn permute(x: Pointer, out: Pointer, size: u64, dims: &[u64], axes: &[u32]) {
     let stride = |axis: usize| dims[axis + 1..].iter().product::<u64>() as i64;
-    let order = Axes::signed(axes.iter().map(|&axis| (dims[axis as usize], stride(axis as usize))));
+    let order = Axes::signed(
+        axes.iter()
+            .map(|&axis| (dims[axis as usize], stride(axis as usize))),
+    );
     // SAFETY: the strides are those of contiguous `x`.
     unsafe { gather_strided(x, out, size, &order) }
 }
@@ -199,10 +208,17 @@ pub(crate) unsafe fn permute(x: Pointer, out: Pointer, size: u64, dims: &[u64], 
 /// # Safety
 ///
 /// `x` and `out` hold `pre · d · post` elements and do not overlap; `index` holds `d` integers.
-pub(crate) unsafe fn gather(x: Pointer, index: Pointer, out: Pointer, size: u64, extent: [u64; 3]) -> bool {
+pub(crate) unsafe fn gather(
+    x: Pointer,
+    index: Pointer,
+    out: Pointer,
+    size: u64,
+    extent: [u64; 3],
+) -> bool {
     let [pre, d, post] = extent;
     // SAFETY: `d` integers are readable.
-    let index = unsafe { std::slice::from_raw_parts(index.0.cast::<i64>().cast_const(), d as usize) };
+    let index =
+        unsafe { std::slice::from_raw_parts(index.0.cast::<i64>().cast_const(), d as usize) };
     if index.iter().any(|&i| i < 0 || i as u64 >= d) {
         return false;
     }
@@ -233,13 +249,18 @@ pub(crate) unsafe fn argsort(x: Pointer, dtype: DType, out: Pointer, n: u64, des
     let value = |i: i64| unsafe { load(x, dtype, i as u64) };
     order.sort_unstable_by(|&i, &j| {
         let ascending = compare(value(i), value(j));
-        let directed = if descending { ascending.reverse() } else { ascending };
+        let directed = if descending {
+            ascending.reverse()
+        } else {
+            ascending
+        };
         directed.then(i.cmp(&j))
     });
 }
 
 fn compare(x: f64, y: f64) -> Ordering {
-    x.partial_cmp(&y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
+    x.partial_cmp(&y)
+        .unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
 }
 
 /// Whether all elements of a range of a float tensor are finite.
@@ -269,7 +290,9 @@ where
 {
     // SAFETY: by the caller's promise.
     let all = unsafe { std::slice::from_raw_parts(at, count) };
-    all.iter().fold(0u8, |bad, &bits| bad | u8::from(bits & mask == mask)) == 0
+    all.iter()
+        .fold(0u8, |bad, &bits| bad | u8::from(bits & mask == mask))
+        == 0
 }
 
 #[cfg(test)]
@@ -298,7 +321,15 @@ mod tests {
     #[test]
     fn storing_rounds_as_the_dtype_does() {
         for dtype in [DType::F32, DType::BF16, DType::F16] {
-            for value in [1.0 / 3.0, 1.00390625, 1.01171875, 65519.0, 1e-7, 3.4e38, -0.1] {
+            for value in [
+                1.0 / 3.0,
+                1.00390625,
+                1.01171875,
+                65519.0,
+                1e-7,
+                3.4e38,
+                -0.1,
+            ] {
                 let mut data = [0u64];
                 // SAFETY: one element fits.
                 let stored = unsafe {
@@ -330,7 +361,9 @@ mod tests {
         let mut out = vec![0.0f64; 24];
         // SAFETY: both hold 24 elements.
         unsafe { permute(at(&mut x), at(&mut out), 8, &dims, &axes) };
-        for (i, j, k) in (0..2).flat_map(|i| (0..3).flat_map(move |j| (0..4).map(move |k| (i, j, k)))) {
+        for (i, j, k) in
+            (0..2).flat_map(|i| (0..3).flat_map(move |j| (0..4).map(move |k| (i, j, k))))
+        {
             assert_eq!(out[(k * 2 + i) * 3 + j], x[(i * 3 + j) * 4 + k]);
         }
     }
@@ -343,7 +376,10 @@ mod tests {
         // SAFETY: 2 · 3 · 2 elements and three indices.
         let inside = unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, [2, 3, 2]) };
         assert!(inside);
-        assert_eq!(out, [4.0, 5.0, 0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(
+            out,
+            [4.0, 5.0, 0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 6.0, 7.0, 8.0, 9.0]
+        );
         index[1] = 3;
         // SAFETY: as above; the bad index is caught before anything is read.
         assert!(!unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, [2, 3, 2]) });

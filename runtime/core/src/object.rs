@@ -25,8 +25,12 @@ impl Object {
         let file = sealed(bytes)?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         // SAFETY: the caller trusts the code.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(io::Error::other)?;
-        Ok(Object { library: library.into(), file })
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(io::Error::other)?;
+        Ok(Object {
+            library: library.into(),
+            file,
+        })
     }
 
     /// Loads a shared object from its bytes; only Linux can.
@@ -36,7 +40,10 @@ impl Object {
     /// None needed here.
     #[cfg(not(target_os = "linux"))]
     pub(crate) unsafe fn load(_bytes: &[u8]) -> io::Result<Object> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "code in artifacts is loaded on Linux only"))
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "code in artifacts is loaded on Linux only",
+        ))
     }
 
     /// The symbol's address as a `T`.
@@ -46,7 +53,9 @@ impl Object {
     /// `T` is the symbol's type, and its value is not used after the object is gone.
     pub(crate) unsafe fn symbol<T: Copy>(&self, name: &str) -> Option<T> {
         // SAFETY: by the caller's promise.
-        unsafe { self.library.get::<T>(name.as_bytes()) }.ok().map(|symbol| *symbol)
+        unsafe { self.library.get::<T>(name.as_bytes()) }
+            .ok()
+            .map(|symbol| *symbol)
     }
 }
 
@@ -58,7 +67,10 @@ fn sealed(bytes: &[u8]) -> io::Result<std::os::fd::OwnedFd> {
     let fd = memfd_create("optc", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = std::fs::File::from(fd);
     file.write_all(bytes)?;
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
     Ok(file.into())
 }
 

@@ -37,7 +37,13 @@ pub struct ParamDesc {
 impl ParamDesc {
     /// A parameter in host memory whose gradient has the same dtype.
     pub fn new(name: &str, dims: &[i64], dtype: DType) -> ParamDesc {
-        ParamDesc { name: name.to_owned(), dims: dims.to_vec(), dtype, grad_dtype: dtype, device: Device::Cpu }
+        ParamDesc {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            dtype,
+            grad_dtype: dtype,
+            device: Device::Cpu,
+        }
     }
 }
 
@@ -84,19 +90,41 @@ pub struct StateView<'a> {
 }
 
 impl Optimizer {
-    pub(crate) fn bind(rules: &Rules, params: &[ParamDesc], options: &BindOptions) -> Result<Optimizer, BindError> {
+    pub(crate) fn bind(
+        rules: &Rules,
+        params: &[ParamDesc],
+        options: &BindOptions,
+    ) -> Result<Optimizer, BindError> {
         let id = rules.optimizer(options.optimizer.as_deref())?;
         let settings = groups::settings(&rules.program, id, options)?;
         let groups = groups::assign(&options.groups, params)?;
         let mut planner = Planner::new(&rules.program, id, &settings, options);
-        let each = params.iter().zip(&groups).map(|(param, &group)| planner.entry(param, group));
+        let each = params
+            .iter()
+            .zip(&groups)
+            .map(|(param, &group)| planner.entry(param, group));
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
         let wanted = planner.kernels();
         let kernels = rules.kernels(&wanted)?;
-        let report = Report::new(rules.isa(), std::mem::take(&mut planner.rules), &wanted, &planner.products(), &kernels);
-        let hypers = settings.into_iter().map(|settings| settings.hypers).collect();
+        let report = Report::new(
+            rules.isa(),
+            std::mem::take(&mut planner.rules),
+            &wanted,
+            &planner.products(),
+            &kernels,
+        );
+        let hypers = settings
+            .into_iter()
+            .map(|settings| settings.hypers)
+            .collect();
         let engine = Engine::new(entries, hypers, &kernels, pool(options), options.non_finite)?;
-        Ok(Optimizer { engine, program: Arc::clone(&rules.program), id, groups, report })
+        Ok(Optimizer {
+            engine,
+            program: Arc::clone(&rules.program),
+            id,
+            groups,
+            report,
+        })
     }
 
     /// One step over all parameters, in the order of `bind`. Those without a gradient are skipped, unless the
@@ -129,13 +157,18 @@ impl Optimizer {
 
     /// Hyperparameters of a group, in declaration order; none if there is no such group.
     pub fn hypers(&self, group: usize) -> impl Iterator<Item = (&str, f64)> {
-        let names = self.program.optimizers[self.id].hypers.iter().map(|hyper| hyper.name.as_str());
+        let names = self.program.optimizers[self.id]
+            .hypers
+            .iter()
+            .map(|hyper| hyper.name.as_str());
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
     }
 
     /// One hyperparameter of a group.
     pub fn hyper(&self, group: usize, name: &str) -> Option<f64> {
-        self.hypers(group).find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.hypers(group)
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// Sets a hyperparameter of one group, from the next step on. Another whose default is computed from it keeps the
@@ -147,11 +180,24 @@ impl Optimizer {
     pub fn set_hyper(&mut self, group: usize, name: &str, value: f64) -> Result<(), HyperError> {
         let optimizer = &self.program.optimizers[self.id];
         let groups = self.engine.hypers.len();
-        let hypers = self.engine.hypers.get_mut(group).ok_or(HyperError::UnknownGroup { group, groups })?;
+        let hypers = self
+            .engine
+            .hypers
+            .get_mut(group)
+            .ok_or(HyperError::UnknownGroup { group, groups })?;
         let Some(index) = optimizer.hypers.iter().position(|hyper| hyper.name == name) else {
-            let known = optimizer.hypers.iter().map(|hyper| format!("`{}`", hyper.name)).collect::<Vec<_>>();
-            let (optimizer, name, known) = (optimizer.name.clone(), name.to_owned(), known.join(", "));
-            return Err(HyperError::UnknownHyper { optimizer, name, known });
+            let known = optimizer
+                .hypers
+                .iter()
+                .map(|hyper| format!("`{}`", hyper.name))
+                .collect::<Vec<_>>();
+            let (optimizer, name, known) =
+                (optimizer.name.clone(), name.to_owned(), known.join(", "));
+            return Err(HyperError::UnknownHyper {
+                optimizer,
+                name,
+                known,
+            });
         };
         check_hyper(optimizer, index, value)?;
         hypers[index] = value;
@@ -174,7 +220,11 @@ impl Optimizer {
 
     /// Steps that a parameter has taken.
     pub fn step_of(&self, param: &str) -> Option<u64> {
-        self.engine.params.iter().find(|known| known.name == param).map(|known| known.step)
+        self.engine
+            .params
+            .iter()
+            .find(|known| known.name == param)
+            .map(|known| known.step)
     }
 
     /// All state of a parameter; none if there is no such parameter.
@@ -190,7 +240,11 @@ impl Optimizer {
 
     /// Bytes of state of all parameters.
     pub fn state_bytes(&self) -> u64 {
-        let states = self.engine.params.iter().flat_map(crate::engine::Param::states);
+        let states = self
+            .engine
+            .params
+            .iter()
+            .flat_map(crate::engine::Param::states);
         states.map(|state| state.bytes.len() as u64).sum()
     }
 
@@ -220,7 +274,11 @@ impl Optimizer {
 }
 
 fn pool(options: &BindOptions) -> Arc<Pool> {
-    let new = || options.threads.map_or_else(Pool::with_available_parallelism, Pool::new);
+    let new = || {
+        options
+            .threads
+            .map_or_else(Pool::with_available_parallelism, Pool::new)
+    };
     options.pool.clone().unwrap_or_else(|| Arc::new(new()))
 }
 
@@ -239,14 +297,29 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(program: &'a Program, id: OptimizerId, settings: &'a [Settings], options: &'a BindOptions) -> Planner<'a> {
-        Planner { program, id, settings, options, plans: HashMap::new(), rules: Vec::new() }
+    fn new(
+        program: &'a Program,
+        id: OptimizerId,
+        settings: &'a [Settings],
+        options: &'a BindOptions,
+    ) -> Planner<'a> {
+        Planner {
+            program,
+            id,
+            settings,
+            options,
+            plans: HashMap::new(),
+            rules: Vec::new(),
+        }
     }
 
     fn entry(&mut self, param: &ParamDesc, group: usize) -> Result<Entry, BindError> {
         let dims = dims_of(param)?;
         let rule = self.rule(param, &dims, group)?;
-        self.rules.push((param.name.clone(), self.program.optimizers[self.id].rules[rule].name.clone()));
+        self.rules.push((
+            param.name.clone(),
+            self.program.optimizers[self.id].rules[rule].name.clone(),
+        ));
         Ok(Entry {
             name: param.name.clone(),
             dims: param.dims.clone(),
@@ -261,18 +334,38 @@ impl<'a> Planner<'a> {
     fn rule(&self, param: &ParamDesc, dims: &[u64], group: usize) -> Result<usize, BindError> {
         let optimizer = &self.program.optimizers[self.id];
         let (name, dims_found) = (param.name.clone(), param.dims.clone());
-        let Some(wanted) = group.checked_sub(1).and_then(|group| self.options.groups[group].rule.as_ref()) else {
+        let Some(wanted) = group
+            .checked_sub(1)
+            .and_then(|group| self.options.groups[group].rule.as_ref())
+        else {
             let found = rule_for(self.program, self.id, &self.settings[group], dims);
             let optimizer = optimizer.name.clone();
-            return found.ok_or(BindError::NoRule { name, dims: dims_found, optimizer });
+            return found.ok_or(BindError::NoRule {
+                name,
+                dims: dims_found,
+                optimizer,
+            });
         };
         let Some(rule) = optimizer.rules.iter().position(|rule| rule.name == *wanted) else {
-            let known = optimizer.rules.iter().map(|rule| format!("`{}`", rule.name)).collect::<Vec<_>>().join(", ");
-            return Err(BindError::UnknownRule { rule: wanted.clone(), optimizer: optimizer.name.clone(), known });
+            let known = optimizer
+                .rules
+                .iter()
+                .map(|rule| format!("`{}`", rule.name))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(BindError::UnknownRule {
+                rule: wanted.clone(),
+                optimizer: optimizer.name.clone(),
+                known,
+            });
         };
         match rule_takes(self.program, self.id, &self.settings[group], rule, dims) {
             true => Ok(rule),
-            false => Err(BindError::RuleRefuses { name, rule: wanted.clone(), dims: dims_found }),
+            false => Err(BindError::RuleRefuses {
+                name,
+                rule: wanted.clone(),
+                dims: dims_found,
+            }),
         }
     }
 
@@ -283,7 +376,15 @@ impl<'a> Planner<'a> {
         let (dtype, grad_dtype) = (param.dtype, param.grad_dtype);
         let make = |key: &Key| {
             let dims = &key.2;
-            Arc::new(plan_for(&Spec { program, optimizer, settings, rule, dims, dtype, grad_dtype }))
+            Arc::new(plan_for(&Spec {
+                program,
+                optimizer,
+                settings,
+                rule,
+                dims,
+                dtype,
+                grad_dtype,
+            }))
         };
         let key = (statics, rule, dims, dtype, grad_dtype);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
@@ -292,13 +393,18 @@ impl<'a> Planner<'a> {
     /// The distinct kernels of all plans, by hash.
     fn kernels(&self) -> Vec<MapKernel> {
         let all = self.plans.values().flat_map(|plan| &plan.kernels);
-        let by_hash: BTreeMap<String, MapKernel> = all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
+        let by_hash: BTreeMap<String, MapKernel> =
+            all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
         by_hash.into_values().collect()
     }
 
     /// The dtypes of all products.
     fn products(&self) -> Vec<DType> {
-        let mut dtypes: Vec<DType> = self.plans.values().flat_map(|plan| crate::prepared::product_dtypes(plan)).collect();
+        let mut dtypes: Vec<DType> = self
+            .plans
+            .values()
+            .flat_map(|plan| crate::prepared::product_dtypes(plan))
+            .collect();
         dtypes.sort();
         dtypes.dedup();
         dtypes
@@ -307,10 +413,26 @@ impl<'a> Planner<'a> {
 
 fn dims_of(param: &ParamDesc) -> Result<Vec<u64>, BindError> {
     let (name, dims) = (&param.name, &param.dims);
-    if !matches!(param.dtype, DType::F64 | DType::F32 | DType::BF16 | DType::F16) {
-        return Err(BindError::NotFloat { name: name.clone(), dtype: param.dtype });
+    if !matches!(
+        param.dtype,
+        DType::F64 | DType::F32 | DType::BF16 | DType::F16
+    ) {
+        return Err(BindError::NotFloat {
+            name: name.clone(),
+            dtype: param.dtype,
+        });
     }
-    let all = dims.iter().map(|&dim| u64::try_from(dim).ok()).collect::<Option<Vec<u64>>>();
-    let fits = |dims: &Vec<u64>| dims.iter().try_fold(8u64, |n, &d| n.checked_mul(d)).is_some_and(|n| n < 1 << 62);
-    all.filter(fits).ok_or_else(|| BindError::Shape { name: name.clone(), dims: dims.clone() })
+    let all = dims
+        .iter()
+        .map(|&dim| u64::try_from(dim).ok())
+        .collect::<Option<Vec<u64>>>();
+    let fits = |dims: &Vec<u64>| {
+        dims.iter()
+            .try_fold(8u64, |n, &d| n.checked_mul(d))
+            .is_some_and(|n| n < 1 << 62)
+    };
+    all.filter(fits).ok_or_else(|| BindError::Shape {
+        name: name.clone(),
+        dims: dims.clone(),
+    })
 }

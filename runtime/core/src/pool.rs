@@ -47,10 +47,17 @@ impl Pool {
         let shared = Arc::new(Shared::default());
         let spawn = |worker: usize| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name(format!("optc-{worker}")).spawn(move || shared.work(worker)).ok()
+            std::thread::Builder::new()
+                .name(format!("optc-{worker}"))
+                .spawn(move || shared.work(worker))
+                .ok()
         };
         let workers = (1..threads.max(1)).map_while(spawn).collect();
-        Pool { shared, workers, busy: Mutex::new(()) }
+        Pool {
+            shared,
+            workers,
+            busy: Mutex::new(()),
+        }
     }
 
     /// A pool with as many workers as the machine lets this process use.
@@ -82,7 +89,11 @@ impl Pool {
         self.shared.wake(tasks - 1);
         self.shared.pull(0, tasks, task);
         self.shared.close();
-        if self.shared.panicked.load(Ordering::Relaxed) { Err(Panicked) } else { Ok(()) }
+        if self.shared.panicked.load(Ordering::Relaxed) {
+            Err(Panicked)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -157,7 +168,8 @@ impl Shared {
     unsafe fn open(&self, tasks: usize, task: Task<'_>) {
         let erased: *const (dyn Fn(usize, usize) + Sync + '_) = task;
         // SAFETY: only the lifetime changes; `close` returns after the last use.
-        let task = unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), _>(erased) };
+        let task =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), _>(erased) };
         // SAFETY: no worker is inside a run, so nobody reads the job.
         unsafe { *self.job.get() = Some(Job { tasks, task }) };
         self.next.store(0, Ordering::Relaxed);
@@ -173,7 +185,11 @@ impl Shared {
         while inside != 0 {
             // The tasks still running are the tail of this run; yielding helps when threads outnumber cores.
             spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            if spins < SPINS {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
             inside = self.state.load(Ordering::Acquire) & INSIDE;
         }
     }
@@ -205,7 +221,9 @@ impl Shared {
 
     /// Counts this worker into the run of `state`, unless that has changed.
     fn enter(&self, state: u64) -> bool {
-        self.state.compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.state
+            .compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     fn take_part(&self, worker: usize) {
@@ -233,7 +251,10 @@ impl Shared {
         let mut guard = self.guard();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while !self.has_news(seen) {
-            guard = self.opened.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self
+                .opened
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
@@ -331,6 +352,7 @@ mod tests {
                 scope.spawn(|| (0..500).for_each(|_| assert_eq!(counts(&pool, 9), vec![1; 9])));
             }
         });
-        pool.run(4, &|_, _| assert_eq!(counts(&pool, 5), vec![1; 5])).unwrap();
+        pool.run(4, &|_, _| assert_eq!(counts(&pool, 5), vec![1; 5]))
+            .unwrap();
     }
 }

@@ -68,20 +68,49 @@ impl Prepared {
     ///
     /// [`InvalidPlan`] names the first violation.
     pub(crate) fn new(plan: Arc<Plan>, kernels: &KernelSet) -> Result<Prepared, InvalidPlan> {
-        let missing = |kernel: &MapKernel| InvalidPlan::MissingKernel { hash: kernel.hash() };
+        let missing = |kernel: &MapKernel| InvalidPlan::MissingKernel {
+            hash: kernel.hash(),
+        };
         let find = |kernel: &MapKernel| kernels.get(kernel).ok_or_else(|| missing(kernel));
-        let functions = plan.kernels.iter().map(find).collect::<Result<Vec<MapFn>, InvalidPlan>>()?;
-        let mut checker = Checker { plan: &plan, kernels, work_bytes: 0 };
+        let functions = plan
+            .kernels
+            .iter()
+            .map(find)
+            .collect::<Result<Vec<MapFn>, InvalidPlan>>()?;
+        let mut checker = Checker {
+            plan: &plan,
+            kernels,
+            work_bytes: 0,
+        };
         checker.tables()?;
         checker.thunks(&plan.init)?;
         checker.thunks(&plan.body)?;
         let work_bytes = checker.work_bytes;
-        let operands = plan.kernels.iter().map(|k| k.inputs.len() + k.outputs.len()).max().unwrap_or(0);
-        let scalars = plan.kernels.iter().map(|k| k.scalars as usize).max().unwrap_or(0);
+        let operands = plan
+            .kernels
+            .iter()
+            .map(|k| k.inputs.len() + k.outputs.len())
+            .max()
+            .unwrap_or(0);
+        let scalars = plan
+            .kernels
+            .iter()
+            .map(|k| k.scalars as usize)
+            .max()
+            .unwrap_or(0);
         let init_reads_views = any(&plan.init, &|thunk| reads_views(&plan, thunk));
         let maps_only = !any(&plan.body, &|thunk| !is_map(thunk));
         let kernels = kernels.clone();
-        Ok(Prepared { plan, functions, kernels, work_bytes, operands, scalars, init_reads_views, maps_only })
+        Ok(Prepared {
+            plan,
+            functions,
+            kernels,
+            work_bytes,
+            operands,
+            scalars,
+            init_reads_views,
+            maps_only,
+        })
     }
 
     /// Bytes of a slot.
@@ -94,14 +123,24 @@ impl Prepared {
 /// How a plan's buffers look, before anything is known about them.
 pub(crate) fn shape_of(plan: &Plan, buffer: Buffer) -> Option<(DType, &[u64])> {
     match buffer {
-        Buffer::Slot(n) => plan.slots.get(n as usize).map(|slot| (slot.dtype, slot.dims.as_slice())),
-        Buffer::Temp(n) => plan.temps.get(n as usize).map(|temp| (temp.dtype, temp.dims.as_slice())),
+        Buffer::Slot(n) => plan
+            .slots
+            .get(n as usize)
+            .map(|slot| (slot.dtype, slot.dims.as_slice())),
+        Buffer::Temp(n) => plan
+            .temps
+            .get(n as usize)
+            .map(|temp| (temp.dtype, temp.dims.as_slice())),
     }
 }
 
 /// f64 partial sums per output that needs them: one per chunk, or one per chunk and column.
 pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u64) -> u64 {
-    let unit = if kernel.space == Space::Flat { CHUNK } else { ROW_CHUNK };
+    let unit = if kernel.space == Space::Flat {
+        CHUNK
+    } else {
+        ROW_CHUNK
+    };
     match kind {
         OutputKind::SumAll => rows.div_ceil(unit),
         OutputKind::SumRows => rows.div_ceil(unit) * cols,
@@ -110,12 +149,18 @@ pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u6
 }
 
 fn partial_bytes(kernel: &MapKernel, rows: u64, cols: u64) -> u64 {
-    kernel.outputs.iter().map(|output| padded(8 * partials(kernel, output.kind, rows, cols))).sum()
+    kernel
+        .outputs
+        .iter()
+        .map(|output| padded(8 * partials(kernel, output.kind, rows, cols)))
+        .sum()
 }
 
 fn any(thunks: &[Thunk], holds: &impl Fn(&Thunk) -> bool) -> bool {
     thunks.iter().any(|thunk| match thunk {
-        Thunk::If { then, otherwise, .. } => any(then, holds) || any(otherwise, holds),
+        Thunk::If {
+            then, otherwise, ..
+        } => any(then, holds) || any(otherwise, holds),
         other => holds(other),
     })
 }
@@ -126,7 +171,9 @@ pub(crate) fn product_dtypes(plan: &Plan) -> Vec<DType> {
         for thunk in thunks {
             match thunk {
                 Thunk::Gemm(gemm) => found.push(gemm.dtype),
-                Thunk::If { then, otherwise, .. } => {
+                Thunk::If {
+                    then, otherwise, ..
+                } => {
                     collect(then, found);
                     collect(otherwise, found);
                 }
@@ -141,15 +188,26 @@ pub(crate) fn product_dtypes(plan: &Plan) -> Vec<DType> {
 }
 
 fn is_map(thunk: &Thunk) -> bool {
-    matches!(thunk, Thunk::Map { .. } | Thunk::Copy { .. } | Thunk::Fill { .. })
+    matches!(
+        thunk,
+        Thunk::Map { .. } | Thunk::Copy { .. } | Thunk::Fill { .. }
+    )
 }
 
 fn reads_views(plan: &Plan, thunk: &Thunk) -> bool {
     let view = |buffer: Buffer| matches!(buffer, Buffer::Slot(n) if plan.slots[n as usize].role != Role::State);
     match thunk {
-        Thunk::Map { inputs, .. } | Thunk::Call { inputs, .. } => inputs.iter().any(|&input| view(input)),
-        Thunk::Gemm(gemm) => [Some(gemm.a), Some(gemm.b), gemm.c].into_iter().flatten().any(|m| view(m.buffer)),
-        Thunk::Permute { x, .. } | Thunk::Argsort { x, .. } | Thunk::Diag { x, .. } | Thunk::Copy { x, .. } => view(*x),
+        Thunk::Map { inputs, .. } | Thunk::Call { inputs, .. } => {
+            inputs.iter().any(|&input| view(input))
+        }
+        Thunk::Gemm(gemm) => [Some(gemm.a), Some(gemm.b), gemm.c]
+            .into_iter()
+            .flatten()
+            .any(|m| view(m.buffer)),
+        Thunk::Permute { x, .. }
+        | Thunk::Argsort { x, .. }
+        | Thunk::Diag { x, .. }
+        | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
         Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::If { .. } => false,
     }
@@ -165,16 +223,29 @@ impl Checker<'_> {
     /// Slots, temporaries and host program by themselves.
     fn tables(&self) -> Check {
         let roles = [Role::Param, Role::Grad];
-        let begins = self.plan.slots.len() >= 2 && self.plan.slots.iter().zip(roles).all(|(s, role)| s.role == role);
-        ensure(begins, || "slots do not begin with the parameter and its gradient".into())?;
-        let rest_is_state = self.plan.slots[2..].iter().all(|slot| slot.role == Role::State);
-        ensure(rest_is_state, || "a slot after the gradient is not state".into())?;
+        let begins = self.plan.slots.len() >= 2
+            && self
+                .plan
+                .slots
+                .iter()
+                .zip(roles)
+                .all(|(s, role)| s.role == role);
+        ensure(begins, || {
+            "slots do not begin with the parameter and its gradient".into()
+        })?;
+        let rest_is_state = self.plan.slots[2..]
+            .iter()
+            .all(|slot| slot.role == Role::State);
+        ensure(rest_is_state, || {
+            "a slot after the gradient is not state".into()
+        })?;
         for slot in &self.plan.slots {
             bytes(slot.dtype, &slot.dims)?;
         }
         for (n, temp) in self.plan.temps.iter().enumerate() {
             let end = bytes(temp.dtype, &temp.dims)?.checked_add(temp.offset);
-            let inside = temp.offset % 64 == 0 && end.is_some_and(|end| end <= self.plan.arena_bytes);
+            let inside =
+                temp.offset % 64 == 0 && end.is_some_and(|end| end <= self.plan.arena_bytes);
             ensure(inside, || format!("temporary {n} is not inside the arena"))?;
         }
         self.host()
@@ -189,7 +260,9 @@ impl Checker<'_> {
                 HostInst::Select(a, b, c) => vec![a, b, c],
             };
             let earlier = operands.iter().all(|&reg| (reg as usize) < n);
-            ensure(earlier, || format!("host instruction {n} reads a later register"))?;
+            ensure(earlier, || {
+                format!("host instruction {n} reads a later register")
+            })?;
         }
         Ok(())
     }
@@ -202,14 +275,28 @@ impl Checker<'_> {
         match thunk {
             Thunk::Map { .. } => self.map(thunk),
             Thunk::Gemm(gemm) => self.gemm(gemm),
-            Thunk::Call { routine, inputs, outputs, on_failure } => self.call(*routine, inputs, outputs, on_failure),
+            Thunk::Call {
+                routine,
+                inputs,
+                outputs,
+                on_failure,
+            } => self.call(*routine, inputs, outputs, on_failure),
             Thunk::Permute { x, out, dims, axes } => self.permute(*x, *out, dims, axes),
-            Thunk::Gather { x, index, out, pre, d, post } => self.gather([*x, *index, *out], [*pre, *d, *post]),
+            Thunk::Gather {
+                x,
+                index,
+                out,
+                pre,
+                d,
+                post,
+            } => self.gather([*x, *index, *out], [*pre, *d, *post]),
             Thunk::Argsort { x, out, n, .. } => {
                 self.floats(*x)?;
                 self.holds(*x, *n)?;
                 self.written(*out, *n)?;
-                ensure(self.dtype(*out)? == DType::I64, || "an order is not stored as i64".into())
+                ensure(self.dtype(*out)? == DType::I64, || {
+                    "an order is not stored as i64".into()
+                })
             }
             Thunk::Diag { x, out, n } => {
                 self.same_dtype(*x, *out)?;
@@ -229,7 +316,11 @@ impl Checker<'_> {
                 self.reg(*scale)?;
                 self.written(*out, square(*n)?)
             }
-            Thunk::If { cond, then, otherwise } => {
+            Thunk::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.reg(*cond)?;
                 self.thunks(then)?;
                 self.thunks(otherwise)
@@ -238,14 +329,28 @@ impl Checker<'_> {
     }
 
     fn map(&mut self, thunk: &Thunk) -> Check {
-        let Thunk::Map { kernel, inputs, outputs, scalars, rows, cols } = thunk else { return Ok(()) };
+        let Thunk::Map {
+            kernel,
+            inputs,
+            outputs,
+            scalars,
+            rows,
+            cols,
+        } = thunk
+        else {
+            return Ok(());
+        };
         let Some(code) = self.plan.kernels.get(*kernel as usize) else {
             return broken(format!("kernel {kernel} does not exist"));
         };
         let counts = (code.inputs.len(), code.outputs.len(), code.scalars as usize);
         let given = (inputs.len(), outputs.len(), scalars.len());
-        ensure(counts == given, || format!("kernel {kernel} takes {counts:?} operands, not {given:?}"))?;
-        ensure(code.space == Space::Grid || *cols == 1, || "a flat kernel has columns".into())?;
+        ensure(counts == given, || {
+            format!("kernel {kernel} takes {counts:?} operands, not {given:?}")
+        })?;
+        ensure(code.space == Space::Grid || *cols == 1, || {
+            "a flat kernel has columns".into()
+        })?;
         scalars.iter().try_for_each(|&reg| self.reg(reg))?;
         let points = product_of(&[*rows, *cols])?;
         for (input, &buffer) in code.inputs.iter().zip(inputs) {
@@ -256,7 +361,9 @@ impl Checker<'_> {
                 Access::One => 1,
             };
             self.holds(buffer, count)?;
-            ensure(self.dtype(buffer)? == input.dtype, || format!("an input of kernel {kernel} has another dtype"))?;
+            ensure(self.dtype(buffer)? == input.dtype, || {
+                format!("an input of kernel {kernel} has another dtype")
+            })?;
         }
         for (output, &buffer) in code.outputs.iter().zip(outputs) {
             let count = match output.kind {
@@ -266,7 +373,9 @@ impl Checker<'_> {
                 OutputKind::SumRows => *cols,
             };
             self.written(buffer, count)?;
-            ensure(self.dtype(buffer)? == output.dtype, || format!("an output of kernel {kernel} has another dtype"))?;
+            ensure(self.dtype(buffer)? == output.dtype, || {
+                format!("an output of kernel {kernel} has another dtype")
+            })?;
         }
         self.reserve(partial_bytes(code, *rows, *cols));
         Ok(())
@@ -275,9 +384,16 @@ impl Checker<'_> {
     fn gemm(&mut self, gemm: &Gemm) -> Check {
         let float = matches!(gemm.dtype, DType::F32 | DType::F64 | DType::BF16);
         ensure(float, || format!("products of {} do not exist", gemm.dtype))?;
-        [gemm.alpha, gemm.beta].into_iter().flatten().try_for_each(|reg| self.reg(reg))?;
-        ensure(!gemm.symmetric || gemm.m == gemm.n, || "a symmetric product is not square".into())?;
-        ensure(gemm.out.col_stride == 1, || "a product's columns are not adjacent".into())?;
+        [gemm.alpha, gemm.beta]
+            .into_iter()
+            .flatten()
+            .try_for_each(|reg| self.reg(reg))?;
+        ensure(!gemm.symmetric || gemm.m == gemm.n, || {
+            "a symmetric product is not square".into()
+        })?;
+        ensure(gemm.out.col_stride == 1, || {
+            "a product's columns are not adjacent".into()
+        })?;
         let outputs = if gemm.sum_batch { 1 } else { gemm.batch };
         self.matrix(&gemm.a, gemm, [gemm.m, gemm.k, gemm.batch])?;
         self.matrix(&gemm.b, gemm, [gemm.k, gemm.n, gemm.batch])?;
@@ -292,23 +408,41 @@ impl Checker<'_> {
 
     /// The last entry of the last matrix lies inside the buffer.
     fn matrix(&self, matrix: &Matrix, gemm: &Gemm, [rows, cols, batch]: [u64; 3]) -> Check {
-        ensure(self.dtype(matrix.buffer)? == gemm.dtype, || "a factor has another dtype than its product".into())?;
+        ensure(self.dtype(matrix.buffer)? == gemm.dtype, || {
+            "a factor has another dtype than its product".into()
+        })?;
         if rows == 0 || cols == 0 || batch == 0 {
             return Ok(());
         }
-        let steps = [(rows, matrix.row_stride), (cols, matrix.col_stride), (batch, matrix.batch_stride)];
-        let last = steps.iter().try_fold(matrix.offset, |at, &(count, stride)| {
-            (count - 1).checked_mul(stride).and_then(|far| at.checked_add(far))
-        });
+        let steps = [
+            (rows, matrix.row_stride),
+            (cols, matrix.col_stride),
+            (batch, matrix.batch_stride),
+        ];
+        let last = steps
+            .iter()
+            .try_fold(matrix.offset, |at, &(count, stride)| {
+                (count - 1)
+                    .checked_mul(stride)
+                    .and_then(|far| at.checked_add(far))
+            });
         match last.and_then(|last| last.checked_add(1)) {
             Some(count) => self.holds(matrix.buffer, count),
             None => broken("a matrix's last entry has no address"),
         }
     }
 
-    fn call(&mut self, routine: Routine, inputs: &[Buffer], outputs: &[Option<Buffer>], policy: &OnFailure) -> Check {
+    fn call(
+        &mut self,
+        routine: Routine,
+        inputs: &[Buffer],
+        outputs: &[Option<Buffer>],
+        policy: &OnFailure,
+    ) -> Check {
         let [a, b] = [0, 1].map(|n| inputs.get(n).copied());
-        let Some(a) = a else { return broken("a routine has no input") };
+        let Some(a) = a else {
+            return broken("a routine has no input");
+        };
         let a = self.operand(a)?;
         let (m, n, least) = (a.rows, a.cols, a.rows.min(a.cols));
         let b = b.map(|b| self.operand(b)).transpose()?;
@@ -318,15 +452,24 @@ impl Checker<'_> {
             Routine::Cholesky => [Some((n, n)), None],
             Routine::SolveTriangular { .. } => [b.map(|b| (b.rows, b.cols)), None],
         };
-        ensure(routine == Routine::Qr || m == n, || "a routine's matrix is not square".into())?;
+        ensure(routine == Routine::Qr || m == n, || {
+            "a routine's matrix is not square".into()
+        })?;
         let solves = matches!(routine, Routine::SolveTriangular { .. });
-        ensure(inputs.len() == 1 + usize::from(solves), || "a routine has the wrong number of inputs".into())?;
-        ensure(b.is_none_or(|b| b.rows == n), || "the right side of a solve has other rows".into())?;
-        ensure(outputs.len() <= 2, || "a routine has more than two results".into())?;
+        ensure(inputs.len() == 1 + usize::from(solves), || {
+            "a routine has the wrong number of inputs".into()
+        })?;
+        ensure(b.is_none_or(|b| b.rows == n), || {
+            "the right side of a solve has other rows".into()
+        })?;
+        ensure(outputs.len() <= 2, || {
+            "a routine has more than two results".into()
+        })?;
         for (output, result) in outputs.iter().zip(results) {
             if let Some(buffer) = *output {
                 let found = self.operand(buffer)?;
-                let fits = result.is_some_and(|(rows, cols)| (found.rows, found.cols) == (rows, cols));
+                let fits =
+                    result.is_some_and(|(rows, cols)| (found.rows, found.cols) == (rows, cols));
                 ensure(fits, || "a routine's result has another shape".into())?;
                 self.written(buffer, 0)?;
             }
@@ -334,8 +477,14 @@ impl Checker<'_> {
         if let Some(keep) = policy.keep {
             let keep = self.operand(keep)?;
             let shape = |o: &Operand| (o.rows, o.cols, o.dtype);
-            let operands = outputs.iter().flatten().map(|&b| self.operand(b)).collect::<Result<Vec<_>, _>>()?;
-            ensure(operands.iter().any(|o| shape(o) == shape(&keep)), || "no result has the shape of what is kept".into())?;
+            let operands = outputs
+                .iter()
+                .flatten()
+                .map(|&b| self.operand(b))
+                .collect::<Result<Vec<_>, _>>()?;
+            ensure(operands.iter().any(|o| shape(o) == shape(&keep)), || {
+                "no result has the shape of what is kept".into()
+            })?;
         }
         self.reserve(routine::work_bytes(routine, &[Some(a), b], policy));
         Ok(())
@@ -344,7 +493,9 @@ impl Checker<'_> {
     fn operand(&self, buffer: Buffer) -> Result<Operand, InvalidPlan> {
         self.floats(buffer)?;
         match shape_of(self.plan, buffer) {
-            Some((dtype, dims)) if dims.len() == 1 || dims.len() == 2 => Ok(Operand::new(Pointer::NULL, dtype, dims)),
+            Some((dtype, dims)) if dims.len() == 1 || dims.len() == 2 => {
+                Ok(Operand::new(Pointer::NULL, dtype, dims))
+            }
             _ => broken("a routine's operand is neither a vector nor a matrix"),
         }
     }
@@ -354,8 +505,12 @@ impl Checker<'_> {
         let mut seen = [false; MAX_RANK];
         let valid = axes.len() == dims.len()
             && axes.len() <= MAX_RANK
-            && axes.iter().all(|&a| (a as usize) < dims.len() && !std::mem::replace(&mut seen[a as usize], true));
-        ensure(valid, || format!("{axes:?} is not an order of {} axes", dims.len()))?;
+            && axes.iter().all(|&a| {
+                (a as usize) < dims.len() && !std::mem::replace(&mut seen[a as usize], true)
+            });
+        ensure(valid, || {
+            format!("{axes:?} is not an order of {} axes", dims.len())
+        })?;
         let count = product_of(dims)?;
         self.holds(x, count)?;
         self.written(out, count)
@@ -363,7 +518,9 @@ impl Checker<'_> {
 
     fn gather(&self, [x, index, out]: [Buffer; 3], [pre, d, post]: [u64; 3]) -> Check {
         self.same_dtype(x, out)?;
-        ensure(self.dtype(index)? == DType::I64, || "an index is not stored as i64".into())?;
+        ensure(self.dtype(index)? == DType::I64, || {
+            "an index is not stored as i64".into()
+        })?;
         let count = product_of(&[pre, d, post])?;
         self.holds(x, count)?;
         self.holds(index, d)?;
@@ -375,11 +532,16 @@ impl Checker<'_> {
     }
 
     fn reg(&self, reg: Reg) -> Check {
-        ensure((reg as usize) < self.plan.host.len(), || format!("register {reg} does not exist"))
+        ensure((reg as usize) < self.plan.host.len(), || {
+            format!("register {reg} does not exist")
+        })
     }
 
     fn dtype(&self, buffer: Buffer) -> Result<DType, InvalidPlan> {
-        shape_of(self.plan, buffer).map_or_else(|| broken(format!("{buffer:?} does not exist")), |(dtype, _)| Ok(dtype))
+        shape_of(self.plan, buffer).map_or_else(
+            || broken(format!("{buffer:?} does not exist")),
+            |(dtype, _)| Ok(dtype),
+        )
     }
 
     fn count(&self, buffer: Buffer) -> Result<u64, InvalidPlan> {
@@ -390,17 +552,22 @@ impl Checker<'_> {
     }
 
     fn holds(&self, buffer: Buffer, count: u64) -> Check {
-        ensure(self.count(buffer)? >= count, || format!("{buffer:?} holds fewer than {count} elements"))
+        ensure(self.count(buffer)? >= count, || {
+            format!("{buffer:?} holds fewer than {count} elements")
+        })
     }
 
     fn written(&self, buffer: Buffer, count: u64) -> Check {
         self.holds(buffer, count)?;
-        let grad = matches!(buffer, Buffer::Slot(n) if self.plan.slots[n as usize].role == Role::Grad);
+        let grad =
+            matches!(buffer, Buffer::Slot(n) if self.plan.slots[n as usize].role == Role::Grad);
         ensure(!grad, || "the gradient is written".into())
     }
 
     fn floats(&self, buffer: Buffer) -> Check {
-        ensure(self.dtype(buffer)? != DType::I64, || format!("{buffer:?} holds indices, not numbers"))
+        ensure(self.dtype(buffer)? != DType::I64, || {
+            format!("{buffer:?} holds indices, not numbers")
+        })
     }
 
     fn same_dtype(&self, x: Buffer, out: Buffer) -> Check {
@@ -411,12 +578,16 @@ impl Checker<'_> {
 
 /// Bytes of a tensor, if they can be counted; no more than an allocation may have.
 fn bytes(dtype: DType, dims: &[u64]) -> Result<u64, InvalidPlan> {
-    let total = product_of(dims)?.checked_mul(dtype.size()).filter(|&total| total <= isize::MAX as u64);
+    let total = product_of(dims)?
+        .checked_mul(dtype.size())
+        .filter(|&total| total <= isize::MAX as u64);
     total.map_or_else(|| broken(format!("a tensor of {dims:?} is too large")), Ok)
 }
 
 fn product_of(dims: &[u64]) -> Result<u64, InvalidPlan> {
-    let product = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+    let product = dims
+        .iter()
+        .try_fold(1u64, |product, &dim| product.checked_mul(dim));
     product.map_or_else(|| broken(format!("a tensor of {dims:?} is too large")), Ok)
 }
 

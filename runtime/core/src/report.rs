@@ -31,26 +31,45 @@ impl Report {
             let hash = kernel.hash();
             set.tier(&hash).map(|tier| (hash, tier))
         };
-        let products = products.iter().map(|&dtype| (dtype, set.products(dtype).is_some())).collect();
-        Report { isa, rules, kernels: kernels.iter().filter_map(tier).collect(), products }
+        let products = products
+            .iter()
+            .map(|&dtype| (dtype, set.products(dtype).is_some()))
+            .collect();
+        Report {
+            isa,
+            rules,
+            kernels: kernels.iter().filter_map(tier).collect(),
+            products,
+        }
     }
 
     /// Kernels of that tier.
     pub fn count(&self, tier: Tier) -> usize {
-        self.kernels.iter().filter(|(_, found)| *found == tier).count()
+        self.kernels
+            .iter()
+            .filter(|(_, found)| *found == tier)
+            .count()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (artifact, quick) = (self.count(Tier::Artifact), self.count(Tier::Quick));
-        write!(f, "{} parameters, {artifact} kernels from the artifact", self.rules.len())?;
+        write!(
+            f,
+            "{} parameters, {artifact} kernels from the artifact",
+            self.rules.len()
+        )?;
         if let Some(isa) = self.isa {
             write!(f, " ({isa})")?;
         }
         write!(f, ", {quick} from the quick tier")?;
         for (dtype, compiled) in &self.products {
-            write!(f, ", {dtype} products by {}", if *compiled { "the artifact" } else { "faer" })?;
+            write!(
+                f,
+                ", {dtype} products by {}",
+                if *compiled { "the artifact" } else { "faer" }
+            )?;
         }
         Ok(())
     }

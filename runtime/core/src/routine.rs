@@ -56,7 +56,12 @@ impl Operand {
     /// Of a tensor of rank 1 or 2.
     pub(crate) fn new(at: Pointer, dtype: DType, dims: &[u64]) -> Operand {
         let rows = dims.first().copied().unwrap_or(1);
-        Operand { at, dtype, rows, cols: dims.get(1).copied().unwrap_or(1) }
+        Operand {
+            at,
+            dtype,
+            rows,
+            cols: dims.get(1).copied().unwrap_or(1),
+        }
     }
 
     fn count(&self) -> u64 {
@@ -76,11 +81,18 @@ pub(crate) struct Call {
 
 /// The type a routine computes in: f64 for f64 inputs, f32 for the others.
 fn computes_in_f64(inputs: &[Option<Operand>; 2]) -> bool {
-    inputs.iter().flatten().any(|input| input.dtype == DType::F64)
+    inputs
+        .iter()
+        .flatten()
+        .any(|input| input.dtype == DType::F64)
 }
 
 /// Bytes of scratch of a call on inputs of these shapes, in the wider type if a retry may happen.
-pub(crate) fn work_bytes(routine: Routine, inputs: &[Option<Operand>; 2], on_failure: &OnFailure) -> u64 {
+pub(crate) fn work_bytes(
+    routine: Routine,
+    inputs: &[Option<Operand>; 2],
+    on_failure: &OnFailure,
+) -> u64 {
     if computes_in_f64(inputs) || on_failure.retry_f64 {
         bytes::<f64>(routine, inputs)
     } else {
@@ -99,7 +111,12 @@ fn bytes<T: RealField>(routine: Routine, inputs: &[Option<Operand>; 2]) -> u64 {
         Routine::SolveTriangular { .. } => vec![n * n, second.0 * second.1],
     };
     let stack = stack::<T>(routine, m as usize, n as usize).size_bytes() as u64;
-    matrices.into_iter().map(|count| padded(count * size)).sum::<u64>() + padded(stack) + ALIGN as u64
+    matrices
+        .into_iter()
+        .map(|count| padded(count * size))
+        .sum::<u64>()
+        + padded(stack)
+        + ALIGN as u64
 }
 
 /// What faer wants beside our matrices.
@@ -109,13 +126,18 @@ fn stack<T: RealField>(routine: Routine, m: usize, n: usize) -> StackReq {
         return StackReq::EMPTY;
     }
     match routine {
-        Routine::Eigh { .. } => {
-            evd::self_adjoint_evd_scratch::<T>(n, ComputeEigenvectors::Yes, Par::Seq, Spec::default())
-        }
+        Routine::Eigh { .. } => evd::self_adjoint_evd_scratch::<T>(
+            n,
+            ComputeEigenvectors::Yes,
+            Par::Seq,
+            Spec::default(),
+        ),
         Routine::Qr => {
             let block = qr::recommended_block_size::<T>(m, n);
             let factor = qr::qr_in_place_scratch::<T>(m, n, block, Par::Seq, Spec::default());
-            let apply = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<T>(m, block, least);
+            let apply = householder::apply_block_householder_sequence_on_the_left_in_place_scratch::<
+                T,
+            >(m, block, least);
             factor.or(apply)
         }
         Routine::Cholesky => llt::cholesky_in_place_scratch::<T>(n, Par::Seq, Spec::default()),
@@ -138,7 +160,11 @@ impl Call {
         // SAFETY: by the caller's promise.
         unsafe {
             let wide = computes_in_f64(&self.inputs);
-            let mut outcome = if wide { self.attempt::<f64>(work) } else { self.attempt::<f32>(work) };
+            let mut outcome = if wide {
+                self.attempt::<f64>(work)
+            } else {
+                self.attempt::<f32>(work)
+            };
             if outcome.is_err() && self.retry_f64 && !wide {
                 outcome = self.attempt::<f64>(work);
             }
@@ -156,7 +182,8 @@ impl Call {
     unsafe fn keep_old(&self, keep: Operand) {
         let mut kept = false;
         for out in self.outputs.iter().flatten() {
-            let same = !kept && (out.rows, out.cols, out.dtype) == (keep.rows, keep.cols, keep.dtype);
+            let same =
+                !kept && (out.rows, out.cols, out.dtype) == (keep.rows, keep.cols, keep.dtype);
             kept |= same;
             // SAFETY: both tensors have this many elements; they may be the same tensor.
             unsafe {
@@ -171,7 +198,9 @@ impl Call {
     }
 
     unsafe fn attempt<T: Real>(&self, work: &mut [u8]) -> Result<(), Failure> {
-        let Some(first) = self.inputs[0] else { return Ok(()) };
+        let Some(first) = self.inputs[0] else {
+            return Ok(());
+        };
         if self.inputs.iter().flatten().any(|input| !input.is_finite()) {
             return Err(Failure::NotFiniteInput);
         }
@@ -183,13 +212,24 @@ impl Call {
             Routine::Eigh { descending } => self.eigh::<T>(first, descending, work),
             Routine::Qr => self.qr::<T>(first, work),
             Routine::Cholesky => self.cholesky::<T>(first, work),
-            Routine::SolveTriangular { upper, transposed } => self.solve::<T>(first, upper, transposed, work),
+            Routine::SolveTriangular { upper, transposed } => {
+                self.solve::<T>(first, upper, transposed, work)
+            }
         }
     }
 
-    fn eigh<T: Real>(&self, a: Operand, descending: bool, mut work: Work<'_>) -> Result<(), Failure> {
+    fn eigh<T: Real>(
+        &self,
+        a: Operand,
+        descending: bool,
+        mut work: Work<'_>,
+    ) -> Result<(), Failure> {
         let n = a.rows as usize;
-        let (source, vectors, values) = (work.take::<T>(n * n), work.take::<T>(n * n), work.take::<T>(n));
+        let (source, vectors, values) = (
+            work.take::<T>(n * n),
+            work.take::<T>(n * n),
+            work.take::<T>(n),
+        );
         a.read(source);
         evd::self_adjoint_evd(
             columns(source, n, n).rb(),
@@ -223,7 +263,13 @@ impl Call {
         let mut factors = columns(source, m, n);
         let mut blocks = columns(coefficients, block, least);
         let stack = work.stack();
-        qr::qr_in_place(factors.rb_mut(), blocks.rb_mut(), Par::Seq, stack, Spec::default());
+        qr::qr_in_place(
+            factors.rb_mut(),
+            blocks.rb_mut(),
+            Par::Seq,
+            stack,
+            Spec::default(),
+        );
         householder::apply_block_householder_sequence_on_the_left_in_place_with_conj(
             factors.rb().subcols(0, least),
             blocks.rb(),
@@ -259,8 +305,16 @@ impl Call {
         Ok(())
     }
 
-    fn solve<T: Real>(&self, a: Operand, upper: bool, transposed: bool, mut work: Work<'_>) -> Result<(), Failure> {
-        let Some(b) = self.inputs[1] else { return Ok(()) };
+    fn solve<T: Real>(
+        &self,
+        a: Operand,
+        upper: bool,
+        transposed: bool,
+        mut work: Work<'_>,
+    ) -> Result<(), Failure> {
+        let Some(b) = self.inputs[1] else {
+            return Ok(());
+        };
         let n = a.rows as usize;
         let (matrix, right) = (work.take::<T>(n * n), work.take::<T>(n * b.cols as usize));
         a.read(matrix);
@@ -270,13 +324,25 @@ impl Call {
         }
         let (matrix, solution) = (columns(matrix, n, n), columns(right, n, b.cols as usize));
         match (upper, transposed) {
-            (false, false) => triangular_solve::solve_lower_triangular_in_place(matrix.rb(), solution, Par::Seq),
-            (true, false) => triangular_solve::solve_upper_triangular_in_place(matrix.rb(), solution, Par::Seq),
+            (false, false) => {
+                triangular_solve::solve_lower_triangular_in_place(matrix.rb(), solution, Par::Seq)
+            }
+            (true, false) => {
+                triangular_solve::solve_upper_triangular_in_place(matrix.rb(), solution, Par::Seq)
+            }
             (false, true) => {
-                triangular_solve::solve_upper_triangular_in_place(matrix.rb().transpose(), solution, Par::Seq);
+                triangular_solve::solve_upper_triangular_in_place(
+                    matrix.rb().transpose(),
+                    solution,
+                    Par::Seq,
+                );
             }
             (true, true) => {
-                triangular_solve::solve_lower_triangular_in_place(matrix.rb().transpose(), solution, Par::Seq);
+                triangular_solve::solve_lower_triangular_in_place(
+                    matrix.rb().transpose(),
+                    solution,
+                    Par::Seq,
+                );
             }
         }
         check_finite(right)?;
@@ -298,7 +364,14 @@ impl Call {
         for i in 0..rows {
             for j in 0..cols {
                 // SAFETY: `run` promises the output's shape; the index is inside it.
-                unsafe { moves::store(out.at, out.dtype, (i * cols + j) as u64, from[j * height + i].to_f64()) };
+                unsafe {
+                    moves::store(
+                        out.at,
+                        out.dtype,
+                        (i * cols + j) as u64,
+                        from[j * height + i].to_f64(),
+                    )
+                };
             }
         }
     }
@@ -379,7 +452,11 @@ fn columns<T>(data: &mut [T], rows: usize, cols: usize) -> MatMut<'_, T> {
 
 fn check_finite<T: Real>(values: &[T]) -> Result<(), Failure> {
     let finite = values.iter().all(|x| x.to_f64().is_finite());
-    if finite { Ok(()) } else { Err(Failure::NotFiniteResult) }
+    if finite {
+        Ok(())
+    } else {
+        Err(Failure::NotFiniteResult)
+    }
 }
 
 fn reverse_columns<T>(matrix: &mut [T], n: usize) {

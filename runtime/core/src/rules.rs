@@ -62,7 +62,10 @@ impl Rules {
     pub fn from_std(name: &str) -> Result<Rules, LoadError> {
         match optc_stdlib::source(name) {
             Some(text) => Rules::from_source(name, text),
-            None => Err(LoadError::UnknownModule { name: name.to_owned(), known: optc_stdlib::NAMES.join(", ") }),
+            None => Err(LoadError::UnknownModule {
+                name: name.to_owned(),
+                known: optc_stdlib::NAMES.join(", "),
+            }),
         }
     }
 
@@ -73,8 +76,13 @@ impl Rules {
     /// [`LoadError::File`], or [`LoadError::Source`] with every mistake.
     pub fn open_source(path: impl AsRef<Path>) -> Result<Rules, LoadError> {
         let path = path.as_ref();
-        let text = String::from_utf8(read(path)?).map_err(|_| LoadError::NotText { path: path.to_owned() })?;
-        let beside = Imports { folder: Some(folder_of(path)), embedded: BTreeMap::new() };
+        let text = String::from_utf8(read(path)?).map_err(|_| LoadError::NotText {
+            path: path.to_owned(),
+        })?;
+        let beside = Imports {
+            folder: Some(folder_of(path)),
+            embedded: BTreeMap::new(),
+        };
         Rules::check(&path.display().to_string(), &text, &beside)
     }
 
@@ -92,8 +100,12 @@ impl Rules {
         let mut rules = Rules::of_sources(&artifact)?;
         let best = artifact.best_object(&Features::detect())?;
         // SAFETY: the caller trusts the code.
-        let object = unsafe { Object::load(best.code) }.map_err(|source| LoadError::Code { source })?;
-        rules.code = Some(Code { isa: best.isa, object: Arc::new(object) });
+        let object =
+            unsafe { Object::load(best.code) }.map_err(|source| LoadError::Code { source })?;
+        rules.code = Some(Code {
+            isa: best.isa,
+            object: Arc::new(object),
+        });
         Ok(rules)
     }
 
@@ -117,7 +129,10 @@ impl Rules {
     /// If the file is an artifact, its machine code is run: the file is trusted.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Rules, LoadError> {
         let path = path.as_ref();
-        if let Some(name) = path.to_str().filter(|name| optc_stdlib::source(name).is_some()) {
+        if let Some(name) = path
+            .to_str()
+            .filter(|name| optc_stdlib::source(name).is_some())
+        {
             return Rules::from_std(name);
         }
         let bytes = read(path)?;
@@ -130,18 +145,33 @@ impl Rules {
 
     fn of_sources(artifact: &Artifact<'_>) -> Result<Rules, LoadError> {
         let sources = artifact.sources();
-        let imports = Imports { folder: None, embedded: sources.modules.clone() };
+        let imports = Imports {
+            folder: None,
+            embedded: sources.modules.clone(),
+        };
         Rules::check(&sources.root, sources.root_text(), &imports)
     }
 
     fn check(name: &str, text: &str, imports: &Imports) -> Result<Rules, LoadError> {
-        let checked = check::check(name, text, imports).map_err(|source| LoadError::Source { source })?;
-        Ok(Rules { program: Arc::new(checked.program), code: None })
+        let checked =
+            check::check(name, text, imports).map_err(|source| LoadError::Source { source })?;
+        Ok(Rules {
+            program: Arc::new(checked.program),
+            code: None,
+        })
     }
 
     /// The optimizers of the root file, in order.
     pub fn optimizers(&self) -> impl Iterator<Item = &str> {
-        self.program.roots.iter().map(|&id| self.program.optimizers[id].name.as_str())
+        self.program
+            .roots
+            .iter()
+            .map(|&id| self.program.optimizers[id].name.as_str())
+    }
+
+    /// The checked program.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// The level of the loaded machine code, if there is any.
@@ -154,21 +184,33 @@ impl Rules {
     /// # Errors
     ///
     /// See [`BindError`].
-    pub fn bind(&self, params: &[ParamDesc], options: &BindOptions) -> Result<Optimizer, BindError> {
+    pub fn bind(
+        &self,
+        params: &[ParamDesc],
+        options: &BindOptions,
+    ) -> Result<Optimizer, BindError> {
         Optimizer::bind(self, params, options)
     }
 
     /// The optimizer of that name, or the only one.
     pub(crate) fn optimizer(&self, name: Option<&str>) -> Result<OptimizerId, BindError> {
         let roots = &self.program.roots;
-        let known = || self.optimizers().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let known = || {
+            self.optimizers()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match (name, roots.as_slice()) {
             (None, &[only]) => Ok(only),
             (None, _) => Err(BindError::WhichOptimizer { known: known() }),
             (Some(name), _) => {
                 let named = |&&id: &&OptimizerId| self.program.optimizers[id].name == name;
                 let found = roots.iter().find(named).copied();
-                found.ok_or_else(|| BindError::UnknownOptimizer { name: name.to_owned(), known: known() })
+                found.ok_or_else(|| BindError::UnknownOptimizer {
+                    name: name.to_owned(),
+                    known: known(),
+                })
             }
         }
     }
@@ -181,13 +223,17 @@ impl Rules {
             unsafe { set.add_object(Arc::clone(&code.object), wanted) };
         }
         #[cfg(feature = "quick")]
-        set.add_quick(wanted).map_err(|message| BindError::QuickTier { message })?;
+        set.add_quick(wanted)
+            .map_err(|message| BindError::QuickTier { message })?;
         Ok(set)
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|source| LoadError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| LoadError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -208,11 +254,16 @@ impl Sources for Imports {
         // An artifact means the standard library that it was compiled with.
         embedded().or_else(standard).or_else(|| {
             let folder = self.folder.as_ref()?;
-            std::fs::read_to_string(folder.join(module.replace('.', "/")).with_extension("opt")).ok()
+            std::fs::read_to_string(folder.join(module.replace('.', "/")).with_extension("opt"))
+                .ok()
         })
     }
 
     fn modules(&self) -> Vec<String> {
-        self.embedded.keys().cloned().chain(optc_stdlib::NAMES.iter().map(|&name| name.to_owned())).collect()
+        self.embedded
+            .keys()
+            .cloned()
+            .chain(optc_stdlib::NAMES.iter().map(|&name| name.to_owned()))
+            .collect()
     }
 }

@@ -79,7 +79,15 @@ impl<'a> TensorView<'a> {
     }
 
     fn host(data: *mut c_void, dtype: DType, dims: &'a [i64], writable: bool) -> TensorView<'a> {
-        TensorView { data, dtype, dims, strides: None, device: Device::Cpu, writable, memory: PhantomData }
+        TensorView {
+            data,
+            dtype,
+            dims,
+            strides: None,
+            device: Device::Cpu,
+            writable,
+            memory: PhantomData,
+        }
     }
 
     /// A tensor at a pointer. Strides are in elements; `None` means contiguous, row-major.
@@ -96,7 +104,15 @@ impl<'a> TensorView<'a> {
         strides: Option<&'a [i64]>,
         device: Device,
     ) -> TensorView<'a> {
-        TensorView { data, dtype, dims, strides, device, writable: true, memory: PhantomData }
+        TensorView {
+            data,
+            dtype,
+            dims,
+            strides,
+            device,
+            writable: true,
+            memory: PhantomData,
+        }
     }
 
     /// The element at index 0, 0, …
@@ -136,7 +152,9 @@ impl<'a> TensorView<'a> {
 
     /// Whether the elements lie row-major without gaps. Axes of length 1 may have any stride.
     pub fn is_contiguous(&self) -> bool {
-        let Some(strides) = self.strides else { return true };
+        let Some(strides) = self.strides else {
+            return true;
+        };
         let mut expected = 1i64;
         let dense = self.dims.iter().zip(strides).rev().all(|(&dim, &stride)| {
             let fits = dim == 1 || stride == expected;
@@ -148,7 +166,9 @@ impl<'a> TensorView<'a> {
 }
 
 fn element_count(dims: &[i64]) -> Option<u64> {
-    dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(u64::try_from(dim).ok()?))
+    dims.iter().try_fold(1u64, |product, &dim| {
+        product.checked_mul(u64::try_from(dim).ok()?)
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +177,15 @@ mod tests {
 
     fn strided<'a>(dims: &'a [i64], strides: &'a [i64]) -> TensorView<'a> {
         // SAFETY: nothing reads through this view.
-        unsafe { TensorView::from_raw(std::ptr::null_mut(), DType::F32, dims, Some(strides), Device::Cpu) }
+        unsafe {
+            TensorView::from_raw(
+                std::ptr::null_mut(),
+                DType::F32,
+                dims,
+                Some(strides),
+                Device::Cpu,
+            )
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The standard library's optimizers on real shapes, from source through the quick tier.
 
 use optc_core::dtype::DType;
-use optc_runtime::{BindOptions, Group, Optimizer, ParamDesc, Rules, StepError, StepInput, TensorView};
+use optc_runtime::{
+    BindOptions, Group, Optimizer, ParamDesc, Rules, StepError, StepInput, TensorView,
+};
 
 /// Numbers in (-1, 1), the same every time.
 struct Random(u64);
@@ -9,14 +11,26 @@ struct Random(u64);
 impl Random {
     fn values(&mut self, count: i64) -> Vec<f32> {
         let mut next = || {
-            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            self.0 = self
+                .0
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
         (0..count).map(|_| next()).collect()
     }
 }
 
-const SHAPES: [&[i64]; 8] = [&[], &[0], &[1], &[7], &[33, 20], &[20, 33], &[4, 3, 5, 2], &[5000]];
+const SHAPES: [&[i64]; 8] = [
+    &[],
+    &[0],
+    &[1],
+    &[7],
+    &[33, 20],
+    &[20, 33],
+    &[4, 3, 5, 2],
+    &[5000],
+];
 
 struct Model {
     optimizer: Optimizer,
@@ -26,19 +40,38 @@ struct Model {
 }
 
 fn describe(shapes: &[&[i64]]) -> Vec<ParamDesc> {
-    shapes.iter().enumerate().map(|(n, dims)| ParamDesc::new(&format!("p{n}"), dims, DType::F32)).collect()
+    shapes
+        .iter()
+        .enumerate()
+        .map(|(n, dims)| ParamDesc::new(&format!("p{n}"), dims, DType::F32))
+        .collect()
 }
 
 impl Model {
     fn new(module: &str, options: &BindOptions) -> Model {
-        let optimizer = Rules::from_std(module).unwrap().bind(&describe(&SHAPES), options).unwrap();
+        let optimizer = Rules::from_std(module)
+            .unwrap()
+            .bind(&describe(&SHAPES), options)
+            .unwrap();
         let mut random = Random(3);
-        let params = SHAPES.iter().map(|dims| random.values(dims.iter().product())).collect();
-        Model { optimizer, dims: SHAPES.iter().map(|dims| dims.to_vec()).collect(), params, random }
+        let params = SHAPES
+            .iter()
+            .map(|dims| random.values(dims.iter().product()))
+            .collect();
+        Model {
+            optimizer,
+            dims: SHAPES.iter().map(|dims| dims.to_vec()).collect(),
+            params,
+            random,
+        }
     }
 
     fn step(&mut self) -> Result<(), StepError> {
-        let grads: Vec<Vec<f32>> = self.params.iter().map(|p| self.random.values(p.len() as i64)).collect();
+        let grads: Vec<Vec<f32>> = self
+            .params
+            .iter()
+            .map(|p| self.random.values(p.len() as i64))
+            .collect();
         let inputs: Vec<StepInput<'_>> = (self.params.iter_mut().zip(&grads).zip(&self.dims))
             .map(|((param, grad), dims)| StepInput {
                 param: TensorView::from_mut(param, dims).unwrap(),
@@ -54,7 +87,10 @@ impl Model {
 }
 
 fn threads(threads: usize) -> BindOptions {
-    BindOptions { threads: Some(threads), ..BindOptions::default() }
+    BindOptions {
+        threads: Some(threads),
+        ..BindOptions::default()
+    }
 }
 
 const MODULES: [&str; 5] = ["std.sgd", "std.adam", "std.adamw", "std.muon", "std.soap"];
@@ -69,7 +105,10 @@ fn every_optimizer_steps_on_every_shape_with_any_number_of_threads() {
             alone.step().unwrap();
             together.step().unwrap();
         }
-        assert!(alone.params.iter().flatten().all(|x| x.is_finite()), "{module}");
+        assert!(
+            alone.params.iter().flatten().all(|x| x.is_finite()),
+            "{module}"
+        );
         assert_ne!(alone.bits(), before, "{module}");
         assert_eq!(alone.bits(), together.bits(), "{module}");
     }
@@ -78,8 +117,11 @@ fn every_optimizer_steps_on_every_shape_with_any_number_of_threads() {
 #[test]
 fn adamw_matches_its_formula() {
     let mut model = Model::new("std.adamw", &threads(2));
-    let mut reference: Vec<Vec<[f64; 3]>> =
-        model.params.iter().map(|p| p.iter().map(|&w| [f64::from(w), 0.0, 0.0]).collect()).collect();
+    let mut reference: Vec<Vec<[f64; 3]>> = model
+        .params
+        .iter()
+        .map(|p| p.iter().map(|&w| [f64::from(w), 0.0, 0.0]).collect())
+        .collect();
     let mut random = Random(model.random.0);
     for step in 1..=5 {
         for param in &mut reference {
@@ -94,8 +136,17 @@ fn adamw_matches_its_formula() {
         }
         model.step().unwrap();
     }
-    for (found, expected) in model.params.iter().flatten().zip(reference.iter().flatten()) {
-        assert!((f64::from(*found) - expected[0]).abs() < 1e-6, "{found} {}", expected[0]);
+    for (found, expected) in model
+        .params
+        .iter()
+        .flatten()
+        .zip(reference.iter().flatten())
+    {
+        assert!(
+            (f64::from(*found) - expected[0]).abs() < 1e-6,
+            "{found} {}",
+            expected[0]
+        );
     }
 }
 
@@ -119,22 +170,42 @@ fn a_resumed_run_continues_bit_for_bit() {
         }
         assert_eq!(model.bits(), resumed.bits(), "{module}");
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no temporary file is left"
+    );
 }
 
 #[test]
 fn groups_choose_numbers_and_rules() {
     let options = BindOptions {
-        groups: vec![Group::new("^p4$").rule("other").hyper("lr", 0.5), Group::new("^p5$").hyper("lr", 0.25)],
+        groups: vec![
+            Group::new("^p4$").rule("other").hyper("lr", 0.5),
+            Group::new("^p5$").hyper("lr", 0.25),
+        ],
         hypers: vec![("momentum".into(), 0.5)],
         ..threads(1)
     };
     let mut model = Model::new("std.muon", &options);
     let rule = |n: usize| model.optimizer.report().rules[n].1.as_str();
     assert_eq!((rule(4), rule(5)), ("other", "hidden"));
-    assert_eq!((0..3).map(|g| model.optimizer.hyper(g, "momentum")).collect::<Vec<_>>(), [Some(0.5); 3]);
-    assert_eq!((0..3).map(|g| model.optimizer.hyper(g, "lr")).collect::<Vec<_>>(), [Some(0.02), Some(0.5), Some(0.25)]);
-    assert!(model.optimizer.state("p4", "exp_avg").is_some() || model.optimizer.states("p4").count() > 1);
+    assert_eq!(
+        (0..3)
+            .map(|g| model.optimizer.hyper(g, "momentum"))
+            .collect::<Vec<_>>(),
+        [Some(0.5); 3]
+    );
+    assert_eq!(
+        (0..3)
+            .map(|g| model.optimizer.hyper(g, "lr"))
+            .collect::<Vec<_>>(),
+        [Some(0.02), Some(0.5), Some(0.25)]
+    );
+    assert!(
+        model.optimizer.state("p4", "exp_avg").is_some()
+            || model.optimizer.states("p4").count() > 1
+    );
     model.step().unwrap();
     assert_eq!(model.optimizer.step_of("p4"), Some(1));
 }

@@ -13,6 +13,12 @@ use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
 use std::collections::{HashMap, HashSet};
 
+/// A rule with more operations is no optimizer, but a way to exhaust the compiler.
+const MOST_OPERATIONS: u64 = 100_000;
+
+/// The size of what was reported as too large.
+const TOO_LARGE: u64 = u64::MAX;
+
 /// What checking a program builds.
 pub(super) struct Context {
     pub(super) program: hir::Program,
@@ -99,10 +105,13 @@ pub(super) struct Body<'a> {
     pub(super) in_init: bool,
     /// The state whose assignment is checked: what `or keep` keeps.
     pub(super) kept: Option<Place>,
+    /// Operations when all calls and loops are written out, as far as their number is known here.
+    pub(super) size: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
-    /// The lengths that are known only by themselves: identity and text.
-    pub(super) fresh: Vec<(String, String)>,
+    /// The lengths that are known only by themselves, as written.
+    pub(super) fresh: Vec<String>,
+    fresh_by_key: HashMap<String, u32>,
     /// All declarations of the body, filled when first needed.
     pub(super) later: Option<HashMap<String, Span>>,
     pub(super) source: Option<&'a ast::Block>,
@@ -128,8 +137,10 @@ impl<'a> Body<'a> {
             flow: Flow::default(),
             in_init: false,
             kept: None,
+            size: 0,
             updates: false,
             fresh: Vec::new(),
+            fresh_by_key: HashMap::new(),
             later: None,
             source: None,
         }
@@ -137,6 +148,15 @@ impl<'a> Body<'a> {
 
     pub(super) fn report(&mut self, error: CheckError) {
         self.cx.sink.report(self.file, Fault::Check(error));
+    }
+
+    /// Reports a body that grows too large, unless one that it calls was reported.
+    pub(super) fn check_size(&mut self, name: &ast::Name) {
+        if (MOST_OPERATIONS..TOO_LARGE).contains(&self.size) {
+            let (name, limit, at) = (name.text.clone(), MOST_OPERATIONS, name.span);
+            self.report(CheckError::TooLarge { name, limit, at });
+            self.size = TOO_LARGE;
+        }
     }
 
     /// Makes a name visible, or reports that it is taken.
@@ -329,12 +349,12 @@ impl<'a> Body<'a> {
 
     /// A length known only by itself; the same `key` gives the same length.
     pub(super) fn fresh_dim(&mut self, key: String, text: String) -> Dim {
-        let known = self.fresh.iter().position(|(other, _)| *other == key);
-        let index = known.unwrap_or_else(|| {
-            self.fresh.push((key, text));
-            self.fresh.len() - 1
-        });
-        Dim::Fresh(u32::try_from(index).unwrap_or(u32::MAX))
+        let next = u32::try_from(self.fresh.len()).unwrap_or(u32::MAX);
+        let index = *self.fresh_by_key.entry(key).or_insert(next);
+        if index == next {
+            self.fresh.push(text);
+        }
+        Dim::Fresh(index)
     }
 
     /// `[m, dim(w, i)]`
@@ -357,7 +377,7 @@ impl<'a> Body<'a> {
             Dim::Named(name) => name.clone(),
             Dim::Mode(modes) => format!("dim({param}, {})", self.modes[*modes].var),
             Dim::Fresh(index) => match self.fresh.get(*index as usize) {
-                Some((_, text)) => text.clone(),
+                Some(text) => text.clone(),
                 None => "?".to_owned(),
             },
         }
@@ -372,7 +392,9 @@ impl<'a> Body<'a> {
             Type::Bool => "a truth value".to_owned(),
             Type::Choice(names) => format!("one of {}", list(names)),
             Type::DType => "a storage type".to_owned(),
-            Type::Table(width) => format!("a table with {width} numbers per row"),
+            Type::Table(width) => {
+                format!("a table with rows of {}", count(*width as usize, "number"))
+            }
             Type::Tensor { shape, .. } => format!("a tensor of shape `{}`", self.show_shape(shape)),
             Type::Mask(shape) => format!("a mask of shape `{}`", self.show_shape(shape)),
             Type::Indices(shape) => format!("indices of shape `{}`", self.show_shape(shape)),
@@ -380,6 +402,15 @@ impl<'a> Body<'a> {
             Type::Qr(_) => "the result of `qr`".to_owned(),
             Type::Family(_) => "one tensor per mode".to_owned(),
         }
+    }
+}
+
+/// `1 number`, `2 numbers`
+pub(super) fn count(n: usize, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
     }
 }
 

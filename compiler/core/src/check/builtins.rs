@@ -2,7 +2,8 @@
 
 use super::body::Body;
 use super::error::CheckError;
-use super::expr::{general, is_numeric, sum_fact};
+use super::expr::{general, is_numeric};
+use super::operators::sum_fact;
 use super::phase::Level;
 use super::shapes::{self, Matrix};
 use super::types::{fact_name, implies};
@@ -354,10 +355,7 @@ impl Call<'_, '_, '_> {
         let mask = match &self.args[0].ty {
             Type::Mask(shape) => shape.clone(),
             _ => {
-                return Err(self.wrong(
-                    0,
-                    "a mask, such as `x > 0` (a condition on the host takes `if`)",
-                ));
+                return Err(self.wrong(0, "a mask, such as `x > 0`"));
             }
         };
         self.numeric(1)?;

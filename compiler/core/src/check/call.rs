@@ -27,12 +27,23 @@ impl Body<'_> {
         if let Some(function) = self.items.functions.get(&callee.text) {
             return self.call_function(*function, args, span);
         }
+        if self.items.missing.contains(&callee.text) {
+            return self.silent_call(args, span);
+        }
         let help = self.suggest_function(&callee.text);
         self.report(CheckError::UnknownFunction {
             name: callee.text.clone(),
             help,
             at: callee.span,
         });
+        self.silent_call(args, span)
+    }
+
+    /// A call of something that was reported: its arguments still have their own mistakes, and use names.
+    fn silent_call(&mut self, args: &[Arg], span: Span) -> Expr {
+        for arg in args {
+            self.expr(&arg.value);
+        }
         error(span)
     }
 
@@ -201,6 +212,7 @@ impl Body<'_> {
         let checked: Vec<Expr> = pairs
             .map(|(index, (ty, arg))| self.argument(&params, index, ty, arg, &mut call))
             .collect();
+        self.size = self.size.saturating_add(self.cx.functions[id].size);
         self.require_fixed(id, &declared, &callee, &checked);
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);

@@ -173,6 +173,11 @@ impl Sink {
         }
     }
 
+    /// As many mistakes as are shown: there is no need to look for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= LIMIT
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }

@@ -310,7 +310,7 @@ pub enum CheckError {
         at: Span,
     },
 
-    #[error("argument `{argument}` of `{name}` is {found}, {expected} is needed")]
+    #[error("argument `{argument}` of `{name}` must be {expected}, not {found}")]
     #[diagnostic(code(opt::call::argument_type), help("write `{usage}`"))]
     ArgumentType {
         name: String,
@@ -578,6 +578,16 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("these are not all axes in some order")]
+    #[diagnostic(
+        code(opt::rule::permutation),
+        help("write every axis from 0 on once, as in `permute(w, (0, 2, 3, 1))`")
+    )]
+    BadPermutation {
+        #[label(primary, "not a permutation")]
+        at: Span,
+    },
+
     #[error("a rule takes no settings")]
     #[diagnostic(
         code(opt::rule::arguments),
@@ -629,6 +639,18 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`{name}` is too large: written out it has more than {limit} operations")]
+    #[diagnostic(
+        code(opt::function::too_large),
+        help("calls and loops are written out; compute a part once with `let`, or repeat less")
+    )]
+    TooLarge {
+        name: String,
+        limit: u64,
+        #[label(primary, "grows too large")]
+        at: Span,
+    },
+
     #[error("{what} cannot stand in {place}")]
     #[diagnostic(code(opt::statement::misplaced), help("{help}"))]
     MisplacedStatement {
@@ -659,29 +681,37 @@ pub enum CheckError {
         at: Span,
     },
 
-    #[error("this row has {found} numbers, the first has {expected}")]
+    #[error("this row has {found}, the first has {expected}")]
     #[diagnostic(
         code(opt::table::ragged),
         help("give every row the same number of numbers")
     )]
     RaggedTable {
-        expected: usize,
-        found: usize,
-        #[label(primary, "{found} numbers")]
+        expected: String,
+        found: String,
+        #[label(primary, "{found}")]
         at: Span,
-        #[label("{expected} numbers")]
+        #[label("{expected}")]
         origin: Span,
     },
 
-    #[error("a row of {names} names is read from a table with {width} numbers per row")]
+    #[error("rows of {width} are read into {names}")]
     #[diagnostic(
         code(opt::repeat::row_width),
         help("name every number of a row, as in `(a, b, c)`")
     )]
     RowWidth {
-        names: usize,
-        width: u32,
-        #[label(primary, "rows of {width} numbers")]
+        names: String,
+        width: String,
+        #[label(primary, "rows of {width}")]
+        at: Span,
+    },
+
+    #[error("a loop cannot have {count} turns")]
+    #[diagnostic(code(opt::repeat::count), help("write a whole number from 0 to 10000"))]
+    BadCount {
+        count: String,
+        #[label(primary, "this is {count}")]
         at: Span,
     },
 

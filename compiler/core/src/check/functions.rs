@@ -7,6 +7,7 @@ use super::items::{FunctionInfo, Items, Scope};
 use super::phase::{Phase, is_host};
 use crate::hir::{self, Block, FileId, Function, FunctionId, Local, Pattern, Type};
 use optc_grammar::ast::{self, ExprKind, Item, Span, StmtKind};
+use std::collections::HashMap;
 
 /// Enters a function by its signature; the body comes later.
 pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) -> FunctionId {
@@ -26,6 +27,7 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
     };
     cx.functions.push(FunctionInfo {
         fixed: vec![false; function.params.len()],
+        size: 0,
         params: function
             .params
             .iter()
@@ -153,11 +155,12 @@ pub(super) fn bodies(cx: &mut Context, items: &Items, ast: &ast::Module) {
 
 /// Callees first; recursion is reported.
 fn call_order(cx: &mut Context, file: FileId, functions: &[&ast::Function]) -> Vec<usize> {
-    let index = |name: &str| {
-        functions
-            .iter()
-            .position(|function| function.name.text == name)
-    };
+    // Of functions that share a name, which was reported, the last is meant everywhere.
+    let indices: HashMap<&str, usize> = functions
+        .iter()
+        .enumerate()
+        .map(|(index, function)| (function.name.text.as_str(), index))
+        .collect();
     let mut edges = Vec::new();
     let mut places: Vec<Vec<Span>> = Vec::new();
     for function in functions {
@@ -165,7 +168,7 @@ fn call_order(cx: &mut Context, file: FileId, functions: &[&ast::Function]) -> V
         calls_of_block(&function.body, &mut calls);
         let own: Vec<(usize, Span)> = calls
             .iter()
-            .filter_map(|name| Some((index(&name.text)?, name.span)))
+            .filter_map(|name| Some((*indices.get(name.text.as_str())?, name.span)))
             .collect();
         edges.push(own.iter().map(|(callee, _)| *callee).collect());
         places.push(own.iter().map(|(_, span)| *span).collect());
@@ -202,7 +205,9 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
     body.source = Some(&function.body);
     let flow = body.flow;
     let checked = body.within(flow, |body| body.value_block(&function.body, Some(&result)));
-    let locals = body.locals;
+    body.check_size(&function.name);
+    let (locals, size) = (body.locals, body.size);
+    cx.functions[id].size = size;
     let into = &mut cx.program.functions[id];
     into.locals = locals;
     into.body = checked;

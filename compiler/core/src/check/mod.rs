@@ -30,13 +30,17 @@ mod graph;
 mod items;
 mod modules;
 mod names;
+mod operators;
 mod phase;
+mod reach;
 mod rules;
 mod same;
+mod settings;
 mod shapes;
 mod state;
 mod stmt;
 mod types;
+mod views;
 
 pub use diagnostics::{Diagnostics, Fault, Located};
 pub use error::CheckError;
@@ -139,11 +143,11 @@ fn check_file(
     exports: &HashMap<FileId, Items>,
 ) -> Items {
     let file = &modules.files[id];
-    let own = Items::declare(cx, id, &file.ast);
+    let own = Items::declare(cx, id, file);
     let items = own.clone().import(cx, file, exports);
     functions::bodies(cx, &items, &file.ast);
     for_each_optimizer(file, &own, |optimizer, id| {
-        items::settings(cx, &items, id, optimizer)
+        settings::settings(cx, &items, id, optimizer)
     });
     for_each_optimizer(file, &own, |optimizer, id| {
         rules::rules(cx, &items, id, optimizer)
@@ -180,7 +184,7 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
     };
     let mut roots = Vec::new();
     for_each_optimizer(file, own, |optimizer, id| {
-        items::unused_settings(cx, own.file, id, optimizer);
+        settings::unused(cx, own.file, id, optimizer);
         roots.push(id);
     });
     if roots.is_empty() && needs_optimizer && !cx.sink.has_errors() {
@@ -190,7 +194,7 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
             own.file,
             CheckError::NoOptimizer {
                 name,
-                at: Span::at(end, 0),
+                at: Span::at(end.saturating_sub(1), end.min(1)),
             },
         );
     }

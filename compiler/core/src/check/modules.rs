@@ -12,7 +12,10 @@ use std::collections::HashMap;
 
 /// A parsed file.
 pub(super) struct File {
+    /// Empty after a syntax error.
     pub(super) ast: ast::Module,
+    /// There was none.
+    pub(super) parsed: bool,
     /// The file behind each `use`, in the order of the items; `None` when there is none.
     pub(super) uses: Vec<Option<FileId>>,
 }
@@ -61,13 +64,20 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn add(&mut self, name: &str, text: String) -> FileId {
         let id = self.sink.add_file(name, &text);
-        let ast = optc_grammar::parse(&text).unwrap_or_else(|error| {
-            self.sink.report(id, error);
-            ast::Module {
-                docs: String::new(),
-                items: Vec::new(),
+        let parsed = optc_grammar::parse(&text);
+        let (parsed, ast) = match parsed {
+            Ok(ast) => (true, ast),
+            Err(error) => {
+                self.sink.report(id, error);
+                (
+                    false,
+                    ast::Module {
+                        docs: String::new(),
+                        items: Vec::new(),
+                    },
+                )
             }
-        });
+        };
         self.texts.push(SourceFile {
             name: name.to_owned(),
             text,
@@ -75,6 +85,7 @@ impl Loader<'_> {
         self.ids.insert(name.to_owned(), id);
         self.files.push(File {
             ast,
+            parsed,
             uses: Vec::new(),
         })
     }

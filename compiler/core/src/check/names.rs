@@ -3,6 +3,7 @@
 use crate::hir::{Local, ModesId, StateId, Symbol};
 use optc_grammar::ast::Span;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) struct Entry {
 /// The names of a body, block by block. A name has one meaning wherever it is visible: nothing is shadowed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
+    /// Names around the body, shared by all bodies of an optimizer.
+    outer: Rc<HashMap<String, Entry>>,
     visible: HashMap<String, Entry>,
     blocks: Vec<Vec<String>>,
     ended: HashMap<String, Entry>,
@@ -47,8 +50,8 @@ impl Names {
         binding: Binding,
         span: Option<Span>,
     ) -> Result<(), Entry> {
-        if let Some(entry) = self.visible.get(name) {
-            return Err(*entry);
+        if let Some(entry) = self.get(name) {
+            return Err(entry);
         }
         self.visible.insert(
             name.to_owned(),
@@ -65,7 +68,25 @@ impl Names {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Entry> {
-        self.visible.get(name).copied()
+        self.visible
+            .get(name)
+            .or_else(|| self.outer.get(name))
+            .copied()
+    }
+
+    /// Another meaning for a visible name.
+    pub(super) fn rebind(&mut self, name: &str, binding: Binding) {
+        if let Some(entry) = self.visible.get_mut(name) {
+            entry.binding = binding;
+        }
+    }
+
+    /// The names so far as the surroundings of bodies, cheap to clone.
+    pub(super) fn seal(self) -> Self {
+        Self {
+            outer: Rc::new(self.visible),
+            ..Self::default()
+        }
     }
 
     pub(super) fn mark_used(&mut self, name: &str) {
@@ -102,7 +123,10 @@ impl Names {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        self.visible.keys().map(String::as_str)
+        self.visible
+            .keys()
+            .chain(self.outer.keys())
+            .map(String::as_str)
     }
 }
 

@@ -107,12 +107,17 @@ impl Body<'_> {
         init: &ast::Expr,
         span: Span,
     ) -> hir::State {
+        let known = written.is_some();
         let (dtype, fact, dims, declared) = match written {
             Some(Written::Full(full)) => (full.dtype, full.fact, full.dims, Some(full.shape)),
             Some(Written::Storage(dtype)) => (Some(dtype), Fact::General, None, None),
             Some(Written::Nothing) | None => (None, Fact::General, None, None),
         };
-        let expected = declared.map(|shape| Type::Tensor { shape, fact });
+        let expected = match (declared, known) {
+            (Some(shape), _) => Some(Type::Tensor { shape, fact }),
+            (None, true) => None,
+            (None, false) => Some(Type::Error),
+        };
         let init = self.initial_value(name, expected.as_ref(), dims.is_some(), init);
         let ty = match (expected, &init.ty) {
             (Some(declared), _) => declared,
@@ -177,7 +182,8 @@ impl Body<'_> {
                 });
                 error(span)
             }
-            _ => {
+            Some(_) => error(span),
+            None => {
                 let help = format!(
                     "write the shape, as in `state {}: orthogonal[n] = identity`",
                     name.text

@@ -1,12 +1,13 @@
 //! Statements: bindings, assignments, branches, loops and time.
 
-use super::body::{Body, Flow, Room};
+use super::body::{Body, Flow, Room, count};
 use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
 use super::types::{fact_name, implies};
 use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 
 /// What an assignment changes.
@@ -53,7 +54,7 @@ impl Body<'_> {
     /// A `modes` block becomes one statement per state, everything else one statement, a mistake none.
     fn statement(&mut self, stmt: &ast::Stmt) -> Vec<StmtKind> {
         use ast::StmtKind::*;
-        if !self.allowed(stmt) {
+        if self.cx.sink.is_full() || !self.allowed(stmt) {
             return Vec::new();
         }
         match &stmt.kind {
@@ -455,7 +456,7 @@ impl Body<'_> {
             && checked.ty != Type::Error
         {
             self.report(CheckError::BadPeriod {
-                period: value.to_string(),
+                period: number(value),
                 at: period.span,
             });
         }
@@ -490,7 +491,8 @@ impl Body<'_> {
         block: &ast::Block,
     ) -> StmtKind {
         let table = table.map(|table| self.rows(table, row.len()));
-        let count = count.map(|count| self.whole_number(count, "a repeat count"));
+        let count = count.map(|count| self.repeat_count(count));
+        let before = self.size;
         let no_state = self.flow.no_state.or(Some("`repeat`"));
         let flow = Flow {
             no_state,
@@ -504,6 +506,11 @@ impl Body<'_> {
             let cells = cells.collect();
             (cells, inner.block(block))
         });
+        let turns = count
+            .as_ref()
+            .and_then(super::constant::constant)
+            .unwrap_or(1.0);
+        self.size = before.saturating_add((self.size - before).saturating_mul(turns as u64));
         StmtKind::Repeat {
             row,
             table,
@@ -512,10 +519,25 @@ impl Body<'_> {
         }
     }
 
+    fn repeat_count(&mut self, count: &ast::Expr) -> Expr {
+        let checked = self.whole_number(count, "a repeat count");
+        match super::constant::constant(&checked) {
+            Some(turns) if !(0.0..=10_000.0).contains(&turns) => {
+                self.report(CheckError::BadCount {
+                    count: number(turns),
+                    at: count.span,
+                });
+                super::expr::error(count.span)
+            }
+            _ => checked,
+        }
+    }
+
     fn rows(&mut self, table: &ast::Expr, names: usize) -> Expr {
         let checked = self.expr(table);
         match checked.ty {
             Type::Table(width) if width as usize != names => {
+                let (names, width) = (count(names, "name"), count(width as usize, "number"));
                 self.report(CheckError::RowWidth {
                     names,
                     width,

@@ -36,6 +36,23 @@ pub(super) fn dtype(name: &str) -> Option<DType> {
         .flatten()
 }
 
+/// What to write instead of a storage type that is not there.
+pub(super) fn suggest_dtype(name: &str) -> String {
+    let elsewhere = match name {
+        "double" | "float64" | "fp64" => Some("f64"),
+        "float" | "single" | "float32" | "fp32" => Some("f32"),
+        "bfloat16" => Some("bf16"),
+        "half" | "float16" | "fp16" => Some("f16"),
+        _ => None,
+    };
+    let fallback =
+        "write `f64`, `f32`, `bf16`, `f16`, `same` (the parameter's), or a static of type `dtype`";
+    match elsewhere {
+        Some(ours) => format!("write `{ours}`"),
+        None => did_you_mean(name, DTYPES, fallback),
+    }
+}
+
 /// The word for a fact, in a sentence.
 pub(super) fn fact_name(fact: Fact) -> &'static str {
     match fact {
@@ -140,6 +157,7 @@ impl Body<'_> {
         fact: Fact,
         shape: &ast::Shape,
     ) -> Option<Declared> {
+        self.few_axes(shape)?;
         let mut axes = Vec::new();
         let mut dims = Some(Vec::new());
         for axis in &shape.axes {
@@ -260,8 +278,22 @@ impl Body<'_> {
         self.fresh_dim(same::key(expr), text)
     }
 
+    /// No tensor library has more axes.
+    fn few_axes(&mut self, shape: &ast::Shape) -> Option<()> {
+        if shape.axes.len() <= 64 {
+            return Some(());
+        }
+        let what = format!("a list of {} axes", shape.axes.len());
+        self.report(CheckError::BadPattern {
+            what,
+            at: shape.span,
+        });
+        None
+    }
+
     /// A shape pattern; its names become dimensions.
     pub(super) fn pattern(&mut self, shape: &ast::Shape) -> Option<Pattern> {
+        self.few_axes(shape)?;
         let mut axes = Vec::new();
         for axis in &shape.axes {
             axes.push(self.pattern_axis(axis, axes.contains(&PatternAxis::Rest))?);
@@ -326,7 +358,7 @@ impl Body<'_> {
             Binding::Static(index) => {
                 let entry = optimizer.and_then(|optimizer| optimizer.statics.get(index));
                 entry.map_or(Type::Error, |entry| {
-                    super::items::value_type(entry.ty.clone())
+                    super::settings::value_type(entry.ty.clone())
                 })
             }
             Binding::Local(local) => self.locals[local].ty.clone(),

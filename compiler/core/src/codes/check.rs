@@ -9,7 +9,14 @@ const fn page(
     failing: &'static str,
     corrected: &'static str,
 ) -> Code {
-    Code { code, summary, explanation, failing, corrected, repeated: 1 }
+    Code {
+        code,
+        summary,
+        explanation,
+        failing,
+        corrected,
+        repeated: 1,
+    }
 }
 
 pub(super) const CODES: &[Code] = &[
@@ -17,16 +24,14 @@ pub(super) const CODES: &[Code] = &[
         "opt::assign::immutable",
         "something that cannot change is assigned",
         "Only the parameter, state and `var` can be assigned.\nHyperparameters and statics are set by the training program; `grad`, `step` and `let` keep their value.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         u *= 0.5
         w -= u
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         var u = sign(grad)
         u *= 0.5
@@ -38,8 +43,7 @@ optimizer Shown {
         "opt::assign::in_value",
         "a block that gives a value changes something outside",
         "A block inside an expression gives a value and does nothing else.\nAssign the value of the whole expression.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         var u = grad
         let v = if rank(w) > 1 { u = sign(u)
@@ -47,8 +51,7 @@ optimizer Shown {
         w -= u + v
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let v = if rank(w) > 1 { sign(grad) } else { grad }
         w -= v
@@ -59,14 +62,12 @@ optimizer Shown {
         "opt::call::argument_count",
         "a function is called with the wrong number of arguments",
         "The help shows the call as it is meant.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= lerp(grad, w)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= lerp(grad, w, 0.1)
     }
@@ -76,14 +77,12 @@ optimizer Shown {
         "opt::call::argument_type",
         "an argument has the wrong type",
         "The message says which type the parameter needs and what was given.\nElements of tensors are not known on the host: what chooses element by element is `select`, with a mask.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= select(rank(w) > 1, grad, sign(grad))
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= select(grad > 1, sign(grad), grad)
     }
@@ -93,15 +92,13 @@ optimizer Shown {
         "opt::every::period",
         "a period is not a whole number from 1 on",
         "`every k steps` happens at the steps k, 2k, 3k and so on.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad
         every 0 steps { w *= 0.5 }
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad
         every 10 steps { w *= 0.5 }
@@ -112,16 +109,14 @@ optimizer Shown {
         "opt::fact::unproven",
         "a value is not known to have the structure that is declared",
         "The compiler uses what `sym`, `orthogonal` and the like promise, to skip work.\nThis warning says that it cannot see why the promise holds: a product of two symmetric matrices, say, is symmetric only if they commute.\nMake the structure visible (`gram(x)`, `s + s'`, `qr(x).q`), or leave the word out.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state s: sym[m] = 0
         s = gram(grad) * s
         w -= s * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state s: sym[m] = 0
         let p = gram(grad) * s
@@ -134,16 +129,14 @@ optimizer Shown {
         "opt::function::recursion",
         "functions call each other in a circle",
         "A function is written into its caller, so it cannot call itself, directly or through others.\nWrite `repeat` for a loop of known length.",
-        r"
-fn half(x: [...]) -> [...] { 0.5 * half(x) }
+        r"fn half(x: [...]) -> [...] { 0.5 * half(x) }
 
 optimizer Shown {
     rule each(w: [...]) {
         w -= half(grad)
     }
 }",
-        r"
-fn half(x: [...]) -> [...] { 0.5 * x }
+        r"fn half(x: [...]) -> [...] { 0.5 * x }
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -152,19 +145,54 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::function::too_large",
+        "written out, a function or rule is too large",
+        "Calls and loops of known length are written out when the optimizer is bound.\nFunctions that call each other twice grow at every level: compute a part once with `let`, or write a loop.",
+        r"fn f0(x: [...]) -> [...] { sign(x) }
+fn f1(x: [...]) -> [...] { f0(f0(x)) }
+fn f2(x: [...]) -> [...] { f1(f1(x)) }
+fn f3(x: [...]) -> [...] { f2(f2(x)) }
+fn f4(x: [...]) -> [...] { f3(f3(x)) }
+fn f5(x: [...]) -> [...] { f4(f4(x)) }
+fn f6(x: [...]) -> [...] { f5(f5(x)) }
+fn f7(x: [...]) -> [...] { f6(f6(x)) }
+fn f8(x: [...]) -> [...] { f7(f7(x)) }
+fn f9(x: [...]) -> [...] { f8(f8(x)) }
+fn f10(x: [...]) -> [...] { f9(f9(x)) }
+fn f11(x: [...]) -> [...] { f10(f10(x)) }
+fn f12(x: [...]) -> [...] { f11(f11(x)) }
+fn f13(x: [...]) -> [...] { f12(f12(x)) }
+fn f14(x: [...]) -> [...] { f13(f13(x)) }
+fn f15(x: [...]) -> [...] { f14(f14(x)) }
+fn f16(x: [...]) -> [...] { f15(f15(x)) }
+
+optimizer Shown {
+    rule each(w: [...]) {
+        w -= f16(grad)
+    }
+}",
+        r"fn f0(x: [...]) -> [...] { sign(x) }
+
+optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        repeat 16 { x = f0(x) }
+        w -= x
+    }
+}",
+    ),
+    page(
         "opt::name::before_declaration",
         "a name is used before its declaration",
         "Statements happen in order, and settings may use only earlier settings.\nMove the declaration up.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * u
         let u = sign(grad)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         let u = sign(grad)
@@ -176,16 +204,14 @@ optimizer Shown {
         "opt::name::builtin",
         "a function has the name of a function of the language",
         "Functions of the language keep their meaning in every file.",
-        r"
-fn norm(x: [...]) -> [...] { x / rms(x) }
+        r"fn norm(x: [...]) -> [...] { x / rms(x) }
 
 optimizer Shown {
     rule each(w: [...]) {
         w -= norm(grad)
     }
 }",
-        r"
-fn unit(x: [...]) -> [...] { x / rms(x) }
+        r"fn unit(x: [...]) -> [...] { x / rms(x) }
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -197,16 +223,14 @@ optimizer Shown {
         "opt::name::duplicate",
         "a name is defined twice",
         "A name has one meaning wherever it is visible; nothing shadows anything.\nFunctions have names of their own: a state `gram` and the function `gram(x)` go together.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         let u = 0.5 * u
         w -= u
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         let v = 0.5 * u
@@ -218,16 +242,14 @@ optimizer Shown {
         "opt::name::not_available",
         "a name cannot be used in this place",
         "A function sees its parameters only.\nInitial values are computed before the rule runs, so they see the parameter, the gradient and settings.\nDefaults see earlier settings.",
-        r"
-fn direction(x: [...]) -> [...] { sign(x) .* grad }
+        r"fn direction(x: [...]) -> [...] { sign(x) .* grad }
 
 optimizer Shown {
     rule each(w: [...]) {
         w -= direction(w)
     }
 }",
-        r"
-fn direction(x: [...], g: [...]) -> [...] { sign(x) .* g }
+        r"fn direction(x: [...], g: [...]) -> [...] { sign(x) .* g }
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -239,8 +261,7 @@ optimizer Shown {
         "opt::name::out_of_scope",
         "a name is used outside the block that declares it",
         "A name lives to the end of its block.\nDeclare it before the block, or use it inside.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         if rank(w) > 1 {
             let u = sign(grad)
@@ -249,8 +270,7 @@ optimizer Shown {
         w -= u
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         if rank(w) > 1 { w -= u }
@@ -262,15 +282,13 @@ optimizer Shown {
         "opt::name::reserved",
         "a name that has a meaning in every rule is declared again",
         "`grad` is the gradient and `step` the step number.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper step = 0.1
     rule each(w: [...]) {
         w -= step * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * grad
@@ -281,15 +299,13 @@ optimizer Shown {
         "opt::name::unknown",
         "a name is not defined",
         "Names come from the pattern (`m`, `w`), from `hyper` and `static`, from `let`, `var` and `state`, and from `table`.\n`grad` and `step` are always there.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * gard
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * grad
@@ -300,14 +316,12 @@ optimizer Shown {
         "opt::name::unknown_argument",
         "a call or a delegation names something that is not there",
         "The names of arguments are those of the parameters; the settings of an optimizer are its `hyper` and `static` entries.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= lerp(grad, w, wait: 0.1)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= lerp(grad, w, weight: 0.1)
     }
@@ -317,14 +331,12 @@ optimizer Shown {
         "opt::name::unknown_field",
         "a value has no field of that name",
         "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`; nothing else has fields.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= eigh(gram(grad)).vector * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= eigh(gram(grad)).vectors * grad
     }
@@ -334,14 +346,12 @@ optimizer Shown {
         "opt::name::unknown_function",
         "there is no function of that name",
         "Functions are those of the language, of this file, and imported ones.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= sgn(grad)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= sign(grad)
     }
@@ -351,8 +361,7 @@ optimizer Shown {
         "opt::name::unknown_import",
         "a module has nothing of that name",
         "A file gives the functions, tables and optimizers that it declares itself.",
-        r"
-use helpers.doubled
+        r"use helpers.doubled
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -361,8 +370,7 @@ optimizer Shown {
 }
 --- helpers
 fn twice(x: [...]) -> [...] { 2 * x }",
-        r"
-use helpers.twice
+        r"use helpers.twice
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -376,8 +384,7 @@ fn twice(x: [...]) -> [...] { 2 * x }",
         "opt::name::unknown_module",
         "there is no module of that name",
         "`std.` begins the standard library; any other name is a file beside this one, without its ending.",
-        r"
-use helper.twice
+        r"use helper.twice
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -386,8 +393,7 @@ optimizer Shown {
 }
 --- helpers
 fn twice(x: [...]) -> [...] { 2 * x }",
-        r"
-use helpers.twice
+        r"use helpers.twice
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -401,13 +407,11 @@ fn twice(x: [...]) -> [...] { 2 * x }",
         "opt::name::unknown_target",
         "a rule hands its parameter to something that does not exist",
         "After `=` stands a rule of the same optimizer, or an optimizer of this file or imported.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
     rule conv(w: [out, in, ...]) = matrices on flatten(w, from: 1)
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
     rule conv(w: [out, in, ...]) = matrix on flatten(w, from: 1)
 }",
@@ -416,15 +420,13 @@ optimizer Shown {
         "opt::name::unknown_word",
         "a word is not one of those that can stand here",
         "A static of type `choice(a, b)` is one of its words, and so is what it is compared with.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     static form: choice(plain, sign_only) = plain
     rule each(w: [...]) {
         w -= if form == sgn { sign(grad) } else { grad }
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     static form: choice(plain, sign_only) = plain
     rule each(w: [...]) {
         w -= if form == sign_only { sign(grad) } else { grad }
@@ -435,12 +437,10 @@ optimizer Shown {
         "opt::optimizer::no_rule",
         "an optimizer has no rule",
         "Without a rule it would take no parameter.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * grad
@@ -451,10 +451,8 @@ optimizer Shown {
         "opt::optimizer::none",
         "a file that is compiled declares no optimizer",
         "A file of functions and tables is there to be imported with `use`.",
-        r"
-fn twice(x: [...]) -> [...] { 2 * x }",
-        r"
-fn twice(x: [...]) -> [...] { 2 * x }
+        r"fn twice(x: [...]) -> [...] { 2 * x }",
+        r"fn twice(x: [...]) -> [...] { 2 * x }
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -466,15 +464,13 @@ optimizer Shown {
         "opt::policy::keep",
         "`or keep` stands where there is nothing to keep",
         "`or keep` leaves a state as it was when a factorization fails, so it stands directly on the right of an assignment to state.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         let q = eigh(gram(grad)).vectors or keep
         w -= q * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state q: orthogonal[m] = identity
         q = eigh(gram(grad)).vectors or keep
@@ -486,14 +482,12 @@ optimizer Shown {
         "opt::policy::not_factorization",
         "a policy for failure stands behind something that cannot fail",
         "`eigh`, `qr` and `cholesky` can fail; arithmetic cannot.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= sqrt(grad) or retry f64
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= (cholesky(gram(grad)) or retry f64) * grad
     }
@@ -503,15 +497,13 @@ optimizer Shown {
         "opt::policy::retry",
         "a factorization cannot be retried in this type",
         "`f64` is the most exact type, and the only one worth a second try.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         let q = eigh(gram(grad)).vectors or retry f32
         w -= q * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         let q = eigh(gram(grad)).vectors or retry f64
         w -= q * grad
@@ -522,15 +514,13 @@ optimizer Shown {
         "opt::range::default",
         "a default lies outside its range",
         "A setting that is left alone must be allowed.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = -0.1 in [0, inf)
     rule each(w: [...]) {
         w -= lr * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1 in [0, inf)
     rule each(w: [...]) {
         w -= lr * grad
@@ -541,15 +531,13 @@ optimizer Shown {
         "opt::range::empty",
         "a range holds no number",
         "The smaller bound stands first; `[` and `]` include a bound, `(` and `)` leave it out.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1 in [1, 0)
     rule each(w: [...]) {
         w -= lr * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1 in [0, 1)
     rule each(w: [...]) {
         w -= lr * grad
@@ -557,11 +545,27 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::repeat::count",
+        "a loop has an impossible number of turns",
+        "Loops are written out, so they have at most 10000 turns, and no fewer than 0.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        repeat 100000 { x *= 0.5 }
+        w -= x
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad * 0.5^100
+    }
+}",
+    ),
+    page(
         "opt::repeat::row_width",
         "a row has another number of names than the table has columns",
         "Each turn of the loop names the numbers of one row.",
-        r"
-table STEPS = [(1.5, 0.5), (1.25, 0.25)]
+        r"table STEPS = [(1.5, 0.5), (1.25, 0.25)]
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -570,8 +574,7 @@ optimizer Shown {
         w -= x
     }
 }",
-        r"
-table STEPS = [(1.5, 0.5), (1.25, 0.25)]
+        r"table STEPS = [(1.5, 0.5), (1.25, 0.25)]
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -585,14 +588,12 @@ optimizer Shown {
         "opt::rule::arguments",
         "settings are given to a rule of the same optimizer",
         "A rule shares the hyperparameters and statics of its optimizer; only another optimizer has settings of its own.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule matrix(w: [m, n]) { w -= lr * grad }
     rule conv(w: [out, in, ...]) = matrix(lr = 0.2) on flatten(w, from: 1)
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule matrix(w: [m, n]) { w -= lr * grad }
     rule conv(w: [out, in, ...]) = matrix on flatten(w, from: 1)
@@ -602,13 +603,11 @@ optimizer Shown {
         "opt::rule::cycle",
         "delegation goes in a circle",
         "A parameter that is handed on must arrive at a rule with a body.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule one(w: [m, n]) = other
     rule other(w: [a, b, ...]) = one on flatten(w, from: 1)
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule one(w: [m, n]) { w -= grad }
     rule other(w: [a, b, ...]) = one on flatten(w, from: 1)
 }",
@@ -617,13 +616,11 @@ optimizer Shown {
         "opt::rule::never_fits",
         "a rule hands over what its target never takes",
         "The shape of the view must have the form of the target's pattern.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
     rule conv(w: [out, in, h, k]) = matrix
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
     rule conv(w: [out, in, h, k]) = matrix on flatten(w, from: 1)
 }",
@@ -632,15 +629,13 @@ optimizer Shown {
         "opt::rule::no_update",
         "a rule never assigns its parameter",
         "A rule that changes state alone would leave the model as it is.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         m = lerp(m, grad, 0.1)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         m = lerp(m, grad, 0.1)
@@ -649,16 +644,27 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::rule::permutation",
+        "a permutation does not name every axis once",
+        "Axis `a` of the view is axis `axes[a]` of the parameter, so each stands once, from 0 on.",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 1, 0)), from: 1)
+}",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) { w -= gram(grad) * grad }
+    rule conv(w: [a, b, c]) = matrix on flatten(permute(w, (1, 2, 0)), from: 1)
+}",
+    ),
+    page(
         "opt::rule::unreachable",
         "a rule can never match",
         "Rules are tried in order, and an earlier one without a guard takes every shape of this one.\nPut the more special rule first.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule any(w: [...]) { w -= grad }
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= gram(grad) * grad }
     rule any(w: [...]) { w -= grad }
 }",
@@ -667,13 +673,11 @@ optimizer Shown {
         "opt::rule::view",
         "something other than a view of the parameter stands after `on`",
         "`flatten`, `merge` and `permute` view the parameter, and each other.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= grad }
     rule conv(w: [out, in, ...]) = matrix on sign(w)
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= grad }
     rule conv(w: [out, in, ...]) = matrix on flatten(w, from: 1)
 }",
@@ -682,14 +686,12 @@ optimizer Shown {
         "opt::shape::axis",
         "an axis does not exist",
         "Axes are counted from 0.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad / dim(w, 2)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad / dim(w, 1)
     }
@@ -699,14 +701,12 @@ optimizer Shown {
         "opt::shape::inner",
         "the inner dimensions of a product of matrices differ",
         "`a * b` of two matrices is their product: the columns of `a` must be the rows of `b`.\n`a'` is the transpose, and `.*` multiplies element by element.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad * grad' * grad
     }
@@ -716,14 +716,12 @@ optimizer Shown {
         "opt::shape::mismatch",
         "two shapes do not fit",
         "Elementwise operations need tensors of one shape; a number or a scalar tensor goes with any, and an axis of length 1 is stretched.\nA value assigned must have exactly the shape of its place.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad'
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= grad
     }
@@ -733,14 +731,12 @@ optimizer Shown {
         "opt::shape::not_square",
         "a square matrix is needed",
         "Eigenvalues, diagonals and triangular factors are those of square matrices.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= trace(grad) * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= trace(gram(grad)) * grad
     }
@@ -750,14 +746,12 @@ optimizer Shown {
         "opt::shape::pattern",
         "something cannot stand in a shape pattern",
         "A pattern takes shapes apart: an entry is a name, a whole number, or `...` once.\nConditions on lengths belong in `where`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, 2 * k]) {
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) where n > 2 {
         w -= grad
     }
@@ -767,14 +761,12 @@ optimizer Shown {
         "opt::shape::rank",
         "a tensor has too few or unknown axes for an operation",
         "`[...]` may be anything, a scalar too, so it is not a matrix.\nName the dimensions that you need in the pattern, as in `[m, n]` or `[..., m, n]`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad / frobenius(grad)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [..., m, n]) {
         w -= grad / frobenius(grad)
     }
@@ -784,8 +776,7 @@ optimizer Shown {
         "opt::skip::not_last",
         "something follows `skip`",
         "`skip` ends the rule for this step: what follows in its block is never reached.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         on first step {
             skip
@@ -794,8 +785,7 @@ optimizer Shown {
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         on first step {
             w *= 0.5
@@ -809,8 +799,7 @@ optimizer Shown {
         "opt::state::conditional",
         "state is declared where it might exist or not, depending on the step",
         "State is allocated when the optimizer is bound.\nA branch over statics and shapes may declare state; a branch over `step` or hyperparameters, `every` and loops may not.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         if step > 10 {
             state m = zeros_like(w)
@@ -819,8 +808,7 @@ optimizer Shown {
         }
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         if step > 10 {
@@ -834,15 +822,13 @@ optimizer Shown {
         "opt::state::family",
         "a state with one tensor per mode is used as one tensor",
         "`rotate(x, q)` and `rotate_back(x, q)` take all modes at once; anything else takes `q[i]` inside `each i`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state q[i]: orthogonal[dim(w, i)] = identity }
         w -= q
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state q[i]: orthogonal[dim(w, i)] = identity }
         w -= rotate(grad, q)
@@ -853,15 +839,13 @@ optimizer Shown {
         "opt::state::index_missing",
         "a state with one tensor per mode needs an index",
         "Inside `modes i of w` every state has the index `[i]`, and `each i` uses it with the same index.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s: sym[dim(w, i)] = 0 }
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { s[i] = s[i] + gram(grad, i) }
@@ -873,8 +857,7 @@ optimizer Shown {
         "opt::state::index_not_allowed",
         "something takes no index",
         "Only state that is declared in a `modes` block has one tensor per mode.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
@@ -883,8 +866,7 @@ optimizer Shown {
         w -= m
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
@@ -898,8 +880,7 @@ optimizer Shown {
         "opt::state::modes_body",
         "a `modes` block holds something other than state",
         "`modes i of w { … }` declares what exists once per mode; what happens once per mode stands in `each i { … }`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w {
             state s[i]: sym[dim(w, i)] = 0
@@ -909,8 +890,7 @@ optimizer Shown {
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { s[i] = s[i] + gram(grad, i)
@@ -923,15 +903,13 @@ optimizer Shown {
         "opt::state::needs_type",
         "the shape of a state cannot be read off its initial value",
         "Without a type, a state has the shape of its initial value; `identity` fits any square matrix, so write which.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state q = identity
         w -= q * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state q: orthogonal[m] = identity
         w -= q * grad
@@ -942,16 +920,14 @@ optimizer Shown {
         "opt::state::nested_each",
         "`each` stands inside `each`",
         "One mode is chosen at a time.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { each i { s[i] = s[i] + gram(grad, i) } }
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { s[i] = s[i] + gram(grad, i) }
@@ -963,15 +939,13 @@ optimizer Shown {
         "opt::state::not_modes",
         "modes are needed where something else stands",
         "`modes i of w` is about the parameter, `each i` about such an `i`, and `rotate` takes a state declared in a `modes` block.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state q = zeros_like(w)
         w -= rotate(grad, q)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state q[i]: orthogonal[dim(w, i)] = identity }
         w -= rotate(grad, q)
@@ -982,16 +956,14 @@ optimizer Shown {
         "opt::state::outside_each",
         "a mode is named where none is chosen",
         "`i` stands for one mode inside `each i { … }`, and in the `modes i of w` block that declares it.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         s[i] = 0
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { s[i] = s[i] + gram(grad, i) }
@@ -1003,15 +975,13 @@ optimizer Shown {
         "opt::state::rank",
         "a state is declared with another shape than its initial value has",
         "Make the two agree, or leave the type out: the state then has the shape of its initial value.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [k, n]) {
         state m: [n] = zeros_like(w)
         w -= dot(m, m) * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [k, n]) {
         state m: [k, n] = zeros_like(w)
         m = lerp(m, grad, 0.1)
@@ -1023,8 +993,7 @@ optimizer Shown {
         "opt::statement::misplaced",
         "a statement cannot stand in this place",
         "Functions are pure, and so is a block that gives a value: state, time and modes belong in the body of a rule.\n`skip` cannot leave a loop.",
-        r"
-fn averaged(x: [...]) -> [...] {
+        r"fn averaged(x: [...]) -> [...] {
     on first step { skip }
     x
 }
@@ -1034,8 +1003,7 @@ optimizer Shown {
         w -= averaged(grad)
     }
 }",
-        r"
-fn averaged(x: [...]) -> [...] { x }
+        r"fn averaged(x: [...]) -> [...] { x }
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -1048,8 +1016,7 @@ optimizer Shown {
         "opt::table::ragged",
         "the rows of a table have different lengths",
         "Each row gives one turn of a loop its numbers.",
-        r"
-table STEPS = [(1.5, 0.5), (1.25)]
+        r"table STEPS = [(1.5, 0.5), (1.25)]
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -1058,8 +1025,7 @@ optimizer Shown {
         w -= x
     }
 }",
-        r"
-table STEPS = [(1.5, 0.5), (1.25, 0.25)]
+        r"table STEPS = [(1.5, 0.5), (1.25, 0.25)]
 
 optimizer Shown {
     rule each(w: [...]) {
@@ -1073,15 +1039,13 @@ optimizer Shown {
         "opt::time::not_constant",
         "a number must be written down",
         "Cells of tables and bounds of ranges are constants: numbers, and arithmetic of numbers.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1, k = 2 in [0, sqrt(4)]
     rule each(w: [...]) {
         w -= lr * k * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1, k = 2 in [0, 4 / 2]
     rule each(w: [...]) {
         w -= lr * k * grad
@@ -1092,8 +1056,7 @@ optimizer Shown {
         "opt::time::not_fixed",
         "a value must be known when the optimizer is bound",
         "Loop counts, periods, lengths, guards and axes are fixed when the optimizer is bound to parameters: statics and shapes are known then.\nHyperparameters and `step` may change at every step.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper turns = 3
     rule each(w: [...]) {
         var x = grad
@@ -1101,8 +1064,7 @@ optimizer Shown {
         w -= x
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     static turns: int = 3
     rule each(w: [...]) {
         var x = grad
@@ -1115,14 +1077,12 @@ optimizer Shown {
         "opt::type::ambiguous_product",
         "`*` of two tensors could mean two products",
         "`*` of two matrices is their product.\nOf tensors whose last two dimensions are not named it is not known whether they are matrices: write `.*` for the product element by element, or name the dimensions in the pattern.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad * sign(w)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad .* sign(w)
     }
@@ -1132,14 +1092,12 @@ optimizer Shown {
         "opt::type::condition",
         "a condition is not a truth value",
         "A condition is a host value: a comparison of numbers, a static, a question about the shape.\nFor a choice element by element write `select(mask, a, b)`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= if grad > 0 { 1 } else { 2 }
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= select(grad > 0, 1, 2)
     }
@@ -1149,15 +1107,13 @@ optimizer Shown {
         "opt::type::mismatch",
         "a value has another type than its place needs",
         "Numbers and tensors are different things: a number lives on the host, a tensor on the device, also one with a single element.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = true
     rule each(w: [...]) {
         w -= lr * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * grad
@@ -1168,16 +1124,14 @@ optimizer Shown {
         "opt::type::no_value",
         "a block has no value at its end",
         "A function, and a block inside an expression, end with the expression that is their value.",
-        r"
-fn half(x: [...]) -> [...] { let y = 0.5 * x }
+        r"fn half(x: [...]) -> [...] { let y = 0.5 * x }
 
 optimizer Shown {
     rule each(w: [...]) {
         w -= half(grad)
     }
 }",
-        r"
-fn half(x: [...]) -> [...] {
+        r"fn half(x: [...]) -> [...] {
     let y = 0.5 * x
     y
 }
@@ -1192,14 +1146,12 @@ optimizer Shown {
         "opt::type::operand",
         "an operator cannot take this operand",
         "Arithmetic is for numbers and tensors, `and`, `or` and `not` for conditions and masks.\n`select(mask, 1, 0)` makes numbers of a mask.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad .* (grad > 0)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= select(grad > 0, grad, 0)
     }
@@ -1209,16 +1161,14 @@ optimizer Shown {
         "opt::type::unknown",
         "there is no type of that name here",
         "Types are shapes, with a fact (`sym[n]`) or a storage type (`bf16[...]`) before them, and `int`, `float`, `bool`, `dtype`, `choice(a, b)` and `table(3)` for host values.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state s: symm[m] = 0
         s = s + gram(grad)
         w -= s * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         state s: sym[m] = 0
         s = s + gram(grad)
@@ -1230,14 +1180,12 @@ optimizer Shown {
         "opt::type::unknown_dtype",
         "there is no storage type of that name",
         "Storage types are `f64`, `f32`, `bf16` and `f16`; `same` is that of the parameter.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= in bfloat16 { gram(grad) * grad }
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= in bf16 { gram(grad) * grad }
     }
@@ -1247,15 +1195,13 @@ optimizer Shown {
         "opt::type::unused_value",
         "a value is computed and dropped",
         "In a block of statements, an expression alone has no effect.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= grad
         sign(grad)
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         w -= sign(grad)
     }
@@ -1265,15 +1211,13 @@ optimizer Shown {
         "opt::unused::hyper",
         "nothing uses a hyperparameter",
         "Setting it would change nothing.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1, beta = 0.9
     rule each(w: [...]) {
         w -= lr * grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     hyper lr = 0.1
     rule each(w: [...]) {
         w -= lr * grad
@@ -1284,15 +1228,13 @@ optimizer Shown {
         "opt::unused::local",
         "nothing uses a name",
         "Remove it, or begin it with `_`.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         w -= u
@@ -1303,16 +1245,14 @@ optimizer Shown {
         "opt::unused::state",
         "nothing reads a state",
         "State costs memory for every parameter.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         m = grad
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     rule each(w: [...]) {
         state m = zeros_like(w)
         m = lerp(m, grad, 0.1)
@@ -1324,15 +1264,13 @@ optimizer Shown {
         "opt::unused::static",
         "nothing uses a static",
         "Setting it would change nothing.",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     static signed: bool = false
     rule each(w: [...]) {
         w -= grad
     }
 }",
-        r"
-optimizer Shown {
+        r"optimizer Shown {
     static signed: bool = false
     rule each(w: [...]) {
         w -= if signed { sign(grad) } else { grad }
@@ -1343,8 +1281,7 @@ optimizer Shown {
         "opt::use::cycle",
         "modules use each other in a circle",
         "Each file is read after the files that it uses.\nMove what they share to a third.",
-        r"
-use helpers.twice
+        r"use helpers.twice
 
 fn half(x: [...]) -> [...] { 0.5 * x }
 
@@ -1361,8 +1298,7 @@ fn twice(x: [...]) -> [...] { 4 * half(x) }
 use helpers.twice
 
 fn half(x: [...]) -> [...] { 0.5 * x }",
-        r"
-use helpers.twice
+        r"use helpers.twice
 
 optimizer Shown {
     rule each(w: [...]) {

@@ -7,12 +7,10 @@ pub(super) const CODES: &[Code] = &[
         code: "opt::syntax::chained_comparison",
         summary: "comparisons do not chain",
         explanation: "`a < b < c` would compare a truth value with a number.\nJoin two comparisons with `and`.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [n]) where 1 < n < 9 { w -= grad }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [n]) where 1 < n and n < 9 { w -= grad }
 }",
         repeated: 1,
@@ -21,16 +19,14 @@ optimizer Shown {
         code: "opt::syntax::missing_else",
         summary: "an `if` that gives a value has no `else`",
         explanation: "A value is needed whatever the condition says.\nAs a statement, `if` needs no `else`.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     static signed: bool = false
     rule each(w: [...]) {
         let u = if signed { sign(grad) }
         w -= u
     }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     static signed: bool = false
     rule each(w: [...]) {
         let u = if signed { sign(grad) } else { grad }
@@ -43,12 +39,10 @@ optimizer Shown {
         code: "opt::syntax::number_range",
         summary: "a number is too large for its place",
         explanation: "Numbers are 64-bit floats; the width of a table is a whole number below 2^32.\nWrite `inf` for infinity.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) { w -= 1e999 * grad }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= 1e99 * grad }
 }",
         repeated: 1,
@@ -57,14 +51,12 @@ optimizer Shown {
         code: "opt::syntax::repeated_member",
         summary: "a member that stands once is given twice",
         explanation: "An optimizer has one policy for absent gradients.\nKeep one of the two lines.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     absent grad: zeros
     absent grad: skip
     rule each(w: [...]) { w -= grad }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     absent grad: zeros
     rule each(w: [...]) { w -= grad }
 }",
@@ -74,15 +66,13 @@ optimizer Shown {
         code: "opt::syntax::reserved",
         summary: "a word of the language stands where a name belongs",
         explanation: "Words such as `state`, `rule` and `in` begin constructs and cannot be names; `each` can name a rule.\nChoose another name.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) {
         let state = sign(grad)
         w -= state
     }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [...]) {
         let direction = sign(grad)
         w -= direction
@@ -94,12 +84,10 @@ optimizer Shown {
         code: "opt::syntax::too_deep",
         summary: "brackets and operators nest too deep",
         explanation: "At most 256 brackets, operators and `else if` may stand around one point, so that no text can exhaust the compiler.\nName parts with `let`, or move them to a `fn`.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) { w -= (…grad)… }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= (grad) }
 }",
         repeated: 300,
@@ -108,13 +96,11 @@ optimizer Shown {
         code: "opt::syntax::too_large",
         summary: "a source is larger than 1 MiB",
         explanation: "An optimizer fits on a page; a file this large is something else.\nMove parts to other files and import them with `use`.",
-        failing: r"
-// x…
+        failing: r"// x…
 optimizer Shown {
     rule each(w: [...]) { w -= grad }
 }",
-        corrected: r"
-// x
+        corrected: r"// x
 optimizer Shown {
     rule each(w: [...]) { w -= grad }
 }",
@@ -124,12 +110,10 @@ optimizer Shown {
         code: "opt::syntax::unclosed",
         summary: "a bracket is never closed",
         explanation: "The message shows the opening bracket, and the place where its partner is missed first.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) { w -= sign(grad }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= sign(grad) }
 }",
         repeated: 1,
@@ -138,12 +122,10 @@ optimizer Shown {
         code: "opt::syntax::unexpected",
         summary: "something stands where it cannot",
         explanation: "The message says what may stand there.\nCommon slips from other languages (`**`, `@`, `&&`, `#`) are named in the help.",
-        failing: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) { w -= grad ** 2 }
 }",
-        corrected: r"
-optimizer Shown {
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= grad^2 }
 }",
         repeated: 1,
@@ -152,12 +134,10 @@ optimizer Shown {
         code: "opt::syntax::unopened",
         summary: "a bracket closes nothing",
         explanation: "Remove it, or write its partner before it.",
-        failing: r"
-optimizer Shown {
-    rule each(w: [...]) { w -= sign grad) }
-}",
-        corrected: r"
-optimizer Shown {
+        failing: r"optimizer Shown {
+    rule each(w: [...]) { w -= sign(grad) }
+}}",
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= sign(grad) }
 }",
         repeated: 1,

@@ -17,8 +17,14 @@ impl Dense {
     }
 
     pub(crate) fn transposed(&self) -> Dense {
-        let data = (0..self.data.len()).map(|n| self.at(n % self.rows, n / self.rows)).collect();
-        Dense { rows: self.cols, cols: self.rows, data }
+        let data = (0..self.data.len())
+            .map(|n| self.at(n % self.rows, n / self.rows))
+            .collect();
+        Dense {
+            rows: self.cols,
+            cols: self.rows,
+            data,
+        }
     }
 
     pub(crate) fn times(&self, other: &Dense) -> Dense {
@@ -31,7 +37,11 @@ impl Dense {
                 }
             }
         }
-        Dense { rows: self.rows, cols: other.cols, data }
+        Dense {
+            rows: self.rows,
+            cols: other.cols,
+            data,
+        }
     }
 
     fn faer(&self) -> Mat<f64> {
@@ -52,7 +62,9 @@ pub(crate) fn eigh(a: &Dense, descending: bool) -> Option<Vec<Vec<f64>>> {
     let (values, vectors) = (eigen.S().column_vector(), eigen.U());
     let column = |j: usize| if descending { n - 1 - j } else { j };
     let values = (0..n).map(|j| values[column(j)]).collect();
-    let vectors = (0..n * n).map(|k| vectors[(k / n, column(k % n))]).collect();
+    let vectors = (0..n * n)
+        .map(|k| vectors[(k / n, column(k % n))])
+        .collect();
     Some(vec![values, vectors])
 }
 
@@ -63,8 +75,16 @@ pub(crate) fn qr(a: &Dense) -> Option<Vec<Vec<f64>>> {
     let inner = a.rows.min(a.cols);
     let qr = a.faer().qr();
     let (q, r) = (qr.compute_thin_Q(), qr.thin_R());
-    let q = (0..a.rows * inner).map(|k| q[(k / inner, k % inner)]).collect();
-    let upper = |k: usize| if k / a.cols <= k % a.cols { r[(k / a.cols, k % a.cols)] } else { 0.0 };
+    let q = (0..a.rows * inner)
+        .map(|k| q[(k / inner, k % inner)])
+        .collect();
+    let upper = |k: usize| {
+        if k / a.cols <= k % a.cols {
+            r[(k / a.cols, k % a.cols)]
+        } else {
+            0.0
+        }
+    };
     Some(vec![q, (0..inner * a.cols).map(upper).collect()])
 }
 
@@ -75,14 +95,28 @@ pub(crate) fn cholesky(a: &Dense) -> Option<Vec<Vec<f64>>> {
     let n = a.rows;
     let factor = a.faer().llt(Side::Lower).ok()?;
     let lower = factor.L();
-    Some(vec![(0..n * n).map(|k| if k / n >= k % n { lower[(k / n, k % n)] } else { 0.0 }).collect()])
+    Some(vec![
+        (0..n * n)
+            .map(|k| {
+                if k / n >= k % n {
+                    lower[(k / n, k % n)]
+                } else {
+                    0.0
+                }
+            })
+            .collect(),
+    ])
 }
 
 /// Substitution, row by row.
 pub(crate) fn solve(a: &Dense, b: &Dense, upper: bool) -> Vec<f64> {
     let (n, m) = (a.rows, b.cols);
     let mut x = b.data.clone();
-    let rows: Vec<usize> = if upper { (0..n).rev().collect() } else { (0..n).collect() };
+    let rows: Vec<usize> = if upper {
+        (0..n).rev().collect()
+    } else {
+        (0..n).collect()
+    };
     for i in rows {
         let known = if upper { i + 1..n } else { 0..i };
         for j in 0..m {

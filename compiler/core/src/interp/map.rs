@@ -4,7 +4,8 @@ use super::{Datum, Interp};
 use crate::dtype::DType;
 use crate::ir::{Math, OpKind, Reduce, Value};
 use crate::kernel::{
-    BinaryOp, CHUNK, CompareOp, Inst, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK, Space, UnaryOp,
+    BinaryOp, CHUNK, CompareOp, Inst, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK,
+    Space, UnaryOp,
 };
 use crate::kernel_eval::{self, round_once};
 use crate::kernel_math;
@@ -37,17 +38,29 @@ impl Interp<'_> {
                 let read = |v: Value, n: usize| compute.round(self.element(v, dims, n));
                 truths(&|n| compare(*op, read(*a, n), read(*b, n)))
             }
-            OpKind::Logic(LogicOp::And, a, b) => truths(&|n| self.truth(*a, dims, n) && self.truth(*b, dims, n)),
-            OpKind::Logic(LogicOp::Or, a, b) => truths(&|n| self.truth(*a, dims, n) || self.truth(*b, dims, n)),
+            OpKind::Logic(LogicOp::And, a, b) => {
+                truths(&|n| self.truth(*a, dims, n) && self.truth(*b, dims, n))
+            }
+            OpKind::Logic(LogicOp::Or, a, b) => {
+                truths(&|n| self.truth(*a, dims, n) || self.truth(*b, dims, n))
+            }
             OpKind::Not(a) => truths(&|n| !self.truth(*a, dims, n)),
             OpKind::Math(..) | OpKind::Pow(..) => Datum::Tensor(self.expanded(kind, result)),
-            kind => Datum::Tensor((0..count).map(|n| self.arithmetic(kind, result, dims, n)).collect()),
+            kind => Datum::Tensor(
+                (0..count)
+                    .map(|n| self.arithmetic(kind, result, dims, n))
+                    .collect(),
+            ),
         }
     }
 
     /// The type that an operation on these operands computes in.
     fn compute_of(&self, operands: &[Value]) -> DType {
-        let wide = operands.iter().any(|&v| self.function.tensor(v).is_some_and(|ty| ty.dtype == DType::F64));
+        let wide = operands.iter().any(|&v| {
+            self.function
+                .tensor(v)
+                .is_some_and(|ty| ty.dtype == DType::F64)
+        });
         if wide { DType::F64 } else { DType::F32 }
     }
 
@@ -90,11 +103,24 @@ impl Interp<'_> {
             OpKind::Math(Math::Tanh, _) => kernel_math::tanh(&mut insts, compute, 0),
             _ => kernel_math::pow(&mut insts, compute, 0, 1),
         };
-        let input = crate::kernel::Input { dtype, access: crate::kernel::Access::Full };
-        let output = Output { value, dtype, kind: OutputKind::Store };
+        let input = crate::kernel::Input {
+            dtype,
+            access: crate::kernel::Access::Full,
+        };
+        let output = Output {
+            value,
+            dtype,
+            kind: OutputKind::Store,
+        };
         let count = scalars.len() as u32;
-        let kernel =
-            MapKernel { space: Space::Flat, compute, inputs: vec![input], scalars: count, insts, outputs: vec![output] };
+        let kernel = MapKernel {
+            space: Space::Flat,
+            compute,
+            inputs: vec![input],
+            scalars: count,
+            insts,
+            outputs: vec![output],
+        };
         let data = self.tensor(x);
         kernel_eval::run(&kernel, &[data], &scalars, data.len() as u64, 1).swap_remove(0)
     }
@@ -110,11 +136,15 @@ impl Interp<'_> {
             Reduce::From(axis) => {
                 let cols = dims[axis..].iter().product::<u64>() as usize;
                 let rows = dims[..axis].iter().product::<u64>() as usize;
-                (0..rows).map(|row| round(run_sum(&x[row * cols..(row + 1) * cols]))).collect()
+                (0..rows)
+                    .map(|row| round(run_sum(&x[row * cols..(row + 1) * cols])))
+                    .collect()
             }
             Reduce::Before(axis) => {
                 let cols = dims[axis..].iter().product::<u64>() as usize;
-                (0..cols).map(|col| round(column_sum(x, cols, col))).collect()
+                (0..cols)
+                    .map(|col| round(column_sum(x, cols, col)))
+                    .collect()
             }
         }
     }
@@ -123,7 +153,9 @@ impl Interp<'_> {
 /// The order of [`crate::kernel`]: 16 lanes, then pairwise.
 fn run_sum(run: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
-    run.iter().enumerate().for_each(|(n, x)| lanes[n % LANES] += x);
+    run.iter()
+        .enumerate()
+        .for_each(|(n, x)| lanes[n % LANES] += x);
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -136,7 +168,9 @@ fn run_sum(run: &[f64]) -> f64 {
 
 fn column_sum(x: &[f64], cols: usize, col: usize) -> f64 {
     let column: Vec<f64> = x.iter().skip(col).step_by(cols).copied().collect();
-    let partials = column.chunks(ROW_CHUNK as usize).map(|rows| rows.iter().fold(0.0, |sum, x| sum + x));
+    let partials = column
+        .chunks(ROW_CHUNK as usize)
+        .map(|rows| rows.iter().fold(0.0, |sum, x| sum + x));
     partials.fold(0.0, |total, partial| total + partial)
 }
 
@@ -158,8 +192,20 @@ fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
         BinaryOp::Mul => x * y,
         BinaryOp::Div => x / y,
         BinaryOp::Min | BinaryOp::Max if x.is_nan() || y.is_nan() => f64::NAN,
-        BinaryOp::Min => if x < y || (x == y && x.is_sign_negative()) { x } else { y },
-        BinaryOp::Max => if x > y || (x == y && x.is_sign_positive()) { x } else { y },
+        BinaryOp::Min => {
+            if x < y || (x == y && x.is_sign_negative()) {
+                x
+            } else {
+                y
+            }
+        }
+        BinaryOp::Max => {
+            if x > y || (x == y && x.is_sign_positive()) {
+                x
+            } else {
+                y
+            }
+        }
     }
 }
 
@@ -180,7 +226,9 @@ fn source(dims: &[u64], result: &[u64], mut n: usize) -> usize {
     for axis in (0..result.len()).rev() {
         let index = n % result[axis] as usize;
         n /= result[axis] as usize;
-        let Some(own) = (axis + dims.len()).checked_sub(result.len()) else { break };
+        let Some(own) = (axis + dims.len()).checked_sub(result.len()) else {
+            break;
+        };
         if dims[own] != 1 {
             at += index * stride;
         }

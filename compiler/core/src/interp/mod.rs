@@ -53,10 +53,17 @@ enum Datum {
 ///
 /// A factorization in a state's first value failed.
 pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, InterpError> {
-    let mut slots: Vec<Vec<f64>> = function.slots.iter().map(|slot| vec![0.0; slot.ty.numel() as usize]).collect();
+    let mut slots: Vec<Vec<f64>> = function
+        .slots
+        .iter()
+        .map(|slot| vec![0.0; slot.ty.numel() as usize])
+        .collect();
     slots[PARAM] = param.to_vec();
     let initial = Interp::new(function, &slots, &[], 0.0).region_results(function.init)?;
-    let states = slots.iter_mut().zip(&function.slots).filter(|(_, slot)| slot.role == Role::State);
+    let states = slots
+        .iter_mut()
+        .zip(&function.slots)
+        .filter(|(_, slot)| slot.role == Role::State);
     for ((slot, _), value) in states.zip(initial) {
         *slot = value;
     }
@@ -68,9 +75,17 @@ pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, Int
 /// # Errors
 ///
 /// A factorization failed; the slots are unchanged.
-pub fn run(function: &Function, slots: &mut [Vec<f64>], hypers: &[f64], step: f64) -> Result<(), InterpError> {
+pub fn run(
+    function: &Function,
+    slots: &mut [Vec<f64>],
+    hypers: &[f64],
+    step: f64,
+) -> Result<(), InterpError> {
     let results = Interp::new(function, slots, hypers, step).region_results(function.body)?;
-    let written = slots.iter_mut().zip(&function.slots).filter(|(_, slot)| slot.role != Role::Grad);
+    let written = slots
+        .iter_mut()
+        .zip(&function.slots)
+        .filter(|(_, slot)| slot.role != Role::Grad);
     for ((slot, _), value) in written.zip(results) {
         *slot = value;
     }
@@ -86,18 +101,35 @@ struct Interp<'a> {
 }
 
 impl<'a> Interp<'a> {
-    fn new(function: &'a Function, slots: &'a [Vec<f64>], hypers: &'a [f64], step: f64) -> Interp<'a> {
-        Interp { function, slots, hypers, step, values: SecondaryMap::new() }
+    fn new(
+        function: &'a Function,
+        slots: &'a [Vec<f64>],
+        hypers: &'a [f64],
+        step: f64,
+    ) -> Interp<'a> {
+        Interp {
+            function,
+            slots,
+            hypers,
+            step,
+            values: SecondaryMap::new(),
+        }
     }
 
     fn region_results(&mut self, region: Region) -> Result<Vec<Vec<f64>>, InterpError> {
         self.region(region)?;
         let results = &self.function.regions[region].results;
-        Ok(results.iter().map(|&value| self.tensor(value).to_vec()).collect())
+        Ok(results
+            .iter()
+            .map(|&value| self.tensor(value).to_vec())
+            .collect())
     }
 
     fn region(&mut self, region: Region) -> Result<(), InterpError> {
-        self.function.regions[region].ops.iter().try_for_each(|&op| self.op(op))
+        self.function.regions[region]
+            .ops
+            .iter()
+            .try_for_each(|&op| self.op(op))
     }
 
     fn host(&self, value: Value) -> f64 {
@@ -119,13 +151,27 @@ impl<'a> Interp<'a> {
     }
 
     fn dtype(&self, value: Value) -> DType {
-        self.function.tensor(value).map_or(DType::F64, |ty| ty.dtype)
+        self.function
+            .tensor(value)
+            .map_or(DType::F64, |ty| ty.dtype)
     }
 
     fn op(&mut self, op: Op) -> Result<(), InterpError> {
         let data = &self.function.ops[op];
-        if let OpKind::If { cond, then, otherwise } = data.kind {
-            return self.choose(&data.results, if self.host(cond) != 0.0 { then } else { otherwise });
+        if let OpKind::If {
+            cond,
+            then,
+            otherwise,
+        } = data.kind
+        {
+            return self.choose(
+                &data.results,
+                if self.host(cond) != 0.0 {
+                    then
+                } else {
+                    otherwise
+                },
+            );
         }
         let made = match &data.kind {
             kind if kind.is_host() => vec![Datum::Host(self.host_op(kind))],
@@ -178,12 +224,25 @@ impl<'a> Interp<'a> {
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
             OpKind::Argsort { x, descending } => one(argsort(self.tensor(*x), *descending)),
-            OpKind::Gather { x, axis, index } => {
-                one(gather(self.tensor(*x), self.dims(*x), *axis as usize, self.tensor(*index)))
-            }
+            OpKind::Gather { x, axis, index } => one(gather(
+                self.tensor(*x),
+                self.dims(*x),
+                *axis as usize,
+                self.tensor(*index),
+            )),
             OpKind::Product(product) => one(self.product(product, result)),
-            OpKind::Contract { x, q, mode, transposed } => one(self.contract(*x, *q, *mode as usize, *transposed)),
-            OpKind::Gram { x, mode, alpha, added } => one(self.gram(*x, *mode as usize, *alpha, *added)),
+            OpKind::Contract {
+                x,
+                q,
+                mode,
+                transposed,
+            } => one(self.contract(*x, *q, *mode as usize, *transposed)),
+            OpKind::Gram {
+                x,
+                mode,
+                alpha,
+                added,
+            } => one(self.gram(*x, *mode as usize, *alpha, *added)),
             kind => self.factorize(kind, op),
         }
     }
@@ -191,7 +250,9 @@ impl<'a> Interp<'a> {
     fn identity(&self, scale: Value, result: Value) -> Vec<f64> {
         let n = self.dims(result)[0] as usize;
         let scale = self.dtype(result).round(self.host(scale));
-        (0..n * n).map(|k| if k / n == k % n { scale } else { 0.0 }).collect()
+        (0..n * n)
+            .map(|k| if k / n == k % n { scale } else { 0.0 })
+            .collect()
     }
 }
 
@@ -201,7 +262,10 @@ pub(crate) fn permute(x: &[f64], dims: &[u64], axes: &[u32]) -> Vec<f64> {
     for axis in (0..dims.len().saturating_sub(1)).rev() {
         strides[axis] = strides[axis + 1] * dims[axis + 1] as usize;
     }
-    let shape: Vec<usize> = axes.iter().map(|&axis| dims[axis as usize] as usize).collect();
+    let shape: Vec<usize> = axes
+        .iter()
+        .map(|&axis| dims[axis as usize] as usize)
+        .collect();
     let steps: Vec<usize> = axes.iter().map(|&axis| strides[axis as usize]).collect();
     let element = |mut n: usize| {
         let mut at = 0;
@@ -221,7 +285,13 @@ pub(crate) fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {
 
 pub(crate) fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
-    order.sort_by(|&a, &b| if descending { x[b].total_cmp(&x[a]) } else { x[a].total_cmp(&x[b]) });
+    order.sort_by(|&a, &b| {
+        if descending {
+            x[b].total_cmp(&x[a])
+        } else {
+            x[a].total_cmp(&x[b])
+        }
+    });
     order.into_iter().map(|k| k as f64).collect()
 }
 

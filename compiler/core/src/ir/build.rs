@@ -1,6 +1,9 @@
 //! Building functions: one method per operation, each computing the type of what it makes.
 
-use super::{Function, Math, Op, OpData, OpKind, Product, Reduce, Region, RegionData, Slot, TensorType, Type, Value, ValueData};
+use super::{
+    Function, Math, Op, OpData, OpKind, Product, Reduce, Region, RegionData, Slot, TensorType,
+    Type, Value, ValueData,
+};
 use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
 use crate::plan::{HostBinary, HostUnary};
@@ -27,9 +30,22 @@ impl Builder {
     /// A function with these slots and two empty regions; operations go to the body.
     pub fn new(slots: Vec<Slot>) -> Builder {
         let mut regions = PrimaryMap::new();
-        let (init, body) = (regions.push(RegionData::default()), regions.push(RegionData::default()));
-        let function = Function { slots, ops: PrimaryMap::new(), values: PrimaryMap::new(), regions, init, body };
-        Builder { function, region: body }
+        let (init, body) = (
+            regions.push(RegionData::default()),
+            regions.push(RegionData::default()),
+        );
+        let function = Function {
+            slots,
+            ops: PrimaryMap::new(),
+            values: PrimaryMap::new(),
+            regions,
+            init,
+            body,
+        };
+        Builder {
+            function,
+            region: body,
+        }
     }
 
     /// A new region, not yet used by any operation.
@@ -40,9 +56,18 @@ impl Builder {
     /// Appends an operation that makes values of these types.
     pub fn push(&mut self, kind: OpKind, types: Vec<Type>) -> Vec<Value> {
         let op: Op = self.function.ops.next_key();
-        let make = |(index, ty)| self.function.values.push(ValueData { ty, op, index: index as u32 });
+        let make = |(index, ty)| {
+            self.function.values.push(ValueData {
+                ty,
+                op,
+                index: index as u32,
+            })
+        };
         let results: Vec<Value> = types.into_iter().enumerate().map(make).collect();
-        self.function.ops.push(OpData { kind, results: results.clone() });
+        self.function.ops.push(OpData {
+            kind,
+            results: results.clone(),
+        });
         self.function.regions[self.region].ops.push(op);
         results
     }
@@ -88,7 +113,10 @@ impl Builder {
     pub fn cast(&mut self, a: Value, dtype: DType) -> Value {
         match self.function.tensor(a) {
             Some(ty) if ty.dtype != dtype => {
-                let ty = TensorType { dtype, dims: ty.dims.clone() };
+                let ty = TensorType {
+                    dtype,
+                    dims: ty.dims.clone(),
+                };
                 self.push_one(OpKind::Cast(a), Type::Tensor(ty))
             }
             _ => a,
@@ -127,9 +155,16 @@ impl Builder {
 
     /// A choice by element.
     pub fn select(&mut self, mask: Value, a: Value, b: Value) -> Value {
-        let dims = broadcast(&[self.function.dims(mask), self.function.dims(a), self.function.dims(b)]);
+        let dims = broadcast(&[
+            self.function.dims(mask),
+            self.function.dims(a),
+            self.function.dims(b),
+        ]);
         let dtype = self.joined(&[a, b]).dtype;
-        self.push_one(OpKind::Select(mask, a, b), Type::Tensor(TensorType { dtype, dims }))
+        self.push_one(
+            OpKind::Select(mask, a, b),
+            Type::Tensor(TensorType { dtype, dims }),
+        )
     }
 
     /// A sum; see [`Reduce`].
@@ -140,7 +175,10 @@ impl Builder {
             Reduce::From(axis) => dims[..axis].to_vec(),
             Reduce::Before(axis) => dims[axis..].to_vec(),
         };
-        self.push_one(OpKind::Sum(a, over), Type::Tensor(TensorType { dtype, dims }))
+        self.push_one(
+            OpKind::Sum(a, over),
+            Type::Tensor(TensorType { dtype, dims }),
+        )
     }
 
     /// The same elements in another shape; itself if it has it already.
@@ -156,7 +194,10 @@ impl Builder {
     pub fn permute(&mut self, a: Value, axes: Vec<u32>) -> Value {
         let (dtype, old) = self.parts(a);
         let dims = axes.iter().map(|&axis| old[axis as usize]).collect();
-        self.push_one(OpKind::Permute(a, axes), Type::Tensor(TensorType { dtype, dims }))
+        self.push_one(
+            OpKind::Permute(a, axes),
+            Type::Tensor(TensorType { dtype, dims }),
+        )
     }
 
     /// The last two axes exchanged.
@@ -176,26 +217,55 @@ impl Builder {
         let cols = b[if product.tb { b.len() - 2 } else { b.len() - 1 }];
         let mut dims = a[..rank - 2].to_vec();
         dims.extend([rows, cols]);
-        self.push_one(OpKind::Product(product), Type::Tensor(TensorType { dtype, dims }))
+        self.push_one(
+            OpKind::Product(product),
+            Type::Tensor(TensorType { dtype, dims }),
+        )
     }
 
     /// `op(a) op(b)`.
     pub fn matmul(&mut self, a: Value, ta: bool, b: Value, tb: bool) -> Value {
-        self.product(Product { a, ta, b, tb, alpha: None, added: None })
+        self.product(Product {
+            a,
+            ta,
+            b,
+            tb,
+            alpha: None,
+            added: None,
+        })
     }
 
     /// A mode product with a square matrix.
     pub fn contract(&mut self, x: Value, q: Value, mode: u32, transposed: bool) -> Value {
         let ty = self.function.ty(x).clone();
-        self.push_one(OpKind::Contract { x, q, mode, transposed }, ty)
+        self.push_one(
+            OpKind::Contract {
+                x,
+                q,
+                mode,
+                transposed,
+            },
+            ty,
+        )
     }
 
     /// The Gram matrix of a mode.
     pub fn gram(&mut self, x: Value, mode: u32) -> Value {
         let (dtype, dims) = self.parts(x);
         let d = dims[mode as usize];
-        let ty = Type::Tensor(TensorType { dtype, dims: vec![d, d] });
-        self.push_one(OpKind::Gram { x, mode, alpha: None, added: None }, ty)
+        let ty = Type::Tensor(TensorType {
+            dtype,
+            dims: vec![d, d],
+        });
+        self.push_one(
+            OpKind::Gram {
+                x,
+                mode,
+                alpha: None,
+                added: None,
+            },
+            ty,
+        )
     }
 
     /// The dtype and shape of a tensor; a host value counts as an f64 scalar.
@@ -209,10 +279,20 @@ impl Builder {
 
     /// The type that element-wise work on these operands has; host operands do not count.
     fn joined(&self, operands: &[Value]) -> TensorType {
-        let tensors: Vec<&TensorType> = operands.iter().filter_map(|&v| self.function.tensor(v)).collect();
-        let dtype = tensors.iter().map(|ty| ty.dtype).reduce(promote).unwrap_or(DType::F64);
+        let tensors: Vec<&TensorType> = operands
+            .iter()
+            .filter_map(|&v| self.function.tensor(v))
+            .collect();
+        let dtype = tensors
+            .iter()
+            .map(|ty| ty.dtype)
+            .reduce(promote)
+            .unwrap_or(DType::F64);
         let dims: Vec<&[u64]> = operands.iter().map(|&v| self.function.dims(v)).collect();
-        TensorType { dtype, dims: broadcast(&dims) }
+        TensorType {
+            dtype,
+            dims: broadcast(&dims),
+        }
     }
 }
 

@@ -9,15 +9,22 @@ use crate::hir::Fact;
 /// Whether `value` equals its transpose.
 pub fn is_symmetric(function: &Function, value: Value) -> bool {
     match function.def(value) {
-        OpKind::Slot(n) => matches!(function.slots[*n as usize].fact, Fact::Symmetric | Fact::Spd | Fact::Diagonal),
+        OpKind::Slot(n) => matches!(
+            function.slots[*n as usize].fact,
+            Fact::Symmetric | Fact::Spd | Fact::Diagonal
+        ),
         OpKind::Identity(_) => true,
         OpKind::Gram { added, .. } => added.is_none_or(|(c, _)| is_symmetric(function, c)),
         OpKind::Fill(_) => is_square(function, value),
         OpKind::Product(p) => {
             let added = p.added.is_none_or(|(c, _)| is_symmetric(function, c));
-            added && is_square(function, value) && (is_gram(p) || polynomial_base(function, value).is_some())
+            added
+                && is_square(function, value)
+                && (is_gram(p) || polynomial_base(function, value).is_some())
         }
-        kind if kind.is_map() => is_square(function, value) && map_of_symmetric(function, kind, value),
+        kind if kind.is_map() => {
+            is_square(function, value) && map_of_symmetric(function, kind, value)
+        }
         OpKind::If { .. } => false,
         _ => false,
     }
@@ -35,8 +42,10 @@ fn is_square(function: &Function, value: Value) -> bool {
 /// An element-wise function of symmetric matrices (and scalars) is symmetric.
 fn map_of_symmetric(function: &Function, kind: &OpKind, value: Value) -> bool {
     kind.operands().into_iter().all(|operand| {
-        let scalar = function.is_host(operand) || function.dims(operand).iter().product::<u64>() == 1;
-        scalar || (function.dims(operand) == function.dims(value) && is_symmetric(function, operand))
+        let scalar =
+            function.is_host(operand) || function.dims(operand).iter().product::<u64>() == 1;
+        scalar
+            || (function.dims(operand) == function.dims(value) && is_symmetric(function, operand))
     })
 }
 
@@ -47,7 +56,9 @@ pub fn polynomial_base(function: &Function, value: Value) -> Option<Value> {
         OpKind::Product(p) if !is_gram(p) => {
             let base = polynomial_base(function, p.a)?;
             let same = polynomial_base(function, p.b)? == base;
-            let added = p.added.is_none_or(|(c, _)| polynomial_base(function, c) == Some(base));
+            let added = p
+                .added
+                .is_none_or(|(c, _)| polynomial_base(function, c) == Some(base));
             (same && added).then_some(base)
         }
         OpKind::Product(p) if p.added.is_some() => {
@@ -63,12 +74,19 @@ pub fn polynomial_base(function: &Function, value: Value) -> Option<Value> {
             let base = polynomial_base(function, *a)?;
             (polynomial_base(function, *b)? == base).then_some(base)
         }
-        OpKind::Unary(crate::kernel::UnaryOp::Neg, a) | OpKind::Cast(a) => polynomial_base(function, *a),
+        OpKind::Unary(crate::kernel::UnaryOp::Neg, a) | OpKind::Cast(a) => {
+            polynomial_base(function, *a)
+        }
         _ => (is_square(function, value) && is_symmetric(function, value)).then_some(value),
     }
 }
 
-fn binary_polynomial(function: &Function, op: crate::kernel::BinaryOp, a: Value, b: Value) -> Option<Value> {
+fn binary_polynomial(
+    function: &Function,
+    op: crate::kernel::BinaryOp,
+    a: Value,
+    b: Value,
+) -> Option<Value> {
     use crate::kernel::BinaryOp;
     let (host_a, host_b) = (function.is_host(a), function.is_host(b));
     match op {

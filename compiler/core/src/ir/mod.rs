@@ -395,7 +395,10 @@ impl Function {
     fn visit_region(&self, region: Region, f: &mut impl FnMut(Op)) {
         for &op in &self.regions[region].ops {
             f(op);
-            if let OpKind::If { then, otherwise, .. } = self.ops[op].kind {
+            if let OpKind::If {
+                then, otherwise, ..
+            } = self.ops[op].kind
+            {
                 self.visit_region(then, f);
                 self.visit_region(otherwise, f);
             }
@@ -452,17 +455,25 @@ impl OpKind {
                 f(b);
                 f(c);
             }
-            OpKind::Fused(fused) => fused.inputs.iter_mut().chain(&mut fused.scalars).for_each(f),
+            OpKind::Fused(fused) => fused
+                .inputs
+                .iter_mut()
+                .chain(&mut fused.scalars)
+                .for_each(f),
             OpKind::Product(product) => {
                 f(&mut product.a);
                 f(&mut product.b);
                 each_factor(&mut product.alpha, &mut product.added, f);
             }
-            OpKind::Gram { x, alpha, added, .. } => {
+            OpKind::Gram {
+                x, alpha, added, ..
+            } => {
                 f(x);
                 each_factor(alpha, added, f);
             }
-            OpKind::Eigh { x, on_failure, .. } | OpKind::Qr { x, on_failure } | OpKind::Cholesky { x, on_failure } => {
+            OpKind::Eigh { x, on_failure, .. }
+            | OpKind::Qr { x, on_failure }
+            | OpKind::Cholesky { x, on_failure } => {
                 f(x);
                 on_failure.keep.iter_mut().for_each(f);
             }

@@ -9,7 +9,12 @@ impl Display for Function {
         writeln!(f, "function {{")?;
         for (n, slot) in self.slots.iter().enumerate() {
             let role = format!("{:?}", slot.role).to_lowercase();
-            writeln!(f, "  slot {n} {} {} {role}", slot.name, Type::Tensor(slot.ty.clone()))?;
+            writeln!(
+                f,
+                "  slot {n} {} {} {role}",
+                slot.name,
+                Type::Tensor(slot.ty.clone())
+            )?;
         }
         for (name, region) in [("init", self.init), ("body", self.body)] {
             if self.regions[region].ops.is_empty() && self.regions[region].results.is_empty() {
@@ -57,7 +62,12 @@ fn short(kernel: &MapKernel) -> String {
     format!("map_{}", &kernel.hash()[..8])
 }
 
-fn print_region(f: &mut Formatter<'_>, function: &Function, region: Region, depth: usize) -> fmt::Result {
+fn print_region(
+    f: &mut Formatter<'_>,
+    function: &Function,
+    region: Region,
+    depth: usize,
+) -> fmt::Result {
     let data = &function.regions[region];
     let pad = "  ".repeat(depth);
     for &op in &data.ops {
@@ -79,7 +89,12 @@ fn print_region(f: &mut Formatter<'_>, function: &Function, region: Region, dept
     write!(f, "\n{}}}", "  ".repeat(depth - 1))
 }
 
-fn print_op(f: &mut Formatter<'_>, function: &Function, kind: &OpKind, depth: usize) -> fmt::Result {
+fn print_op(
+    f: &mut Formatter<'_>,
+    function: &Function,
+    kind: &OpKind,
+    depth: usize,
+) -> fmt::Result {
     match kind {
         OpKind::Hyper(n) => write!(f, "hyper {n}"),
         OpKind::Step => write!(f, "step"),
@@ -104,7 +119,13 @@ fn print_op(f: &mut Formatter<'_>, function: &Function, kind: &OpKind, depth: us
         OpKind::Sum(a, Reduce::From(axis)) => write!(f, "sum {a} from axis {axis}"),
         OpKind::Sum(a, Reduce::Before(axis)) => write!(f, "sum {a} before axis {axis}"),
         OpKind::Fused(fused) => {
-            write!(f, "{} ({}) scalars ({})", short(&fused.kernel), list(&fused.inputs), list(&fused.scalars))?;
+            write!(
+                f,
+                "{} ({}) scalars ({})",
+                short(&fused.kernel),
+                list(&fused.inputs),
+                list(&fused.scalars)
+            )?;
             write!(f, " over {}x{}", fused.rows, fused.cols)
         }
         OpKind::Reshape(a) => write!(f, "reshape {a}"),
@@ -113,23 +134,45 @@ fn print_op(f: &mut Formatter<'_>, function: &Function, kind: &OpKind, depth: us
         OpKind::Argsort { x, descending } => write!(f, "argsort {x}{}", order(*descending)),
         OpKind::Gather { x, axis, index } => write!(f, "gather {x} axis {axis} by {index}"),
         OpKind::Product(product) => print_product(f, product),
-        OpKind::Contract { x, q, mode, transposed } => {
+        OpKind::Contract {
+            x,
+            q,
+            mode,
+            transposed,
+        } => {
             write!(f, "contract {x} mode {mode} with {q}{}", tick(*transposed))
         }
-        OpKind::Gram { x, mode, alpha, added } => {
+        OpKind::Gram {
+            x,
+            mode,
+            alpha,
+            added,
+        } => {
             print_alpha(f, *alpha)?;
             write!(f, "gram {x} mode {mode}")?;
             print_added(f, *added)
         }
-        OpKind::Eigh { x, descending, on_failure } => {
+        OpKind::Eigh {
+            x,
+            descending,
+            on_failure,
+        } => {
             write!(f, "eigh {x}{}{}", order(*descending), policy(on_failure))
         }
         OpKind::Qr { x, on_failure } => write!(f, "qr {x}{}", policy(on_failure)),
         OpKind::Cholesky { x, on_failure } => write!(f, "cholesky {x}{}", policy(on_failure)),
         OpKind::SolveTriangular { a, b, upper } => {
-            write!(f, "solve-{} {a}, {b}", if *upper { "upper" } else { "lower" })
+            write!(
+                f,
+                "solve-{} {a}, {b}",
+                if *upper { "upper" } else { "lower" }
+            )
         }
-        OpKind::If { cond, then, otherwise } => {
+        OpKind::If {
+            cond,
+            then,
+            otherwise,
+        } => {
             write!(f, "if {cond} {{")?;
             print_region(f, function, *then, depth + 1)?;
             write!(f, " else {{")?;
@@ -140,7 +183,14 @@ fn print_op(f: &mut Formatter<'_>, function: &Function, kind: &OpKind, depth: us
 
 fn print_product(f: &mut Formatter<'_>, product: &Product) -> fmt::Result {
     print_alpha(f, product.alpha)?;
-    write!(f, "product {}{}, {}{}", product.a, tick(product.ta), product.b, tick(product.tb))?;
+    write!(
+        f,
+        "product {}{}, {}{}",
+        product.a,
+        tick(product.ta),
+        product.b,
+        tick(product.tb)
+    )?;
     print_added(f, product.added)
 }
 
@@ -168,7 +218,11 @@ fn policy(on_failure: &OnFailure) -> String {
 }
 
 fn order(descending: bool) -> &'static str {
-    if descending { " descending" } else { " ascending" }
+    if descending {
+        " descending"
+    } else {
+        " ascending"
+    }
 }
 
 fn tick(transposed: bool) -> &'static str {
@@ -180,5 +234,9 @@ fn word(op: &impl fmt::Debug) -> String {
 }
 
 fn list(values: &[Value]) -> String {
-    values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -16,7 +16,11 @@ use std::collections::HashSet;
 
 /// Every violation, as text; empty when the function is well formed.
 pub fn verify(function: &Function) -> Vec<String> {
-    let mut verifier = Verifier { function, visible: HashSet::new(), errors: Vec::new() };
+    let mut verifier = Verifier {
+        function,
+        visible: HashSet::new(),
+        errors: Vec::new(),
+    };
     verifier.region(function.init);
     verifier.region(function.body);
     verifier.yields();
@@ -42,7 +46,8 @@ impl Verifier<'_> {
         }
         for result in &data.results {
             if !self.visible.contains(result) {
-                self.errors.push(format!("{region}: yields {result}, which is not visible"));
+                self.errors
+                    .push(format!("{region}: yields {result}, which is not visible"));
             }
         }
         self.visible = outer;
@@ -69,7 +74,11 @@ impl Verifier<'_> {
         match kind {
             OpKind::HostUnary(_, a) | OpKind::Fill(a) | OpKind::Identity(a) => self.host(op, *a),
             OpKind::HostBinary(_, a, b) => [a, b].into_iter().for_each(|v| self.host(op, *v)),
-            OpKind::If { cond, then, otherwise } => {
+            OpKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.host(op, *cond);
                 self.branches(op, *then, *otherwise);
             }
@@ -110,9 +119,13 @@ impl Verifier<'_> {
         for operand in kind.operands() {
             let from = self.function.dims(operand).to_vec();
             let skipped = dims.len().checked_sub(from.len());
-            let fits = skipped.is_some_and(|s| from.iter().zip(&dims[s..]).all(|(&a, &b)| a == b || a == 1));
+            let fits = skipped
+                .is_some_and(|s| from.iter().zip(&dims[s..]).all(|(&a, &b)| a == b || a == 1));
             if !fits {
-                self.fail(op, format_args!("{operand} {from:?} does not broadcast to {dims:?}"));
+                self.fail(
+                    op,
+                    format_args!("{operand} {from:?} does not broadcast to {dims:?}"),
+                );
             }
         }
     }
@@ -139,7 +152,10 @@ impl Verifier<'_> {
     fn contract(&mut self, op: Op, x: Value, q: Value, mode: u32) {
         let d = self.function.dims(x).get(mode as usize).copied();
         if d.is_none_or(|d| self.function.dims(q) != [d, d]) {
-            self.fail(op, format_args!("mode {mode} of {:?}", self.function.dims(x)));
+            self.fail(
+                op,
+                format_args!("mode {mode} of {:?}", self.function.dims(x)),
+            );
         }
     }
 
@@ -149,23 +165,37 @@ impl Verifier<'_> {
         let wanted: Vec<Type> = self.types(&self.function.ops[op].results);
         for region in [then, otherwise] {
             if self.types(&self.function.regions[region].results) != wanted {
-                self.fail(op, format_args!("{region} yields other types than the results"));
+                self.fail(
+                    op,
+                    format_args!("{region} yields other types than the results"),
+                );
             }
         }
     }
 
     fn types(&self, values: &[Value]) -> Vec<Type> {
-        values.iter().map(|&v| self.function.ty(v).clone()).collect()
+        values
+            .iter()
+            .map(|&v| self.function.ty(v).clone())
+            .collect()
     }
 
     fn yields(&mut self) {
         let wanted = |roles: &[Role]| -> Vec<Type> {
-            let slots = self.function.slots.iter().filter(|slot| roles.contains(&slot.role));
+            let slots = self
+                .function
+                .slots
+                .iter()
+                .filter(|slot| roles.contains(&slot.role));
             slots.map(|slot| Type::Tensor(slot.ty.clone())).collect()
         };
-        for (region, roles) in [(self.function.body, &[Role::Param, Role::State][..]), (self.function.init, &[Role::State])] {
+        for (region, roles) in [
+            (self.function.body, &[Role::Param, Role::State][..]),
+            (self.function.init, &[Role::State]),
+        ] {
             if self.types(&self.function.regions[region].results) != wanted(roles) {
-                self.errors.push(format!("{region}: yields other types than the slots have"));
+                self.errors
+                    .push(format!("{region}: yields other types than the slots have"));
             }
         }
     }

@@ -14,7 +14,9 @@ impl<'p> Lowerer<'p> {
         match builtin {
             B::Identity => Val::Identity,
             B::Numel | B::Rank | B::Dim => self.shape_query(builtin, args),
-            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => self.factorization(builtin, args),
+            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
+                self.factorization(builtin, args)
+            }
             B::GramMode | B::Permute | B::Columns | B::Flatten => self.structured(builtin, args),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
@@ -87,7 +89,9 @@ impl<'p> Lowerer<'p> {
             Builtin::Select => self.build.select(args[0], args[1], args[2]),
             Builtin::Sign => self.sign(args[0]),
             Builtin::ZerosLike | Builtin::OnesLike => {
-                let value = self.build.constant(f64::from(u8::from(builtin == Builtin::OnesLike)));
+                let value = self
+                    .build
+                    .constant(f64::from(u8::from(builtin == Builtin::OnesLike)));
                 let (dtype, dims) = self.build.parts(args[0]);
                 self.build.fill(value, TensorType { dtype, dims })
             }
@@ -118,13 +122,21 @@ impl<'p> Lowerer<'p> {
             Builtin::Norm | Builtin::Rms => {
                 let squares = self.build.binary(Map::Mul, x, x);
                 let sum = self.build.sum(squares, Reduce::All);
-                let sum = if builtin == Builtin::Rms { self.divided_by_count(sum, &dims) } else { sum };
+                let sum = if builtin == Builtin::Rms {
+                    self.divided_by_count(sum, &dims)
+                } else {
+                    sum
+                };
                 self.build.unary(MapUnary::Sqrt, sum)
             }
             Builtin::Frobenius => {
                 let squares = self.build.binary(Map::Mul, x, x);
                 let stack = dims.len() - 2;
-                let over = if stack == 0 { Reduce::All } else { Reduce::From(stack) };
+                let over = if stack == 0 {
+                    Reduce::All
+                } else {
+                    Reduce::From(stack)
+                };
                 let sum = self.build.sum(squares, over);
                 let mut kept = dims[..stack].to_vec();
                 kept.extend([1, 1]);
@@ -145,7 +157,9 @@ impl<'p> Lowerer<'p> {
         let [zero, one, minus] = [0.0, 1.0, -1.0].map(|c| self.build.constant(c));
         let below = self.build.compare(CompareOp::Lt, x, zero);
         let ty = self.build.function.ty(x).clone();
-        let Type::Tensor(tensor) = ty else { unreachable!("the sign of a tensor") };
+        let Type::Tensor(tensor) = ty else {
+            unreachable!("the sign of a tensor")
+        };
         let nothing = self.build.fill(zero, tensor);
         let negative = self.build.select(below, minus, nothing);
         let above = self.build.compare(CompareOp::Gt, x, zero);
@@ -154,7 +168,10 @@ impl<'p> Lowerer<'p> {
 
     fn diag(&mut self, a: Value) -> Value {
         let (dtype, dims) = self.build.parts(a);
-        let ty = TensorType { dtype, dims: vec![dims[0]] };
+        let ty = TensorType {
+            dtype,
+            dims: vec![dims[0]],
+        };
         self.build.push_one(OpKind::Diag(a), Type::Tensor(ty))
     }
 
@@ -173,7 +190,9 @@ impl<'p> Lowerer<'p> {
 
     fn rotate(&mut self, x: &'p Expr, family: &'p Expr, back: bool) -> Val {
         let mut x = self.tensor(x);
-        let Val::Family(members) = self.expr(family) else { unreachable!("a family of states") };
+        let Val::Family(members) = self.expr(family) else {
+            unreachable!("a family of states")
+        };
         let dtype = self.build.parts(x).0;
         for (mode, q) in members {
             let q = self.build.cast(q, dtype);
@@ -201,7 +220,8 @@ impl<'p> Lowerer<'p> {
             }
             _ => {
                 let from = self.count(&args[1]) as usize;
-                let dims = super::view::flattened(self.build.function.dims(x), from.min(rank as usize));
+                let dims =
+                    super::view::flattened(self.build.function.dims(x), from.min(rank as usize));
                 self.build.reshape(x, dims)
             }
         })
@@ -221,7 +241,14 @@ impl<'p> Lowerer<'p> {
             Builtin::Eigh => {
                 let descending = self.word_is(&args[1], "descending");
                 let types = vec![tensor(vec![dims[0]]), tensor(dims)];
-                let results = self.build.push(OpKind::Eigh { x, descending, on_failure }, types);
+                let results = self.build.push(
+                    OpKind::Eigh {
+                        x,
+                        descending,
+                        on_failure,
+                    },
+                    types,
+                );
                 Val::Pair(results[0], results[1])
             }
             Builtin::Qr => {
@@ -230,19 +257,32 @@ impl<'p> Lowerer<'p> {
                 let results = self.build.push(OpKind::Qr { x, on_failure }, types);
                 Val::Pair(results[0], results[1])
             }
-            Builtin::Cholesky => {
-                Val::Tensor(self.build.push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)))
-            }
+            Builtin::Cholesky => Val::Tensor(
+                self.build
+                    .push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)),
+            ),
             Builtin::Argsort => {
                 let descending = self.word_is(&args[1], "descending");
-                let ty = Type::Tensor(TensorType { dtype: DType::I64, dims });
+                let ty = Type::Tensor(TensorType {
+                    dtype: DType::I64,
+                    dims,
+                });
                 Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
             }
             _ => {
-                let upper = matches!(args[0].ty, crate::hir::Type::Tensor { fact: Fact::Upper, .. });
+                let upper = matches!(
+                    args[0].ty,
+                    crate::hir::Type::Tensor {
+                        fact: Fact::Upper,
+                        ..
+                    }
+                );
                 let b = self.tensor(&args[1]);
                 let ty = self.build.function.ty(b).clone();
-                Val::Tensor(self.build.push_one(OpKind::SolveTriangular { a: x, b, upper }, ty))
+                Val::Tensor(
+                    self.build
+                        .push_one(OpKind::SolveTriangular { a: x, b, upper }, ty),
+                )
             }
         }
     }

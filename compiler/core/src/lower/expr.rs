@@ -19,10 +19,12 @@ impl<'p> Lowerer<'p> {
             ExprKind::Step => self.step(),
             ExprKind::Param => self.read(self.frame.param),
             ExprKind::Grad => self.read(self.frame.grad),
-            ExprKind::State(state) => self.read(Some(self.current[self.frame.states[&(*state, None)]])),
-            ExprKind::StateOfMode(state) => {
-                self.read(Some(self.current[self.frame.states[&(*state, self.frame.mode)]]))
+            ExprKind::State(state) => {
+                self.read(Some(self.current[self.frame.states[&(*state, None)]]))
             }
+            ExprKind::StateOfMode(state) => self.read(Some(
+                self.current[self.frame.states[&(*state, self.frame.mode)]],
+            )),
             ExprKind::Family(state) => self.family(*state),
             ExprKind::Local(local) => match self.frame.locals[local].clone() {
                 Val::Tensor(tensor) => self.read(Some(tensor)),
@@ -38,12 +40,20 @@ impl<'p> Lowerer<'p> {
                 let a = self.tensor(a);
                 Val::Tensor(self.build.transpose(a))
             }
-            ExprKind::If { cond, then, otherwise } => self.if_expr(cond, then, otherwise),
+            ExprKind::If {
+                cond,
+                then,
+                otherwise,
+            } => self.if_expr(cond, then, otherwise),
             ExprKind::In(dtype, body) => self.in_dtype(dtype, body),
             ExprKind::Call(function, args) => self.call(*function, args),
             ExprKind::Builtin(builtin, args) => self.builtin(*builtin, args),
             ExprKind::Field(value, field) => self.field(value, *field),
-            ExprKind::OrElse { value, retry_f64, keep } => self.or_else(value, *retry_f64, *keep),
+            ExprKind::OrElse {
+                value,
+                retry_f64,
+                keep,
+            } => self.or_else(value, *retry_f64, *keep),
         }
     }
 
@@ -56,9 +66,17 @@ impl<'p> Lowerer<'p> {
 
     /// A tensor as the surrounding `in dtype { }` sees it.
     fn read(&mut self, value: Option<Value>) -> Val {
-        let Some(value) = value else { unreachable!("a rule's names outside a rule") };
+        let Some(value) = value else {
+            unreachable!("a rule's names outside a rule")
+        };
         match self.context {
-            Some(dtype) if self.build.function.tensor(value).is_some_and(|ty| ty.dtype != DType::I64) => {
+            Some(dtype)
+                if self
+                    .build
+                    .function
+                    .tensor(value)
+                    .is_some_and(|ty| ty.dtype != DType::I64) =>
+            {
                 Val::Tensor(self.build.cast(value, dtype))
             }
             _ => Val::Tensor(value),
@@ -73,7 +91,12 @@ impl<'p> Lowerer<'p> {
             }
         }
         members.sort_unstable();
-        Val::Family(members.into_iter().map(|(mode, slot)| (mode, self.current[slot])).collect())
+        Val::Family(
+            members
+                .into_iter()
+                .map(|(mode, slot)| (mode, self.current[slot]))
+                .collect(),
+        )
     }
 
     /// A host value of the IR.
@@ -120,7 +143,9 @@ impl<'p> Lowerer<'p> {
 
     fn unary(&mut self, op: UnaryOp, a: &'p Expr) -> Val {
         match (op, self.expr(a)) {
-            (UnaryOp::Neg, Val::Tensor(a)) => Val::Tensor(self.build.unary(kernel::UnaryOp::Neg, a)),
+            (UnaryOp::Neg, Val::Tensor(a)) => {
+                Val::Tensor(self.build.unary(kernel::UnaryOp::Neg, a))
+            }
             (UnaryOp::Not, Val::Tensor(a)) => {
                 let ty = self.build.function.ty(a).clone();
                 Val::Tensor(self.build.push_one(OpKind::Not(a), ty))
@@ -137,8 +162,12 @@ impl<'p> Lowerer<'p> {
                 let (a, b) = (self.value(a), self.value(b));
                 Val::Tensor(self.tensor_binary(op, a, b))
             }
-            (Val::Word(x), Val::Word(y)) => Val::Number(f64::from(u8::from((x == y) == (op == BinaryOp::Eq)))),
-            (Val::DType(x), Val::DType(y)) => Val::Number(f64::from(u8::from((x == y) == (op == BinaryOp::Eq)))),
+            (Val::Word(x), Val::Word(y)) => {
+                Val::Number(f64::from(u8::from((x == y) == (op == BinaryOp::Eq))))
+            }
+            (Val::DType(x), Val::DType(y)) => {
+                Val::Number(f64::from(u8::from((x == y) == (op == BinaryOp::Eq))))
+            }
             _ => self.host_arithmetic(op, a, b),
         }
     }
@@ -181,7 +210,11 @@ impl<'p> Lowerer<'p> {
             BinaryOp::Eq => compare(self, CompareOp::Eq),
             BinaryOp::Ne => compare(self, CompareOp::Ne),
             BinaryOp::And | BinaryOp::Or => {
-                let op = if op == BinaryOp::And { LogicOp::And } else { LogicOp::Or };
+                let op = if op == BinaryOp::And {
+                    LogicOp::And
+                } else {
+                    LogicOp::Or
+                };
                 let ty = self.build.function.ty(a).clone();
                 self.build.push_one(OpKind::Logic(op, a, b), ty)
             }
@@ -240,8 +273,19 @@ impl<'p> Lowerer<'p> {
         self.build.region = outer;
         let ty = self.build.function.ty(results[0]).clone();
         let host = ty == Type::Host;
-        let result = self.build.push_one(OpKind::If { cond, then: regions[0], otherwise: regions[1] }, ty);
-        if host { Val::Host(result) } else { Val::Tensor(result) }
+        let result = self.build.push_one(
+            OpKind::If {
+                cond,
+                then: regions[0],
+                otherwise: regions[1],
+            },
+            ty,
+        );
+        if host {
+            Val::Host(result)
+        } else {
+            Val::Tensor(result)
+        }
     }
 
     pub(super) fn block_value(&mut self, block: &'p Block) -> Val {
@@ -261,7 +305,13 @@ impl<'p> Lowerer<'p> {
         let outer = std::mem::replace(&mut self.context, context);
         let value = self.block_value(body);
         self.context = outer;
-        let around = outer.or_else(|| self.build.function.slots.first().map(|slot| slot.ty.dtype.compute()));
+        let around = outer.or_else(|| {
+            self.build
+                .function
+                .slots
+                .first()
+                .map(|slot| slot.ty.dtype.compute())
+        });
         match (value, around) {
             (Val::Tensor(tensor), Some(dtype)) => Val::Tensor(self.build.cast(tensor, dtype)),
             (value, _) => value,
@@ -298,7 +348,9 @@ impl<'p> Lowerer<'p> {
         let keep = keep.and_then(|place| match place {
             Place::Param => self.frame.param,
             Place::State(state) => Some(self.current[self.frame.states[&(state, None)]]),
-            Place::StateOfMode(state) => Some(self.current[self.frame.states[&(state, self.frame.mode)]]),
+            Place::StateOfMode(state) => {
+                Some(self.current[self.frame.states[&(state, self.frame.mode)]])
+            }
             Place::Local(_) => None,
         });
         let outer = std::mem::replace(&mut self.on_failure, OnFailure { retry_f64, keep });

@@ -15,7 +15,9 @@ mod view;
 pub use select::{rule_for, rule_takes};
 
 use crate::dtype::DType;
-use crate::hir::{self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target};
+use crate::hir::{
+    self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target,
+};
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
 use crate::plan::Role;
 use crate::settings::{Settings, StaticValue};
@@ -43,9 +45,18 @@ pub struct Spec<'a> {
 
 /// Specialises a rule.
 pub fn lower(spec: &Spec<'_>) -> Function {
-    let mut lowerer = Lowerer::new(spec.program, root_frame(spec.program, spec.optimizer, spec.settings));
+    let mut lowerer = Lowerer::new(
+        spec.program,
+        root_frame(spec.program, spec.optimizer, spec.settings),
+    );
     lowerer.slot("w", Role::Param, spec.dtype, spec.dims, Fact::General);
-    lowerer.slot("grad", Role::Grad, spec.grad_dtype, spec.dims, Fact::General);
+    lowerer.slot(
+        "grad",
+        Role::Grad,
+        spec.grad_dtype,
+        spec.dims,
+        Fact::General,
+    );
     let [param, grad] = [0, 1].map(|slot| {
         let value = lowerer.build.slot(slot);
         lowerer.build.cast(value, spec.dtype.compute())
@@ -56,7 +67,12 @@ pub fn lower(spec: &Spec<'_>) -> Function {
 }
 
 /// The value of a host expression over the settings so far; NaN if it is not a number.
-pub(crate) fn evaluate_number(program: &Program, id: OptimizerId, settings: &Settings, expr: &hir::Expr) -> f64 {
+pub(crate) fn evaluate_number(
+    program: &Program,
+    id: OptimizerId,
+    settings: &Settings,
+    expr: &hir::Expr,
+) -> f64 {
     let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
     match lowerer.expr(expr) {
         Val::Number(x) => x,
@@ -169,7 +185,11 @@ fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame 
 
 /// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
 fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
-    let hypers = settings.hypers.iter().map(|&x| Some(Val::Number(x))).collect();
+    let hypers = settings
+        .hypers
+        .iter()
+        .map(|&x| Some(Val::Number(x)))
+        .collect();
     Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
 }
 
@@ -200,8 +220,16 @@ impl<'p> Lowerer<'p> {
     }
 
     fn slot(&mut self, name: &str, role: Role, dtype: DType, dims: &[u64], fact: Fact) -> usize {
-        let ty = TensorType { dtype, dims: dims.to_vec() };
-        self.build.function.slots.push(Slot { name: name.to_owned(), role, ty, fact });
+        let ty = TensorType {
+            dtype,
+            dims: dims.to_vec(),
+        };
+        self.build.function.slots.push(Slot {
+            name: name.to_owned(),
+            role,
+            ty,
+            fact,
+        });
         self.build.function.slots.len() - 1
     }
 
@@ -238,15 +266,34 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn delegate(&mut self, target: &'p Target, views: &'p [hir::View], param: Value, grad: Value) -> Value {
-        let steps: Vec<view::Step> = self.view_steps(views, self.build.function.dims(param).to_vec());
-        let (seen, seen_grad) = (self.apply_view(&steps, param), self.apply_view(&steps, grad));
+    fn delegate(
+        &mut self,
+        target: &'p Target,
+        views: &'p [hir::View],
+        param: Value,
+        grad: Value,
+    ) -> Value {
+        let steps: Vec<view::Step> =
+            self.view_steps(views, self.build.function.dims(param).to_vec());
+        let (seen, seen_grad) = (
+            self.apply_view(&steps, param),
+            self.apply_view(&steps, grad),
+        );
         let dims = self.build.function.dims(seen).to_vec();
         let (frame, rule) = match target {
-            Target::Rule(rule) => {
-                (Frame::new(self.frame.optimizer, self.frame.hypers.clone(), self.frame.statics.clone()), *rule)
-            }
-            Target::Optimizer { id, hypers, statics } => {
+            Target::Rule(rule) => (
+                Frame::new(
+                    self.frame.optimizer,
+                    self.frame.hypers.clone(),
+                    self.frame.statics.clone(),
+                ),
+                *rule,
+            ),
+            Target::Optimizer {
+                id,
+                hypers,
+                statics,
+            } => {
                 let frame = self.inner_frame(*id, hypers, statics);
                 let rule = select::matching_rule(self.program, &frame, &dims).unwrap_or_default();
                 (frame, rule)
@@ -267,17 +314,23 @@ impl<'p> Lowerer<'p> {
         statics: &'p [(usize, hir::Expr)],
     ) -> Frame {
         let given = |this: &mut Self, list: &'p [(usize, hir::Expr)]| -> HashMap<usize, Val> {
-            list.iter().map(|(index, expr)| (*index, this.expr(expr))).collect()
+            list.iter()
+                .map(|(index, expr)| (*index, this.expr(expr)))
+                .collect()
         };
         let (mut hypers, mut statics) = (given(self, hypers), given(self, statics));
         let optimizer = &self.program.optimizers[id];
         let outer = std::mem::replace(&mut self.frame, Frame::new(id, Vec::new(), Vec::new()));
         for (index, hyper) in optimizer.hypers.iter().enumerate() {
-            let value = hypers.remove(&index).unwrap_or_else(|| self.expr(&hyper.default));
+            let value = hypers
+                .remove(&index)
+                .unwrap_or_else(|| self.expr(&hyper.default));
             self.frame.hypers.push(Some(value));
         }
         for (index, declared) in optimizer.statics.iter().enumerate() {
-            let value = statics.remove(&index).unwrap_or_else(|| self.expr(&declared.default));
+            let value = statics
+                .remove(&index)
+                .unwrap_or_else(|| self.expr(&declared.default));
             self.frame.statics.push(value);
         }
         std::mem::replace(&mut self.frame, outer)

@@ -8,32 +8,56 @@ use cranelift_entity::SecondaryMap;
 /// The index of the rule that takes a parameter of this shape, if one does.
 ///
 /// A rule that delegates takes it only if the rule it delegates to does.
-pub fn rule_for(program: &Program, optimizer: OptimizerId, settings: &Settings, dims: &[u64]) -> Option<usize> {
+pub fn rule_for(
+    program: &Program,
+    optimizer: OptimizerId,
+    settings: &Settings,
+    dims: &[u64],
+) -> Option<usize> {
     matching_rule(program, &root_frame(program, optimizer, settings), dims)
 }
 
 /// Whether a rule, asked for by index rather than by matching order, can take a parameter of this shape.
-pub fn rule_takes(program: &Program, optimizer: OptimizerId, settings: &Settings, rule: usize, dims: &[u64]) -> bool {
-    takes(program, &root_frame(program, optimizer, settings), rule, dims)
+pub fn rule_takes(
+    program: &Program,
+    optimizer: OptimizerId,
+    settings: &Settings,
+    rule: usize,
+    dims: &[u64],
+) -> bool {
+    takes(
+        program,
+        &root_frame(program, optimizer, settings),
+        rule,
+        dims,
+    )
 }
 
 fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
     let data = &program.optimizers[frame.optimizer].rules[rule];
-    let Some(symbols) = bind_pattern(&data.pattern, dims) else { return false };
+    let Some(symbols) = bind_pattern(&data.pattern, dims) else {
+        return false;
+    };
     let mut lowerer = Lowerer::new(program, frame.clone());
     lowerer.frame.symbols = symbols;
     lowerer.frame.rule = rule;
     lowerer.with_shape(dims);
-    let holds = data.guard.as_ref().is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
+    let holds = data
+        .guard
+        .as_ref()
+        .is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
     holds && delegate_takes(&mut lowerer, &data.body, dims)
 }
 
 pub(super) fn matching_rule(program: &Program, frame: &Frame, dims: &[u64]) -> Option<usize> {
-    (0..program.optimizers[frame.optimizer].rules.len()).find(|&rule| takes(program, frame, rule, dims))
+    (0..program.optimizers[frame.optimizer].rules.len())
+        .find(|&rule| takes(program, frame, rule, dims))
 }
 
 fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64]) -> bool {
-    let RuleBody::Delegate { target, view } = body else { return true };
+    let RuleBody::Delegate { target, view } = body else {
+        return true;
+    };
     let steps = lowerer.view_steps(view, dims.to_vec());
     let seen = view::dims_after(&steps, dims);
     match target {
@@ -41,7 +65,11 @@ fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64
             let data = &lowerer.program.optimizers[lowerer.frame.optimizer].rules[*rule];
             bind_pattern(&data.pattern, &seen).is_some()
         }
-        Target::Optimizer { id, hypers, statics } => {
+        Target::Optimizer {
+            id,
+            hypers,
+            statics,
+        } => {
             let frame = lowerer.inner_frame(*id, hypers, statics);
             matching_rule(lowerer.program, &frame, &seen).is_some()
         }
@@ -50,7 +78,10 @@ fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64
 
 /// The lengths of a pattern's symbols for a shape, if it fits.
 pub(super) fn bind_pattern(pattern: &Pattern, dims: &[u64]) -> Option<SecondaryMap<Symbol, u64>> {
-    let rest = pattern.axes.iter().position(|axis| *axis == PatternAxis::Rest);
+    let rest = pattern
+        .axes
+        .iter()
+        .position(|axis| *axis == PatternAxis::Rest);
     let fixed = pattern.axes.len() - usize::from(rest.is_some());
     if dims.len() < fixed || (rest.is_none() && dims.len() != fixed) {
         return None;
@@ -73,7 +104,9 @@ pub(super) fn bind_pattern(pattern: &Pattern, dims: &[u64]) -> Option<SecondaryM
         }
     }
     let mut symbols = SecondaryMap::new();
-    bound.into_iter().for_each(|(symbol, d)| symbols[symbol] = d);
+    bound
+        .into_iter()
+        .for_each(|(symbol, d)| symbols[symbol] = d);
     Some(symbols)
 }
 
@@ -81,7 +114,10 @@ impl<'p> Lowerer<'p> {
     /// Gives the frame a parameter of this shape whose elements nobody will read: guards ask only for `rank` and `dim`.
     fn with_shape(&mut self, dims: &[u64]) {
         let zero = self.build.constant(0.0);
-        let ty = crate::ir::TensorType { dtype: crate::dtype::DType::F32, dims: dims.to_vec() };
+        let ty = crate::ir::TensorType {
+            dtype: crate::dtype::DType::F32,
+            dims: dims.to_vec(),
+        };
         let param = self.build.fill(zero, ty);
         self.frame.param = Some(param);
         self.frame.grad = Some(param);

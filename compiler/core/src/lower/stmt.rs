@@ -17,7 +17,10 @@ impl<'p> Lowerer<'p> {
     /// Lowers statements; true if they ended the rule (by `skip`, or because what follows was lowered already).
     pub(super) fn stmts(&mut self, stmts: &'p [Stmt], after: Option<&Rest<'_, 'p>>) -> bool {
         for (n, stmt) in stmts.iter().enumerate() {
-            let rest = Rest { stmts: &stmts[n + 1..], next: after };
+            let rest = Rest {
+                stmts: &stmts[n + 1..],
+                next: after,
+            };
             if self.stmt(stmt, &rest) {
                 return true;
             }
@@ -33,7 +36,11 @@ impl<'p> Lowerer<'p> {
                 self.frame.locals.insert(*local, value);
             }
             StmtKind::Assign(place, value) => self.assign(*place, value),
-            StmtKind::If { cond, then, otherwise } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 let cond = self.expr(cond);
                 return self.choose(cond, &then.stmts, &otherwise.stmts, rest);
             }
@@ -53,7 +60,12 @@ impl<'p> Lowerer<'p> {
                     self.frame.mode = outer;
                 }
             }
-            StmtKind::Repeat { row, table, count, body } => self.repeat(row, table.as_ref(), count.as_ref(), body),
+            StmtKind::Repeat {
+                row,
+                table,
+                count,
+                body,
+            } => self.repeat(row, table.as_ref(), count.as_ref(), body),
             StmtKind::Skip => return true,
         }
         false
@@ -74,12 +86,22 @@ impl<'p> Lowerer<'p> {
     }
 
     /// One of two lists of statements; a branch that may `skip` takes what follows into the other one.
-    fn choose(&mut self, cond: Val, then: &'p [Stmt], otherwise: &'p [Stmt], rest: &Rest<'_, 'p>) -> bool {
+    fn choose(
+        &mut self,
+        cond: Val,
+        then: &'p [Stmt],
+        otherwise: &'p [Stmt],
+        rest: &Rest<'_, 'p>,
+    ) -> bool {
         match cond {
             Val::Number(x) => self.stmts(if x != 0.0 { then } else { otherwise }, Some(rest)),
             cond if may_skip(then) || may_skip(otherwise) => {
                 let cond = self.host(cond);
-                self.branch(cond, |this| this.with_rest(then, rest), |this| this.with_rest(otherwise, rest));
+                self.branch(
+                    cond,
+                    |this| this.with_rest(then, rest),
+                    |this| this.with_rest(otherwise, rest),
+                );
                 true
             }
             cond => {
@@ -103,7 +125,13 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn repeat(&mut self, row: &'p [Local], table: Option<&'p Expr>, count: Option<&'p Expr>, body: &'p Block) {
+    fn repeat(
+        &mut self,
+        row: &'p [Local],
+        table: Option<&'p Expr>,
+        count: Option<&'p Expr>,
+        body: &'p Block,
+    ) {
         let rows = match table.map(|table| self.expr(table)) {
             Some(Val::Table(rows)) => rows,
             _ => Vec::new(),
@@ -119,7 +147,12 @@ impl<'p> Lowerer<'p> {
     }
 
     /// Lowers two regions under a host condition and merges what they changed.
-    pub(super) fn branch(&mut self, cond: Value, then: impl FnOnce(&mut Self), otherwise: impl FnOnce(&mut Self)) {
+    pub(super) fn branch(
+        &mut self,
+        cond: Value,
+        then: impl FnOnce(&mut Self),
+        otherwise: impl FnOnce(&mut Self),
+    ) {
         let outer = self.build.region;
         let before = self.names();
         let (then_region, otherwise_region) = (self.build.new_region(), self.build.new_region());
@@ -134,9 +167,18 @@ impl<'p> Lowerer<'p> {
         self.build.region = then_region;
         self.current.clone_from(&after_then.slots);
         self.read_missing_slots(after_otherwise.slots.len());
-        let after_then = Names { slots: self.current.clone(), ..after_then };
+        let after_then = Names {
+            slots: self.current.clone(),
+            ..after_then
+        };
         self.build.region = outer;
-        self.merge(cond, [then_region, otherwise_region], &before, after_then, after_otherwise);
+        self.merge(
+            cond,
+            [then_region, otherwise_region],
+            &before,
+            after_then,
+            after_otherwise,
+        );
     }
 
     /// State declared in the other branch keeps its value in this one.
@@ -154,8 +196,17 @@ impl<'p> Lowerer<'p> {
     }
 
     fn names(&self) -> Names {
-        let locals = self.frame.locals.iter().map(|(local, val)| (*local, val.clone())).collect();
-        Names { slots: self.current.clone(), param: self.frame.param, locals }
+        let locals = self
+            .frame
+            .locals
+            .iter()
+            .map(|(local, val)| (*local, val.clone()))
+            .collect();
+        Names {
+            slots: self.current.clone(),
+            param: self.frame.param,
+            locals,
+        }
     }
 
     fn restore(&mut self, names: &Names) {
@@ -164,7 +215,14 @@ impl<'p> Lowerer<'p> {
         self.frame.locals = names.locals.iter().cloned().collect();
     }
 
-    fn merge(&mut self, cond: Value, regions: [crate::ir::Region; 2], before: &Names, then: Names, otherwise: Names) {
+    fn merge(
+        &mut self,
+        cond: Value,
+        regions: [crate::ir::Region; 2],
+        before: &Names,
+        then: Names,
+        otherwise: Names,
+    ) {
         let mut joins: Vec<(Target, Val, Val)> = Vec::new();
         for (slot, (&a, &b)) in then.slots.iter().zip(&otherwise.slots).enumerate() {
             joins.push((Target::Slot(slot), Val::Tensor(a), Val::Tensor(b)));
@@ -175,7 +233,13 @@ impl<'p> Lowerer<'p> {
         let mut locals: Vec<&(Local, Val)> = before.locals.iter().collect();
         locals.sort_by_key(|(local, _)| *local);
         for (local, _) in locals {
-            let find = |names: &Names| names.locals.iter().find(|(l, _)| l == local).map(|(_, val)| val.clone());
+            let find = |names: &Names| {
+                names
+                    .locals
+                    .iter()
+                    .find(|(l, _)| l == local)
+                    .map(|(_, val)| val.clone())
+            };
             if let (Some(a), Some(b)) = (find(&then), find(&otherwise)) {
                 joins.push((Target::Local(*local), a, b));
             }
@@ -183,11 +247,24 @@ impl<'p> Lowerer<'p> {
         self.restore(before);
         self.current = then.slots.clone();
         joins.retain(|(_, a, b)| a != b);
-        let yields: Vec<(Value, Value)> = joins.iter().map(|(_, a, b)| self.join(regions, a, b)).collect();
-        let types = yields.iter().map(|(a, _)| self.build.function.ty(*a).clone()).collect();
+        let yields: Vec<(Value, Value)> = joins
+            .iter()
+            .map(|(_, a, b)| self.join(regions, a, b))
+            .collect();
+        let types = yields
+            .iter()
+            .map(|(a, _)| self.build.function.ty(*a).clone())
+            .collect();
         self.build.function.regions[regions[0]].results = yields.iter().map(|(a, _)| *a).collect();
         self.build.function.regions[regions[1]].results = yields.iter().map(|(_, b)| *b).collect();
-        let results = self.build.push(OpKind::If { cond, then: regions[0], otherwise: regions[1] }, types);
+        let results = self.build.push(
+            OpKind::If {
+                cond,
+                then: regions[0],
+                otherwise: regions[1],
+            },
+            types,
+        );
         for ((target, ..), result) in joins.into_iter().zip(results) {
             self.bind(target, result);
         }
@@ -214,7 +291,11 @@ impl<'p> Lowerer<'p> {
             Target::Param => self.frame.param = Some(result),
             Target::Local(local) => {
                 let host = self.build.function.is_host(result);
-                let val = if host { Val::Host(result) } else { Val::Tensor(result) };
+                let val = if host {
+                    Val::Host(result)
+                } else {
+                    Val::Tensor(result)
+                };
                 self.frame.locals.insert(local, val);
             }
         }
@@ -222,7 +303,9 @@ impl<'p> Lowerer<'p> {
 
     fn declare(&mut self, state: StateId) {
         let data = &self.rule_data().states[state];
-        let Some(modes) = data.modes else { return self.declare_one(state, None) };
+        let Some(modes) = data.modes else {
+            return self.declare_one(state, None);
+        };
         if !self.frame.modes.contains_key(&modes) {
             let present = self.present_modes(modes);
             self.frame.modes.insert(modes, present);
@@ -237,11 +320,17 @@ impl<'p> Lowerer<'p> {
     /// The modes of the parameter for which the guard holds.
     fn present_modes(&mut self, modes: crate::hir::ModesId) -> Vec<u32> {
         let data = &self.rule_data().modes[modes];
-        let rank = self.frame.param.map_or(0, |param| self.build.function.dims(param).len() as u32);
+        let rank = self
+            .frame
+            .param
+            .map_or(0, |param| self.build.function.dims(param).len() as u32);
         let mut present = Vec::new();
         for mode in 0..rank {
             let outer = self.frame.mode.replace(mode);
-            let takes_part = data.guard.as_ref().is_none_or(|guard| self.expr(guard) == Val::Number(1.0));
+            let takes_part = data
+                .guard
+                .as_ref()
+                .is_none_or(|guard| self.expr(guard) == Val::Number(1.0));
             self.frame.mode = outer;
             present.extend(takes_part.then_some(mode));
         }
@@ -251,7 +340,10 @@ impl<'p> Lowerer<'p> {
     fn declare_one(&mut self, state: StateId, mode: Option<u32>) {
         let data = &self.rule_data().states[state];
         let dtype = data.dtype.unwrap_or(self.build.function.slots[0].ty.dtype);
-        let dims = data.dims.as_ref().map(|dims| dims.iter().map(|dim| self.count(dim)).collect());
+        let dims = data
+            .dims
+            .as_ref()
+            .map(|dims| dims.iter().map(|dim| self.count(dim)).collect());
         let initial = self.initial_value(&data.init, dtype, dims);
         let dims = self.build.function.dims(initial).to_vec();
         let name = mode.map_or_else(|| data.name.clone(), |mode| format!("{}.{mode}", data.name));
@@ -301,7 +393,8 @@ impl<'p> Lowerer<'p> {
             Place::Local(local) => drop(self.frame.locals.insert(local, value)),
             Place::Param => {
                 let like = self.frame.param.map(|param| self.build.parts(param));
-                self.frame.param = like.map(|(dtype, dims)| self.filled(value, TensorType { dtype, dims }));
+                self.frame.param =
+                    like.map(|(dtype, dims)| self.filled(value, TensorType { dtype, dims }));
             }
             Place::State(state) => self.assign_state(state, None, value),
             Place::StateOfMode(state) => self.assign_state(state, self.frame.mode, value),
@@ -311,7 +404,10 @@ impl<'p> Lowerer<'p> {
     fn assign_state(&mut self, state: StateId, mode: Option<u32>, value: Val) {
         let slot = self.frame.states[&(state, mode)];
         let ty = self.build.function.slots[slot].ty.clone();
-        let ty = TensorType { dtype: ty.dtype.compute(), dims: ty.dims };
+        let ty = TensorType {
+            dtype: ty.dtype.compute(),
+            dims: ty.dims,
+        };
         self.current[slot] = self.filled(value, ty);
     }
 }
@@ -333,7 +429,9 @@ enum Target {
 fn may_skip(stmts: &[Stmt]) -> bool {
     stmts.iter().any(|stmt| match &stmt.kind {
         StmtKind::Skip => true,
-        StmtKind::If { then, otherwise, .. } => may_skip(&then.stmts) || may_skip(&otherwise.stmts),
+        StmtKind::If {
+            then, otherwise, ..
+        } => may_skip(&then.stmts) || may_skip(&otherwise.stmts),
         StmtKind::OnFirst(body) | StmtKind::Every { body, .. } => may_skip(&body.stmts),
         _ => false,
     })

@@ -37,11 +37,17 @@ impl<'p> Lowerer<'p> {
         match view {
             View::Flatten { from } => {
                 let from = self.count(from).min(dims.len() as u64) as usize;
-                Step::Reshape { from: dims.to_vec(), to: flattened(dims, from) }
+                Step::Reshape {
+                    from: dims.to_vec(),
+                    to: flattened(dims, from),
+                }
             }
             View::Merge { limit, from_right } => {
                 let limit = self.count(limit);
-                Step::Reshape { from: dims.to_vec(), to: merged(dims, limit, *from_right) }
+                Step::Reshape {
+                    from: dims.to_vec(),
+                    to: merged(dims, limit, *from_right),
+                }
             }
             View::Permute { axes } => Step::Permute { axes: axes.clone() },
         }
@@ -81,13 +87,19 @@ pub(super) fn flattened(dims: &[u64], from: usize) -> Vec<u64> {
 
 fn inverse(axes: &[u32]) -> Vec<u32> {
     let mut back = vec![0; axes.len()];
-    axes.iter().enumerate().for_each(|(to, &from)| back[from as usize] = to as u32);
+    axes.iter()
+        .enumerate()
+        .for_each(|(to, &from)| back[from as usize] = to as u32);
     back
 }
 
 /// Greedy merging of neighbours while the product stays within the limit.
 fn merged(dims: &[u64], limit: u64, from_right: bool) -> Vec<u64> {
-    let ordered: Vec<u64> = if from_right { dims.iter().rev().copied().collect() } else { dims.to_vec() };
+    let ordered: Vec<u64> = if from_right {
+        dims.iter().rev().copied().collect()
+    } else {
+        dims.to_vec()
+    };
     let mut result: Vec<u64> = Vec::new();
     let mut open = 1;
     for d in ordered {

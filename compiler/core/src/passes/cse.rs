@@ -23,7 +23,13 @@ struct Cse {
 }
 
 impl Visitor for Cse {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, _: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        _: &[Value],
+    ) -> Vec<Value> {
         let key = format!("{kind:?} {types:?}");
         if let Some(known) = self.scopes.iter().rev().find_map(|scope| scope.get(&key)) {
             return known.clone();

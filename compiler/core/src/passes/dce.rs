@@ -9,7 +9,10 @@ use cranelift_entity::EntitySet;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    let mut live = Live { function: &function, values: EntitySet::new() };
+    let mut live = Live {
+        function: &function,
+        values: EntitySet::new(),
+    };
     live.root(function.init);
     live.root(function.body);
     let values = live.values;
@@ -23,7 +26,8 @@ struct Live<'a> {
 
 impl Live<'_> {
     fn root(&mut self, region: Region) {
-        self.values.extend(self.function.regions[region].results.iter().copied());
+        self.values
+            .extend(self.function.regions[region].results.iter().copied());
         self.region(region);
     }
 
@@ -31,13 +35,26 @@ impl Live<'_> {
     fn region(&mut self, region: Region) {
         for &op in self.function.regions[region].ops.iter().rev() {
             let data = &self.function.ops[op];
-            if !data.results.iter().any(|&result| self.values.contains(result)) {
+            if !data
+                .results
+                .iter()
+                .any(|&result| self.values.contains(result))
+            {
                 continue;
             }
-            if let OpKind::If { then, otherwise, .. } = data.kind {
+            if let OpKind::If {
+                then, otherwise, ..
+            } = data.kind
+            {
                 for branch in [then, otherwise] {
-                    let yields = data.results.iter().zip(&self.function.regions[branch].results);
-                    let kept: Vec<Value> = yields.filter(|(r, _)| self.values.contains(**r)).map(|(_, y)| *y).collect();
+                    let yields = data
+                        .results
+                        .iter()
+                        .zip(&self.function.regions[branch].results);
+                    let kept: Vec<Value> = yields
+                        .filter(|(r, _)| self.values.contains(**r))
+                        .map(|(_, y)| *y)
+                        .collect();
                     self.values.extend(kept);
                     self.region(branch);
                 }
@@ -51,15 +68,25 @@ fn sweep(mut function: Function, live: &EntitySet<Value>) -> Function {
     let ops: Vec<Op> = function.ops.keys().collect();
     for op in ops {
         let results = function.ops[op].results.clone();
-        let OpKind::If { then, otherwise, .. } = function.ops[op].kind else { continue };
+        let OpKind::If {
+            then, otherwise, ..
+        } = function.ops[op].kind
+        else {
+            continue;
+        };
         for branch in [then, otherwise] {
             let mut at = 0;
             function.regions[branch].results.retain(|_| {
                 at += 1;
-                results.get(at - 1).is_some_and(|&result| live.contains(result))
+                results
+                    .get(at - 1)
+                    .is_some_and(|&result| live.contains(result))
             });
         }
-        let kept: Vec<Value> = results.into_iter().filter(|&result| live.contains(result)).collect();
+        let kept: Vec<Value> = results
+            .into_iter()
+            .filter(|&result| live.contains(result))
+            .collect();
         for (index, &result) in kept.iter().enumerate() {
             function.values[result].index = index as u32;
         }
@@ -67,7 +94,9 @@ fn sweep(mut function: Function, live: &EntitySet<Value>) -> Function {
     }
     let (ops, regions) = (&function.ops, &mut function.regions);
     for region in regions.values_mut() {
-        region.ops.retain(|&op| ops[op].results.iter().any(|&result| live.contains(result)));
+        region
+            .ops
+            .retain(|&op| ops[op].results.iter().any(|&result| live.contains(result)));
     }
     function
 }

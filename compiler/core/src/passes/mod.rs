@@ -3,6 +3,7 @@
 mod cse;
 mod dce;
 mod fuse;
+mod legalize;
 mod modes;
 mod products;
 mod rewrite;
@@ -23,21 +24,59 @@ pub struct Pass {
 ///
 /// `simplify` first, while mode products and transpositions are still visible to its rules; `cse` then shares what the
 /// rules made equal, and a second `simplify` sees the shared values. `modes` turns what is left into matrix products,
-/// `products` moves scaling and addition into them, `dce` removes what was replaced. `fuse` comes last: it turns
-/// element-wise operations into kernels, which no other pass looks into. (Inlining and loop unrolling are part of
+/// `products` moves scaling and addition into them, `dce` removes what was replaced. `legalize` gives every element-wise operation
+/// operands that a kernel can read. `fuse` comes last: it turns those operations into kernels, which no other pass looks
+/// into. (Inlining and loop unrolling are part of
 /// lowering, because both depend on what is known at bind.)
 pub const PIPELINE: &[Pass] = &[
-    Pass { name: "simplify", run: simplify::run },
-    Pass { name: "cse", run: cse::run },
-    Pass { name: "simplify-again", run: simplify::run },
-    Pass { name: "cse-again", run: cse::run },
-    Pass { name: "modes", run: modes::run },
-    Pass { name: "cse-products", run: cse::run },
-    Pass { name: "dce", run: dce::run },
-    Pass { name: "products", run: products::run },
-    Pass { name: "dce-again", run: dce::run },
-    Pass { name: "fuse", run: fuse::run },
-    Pass { name: "dce-last", run: dce::run },
+    Pass {
+        name: "simplify",
+        run: simplify::run,
+    },
+    Pass {
+        name: "cse",
+        run: cse::run,
+    },
+    Pass {
+        name: "simplify-again",
+        run: simplify::run,
+    },
+    Pass {
+        name: "cse-again",
+        run: cse::run,
+    },
+    Pass {
+        name: "modes",
+        run: modes::run,
+    },
+    Pass {
+        name: "cse-products",
+        run: cse::run,
+    },
+    Pass {
+        name: "dce",
+        run: dce::run,
+    },
+    Pass {
+        name: "products",
+        run: products::run,
+    },
+    Pass {
+        name: "dce-again",
+        run: dce::run,
+    },
+    Pass {
+        name: "legalize",
+        run: legalize::run,
+    },
+    Pass {
+        name: "fuse",
+        run: fuse::run,
+    },
+    Pass {
+        name: "dce-last",
+        run: dce::run,
+    },
 ];
 
 /// Runs the pipeline.
@@ -50,12 +89,20 @@ pub fn optimize(function: Function) -> Function {
 /// # Panics
 ///
 /// In builds with debug assertions, when a pass breaks an invariant of [`ir::verify`]: a bug in that pass.
-pub fn optimize_observed(function: Function, mut observe: impl FnMut(&'static str, &Function)) -> Function {
+pub fn optimize_observed(
+    function: Function,
+    mut observe: impl FnMut(&'static str, &Function),
+) -> Function {
     PIPELINE.iter().fold(function, |function, pass| {
         let function = (pass.run)(function);
         if cfg!(debug_assertions) {
             let violations = ir::verify(&function);
-            assert!(violations.is_empty(), "after pass `{}`: {}\n{function}", pass.name, violations.join("; "));
+            assert!(
+                violations.is_empty(),
+                "after pass `{}`: {}\n{function}",
+                pass.name,
+                violations.join("; ")
+            );
         }
         observe(pass.name, &function);
         function

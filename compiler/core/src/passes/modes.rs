@@ -18,7 +18,13 @@ pub(super) fn run(function: Function) -> Function {
 struct Modes;
 
 impl Visitor for Modes {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, _: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        _: &[Value],
+    ) -> Vec<Value> {
         match as_product(build, &kind) {
             Some(product) => vec![build.product(product)],
             None => build.push(kind, types),
@@ -28,13 +34,42 @@ impl Visitor for Modes {
 
 fn as_product(build: &Builder, kind: &OpKind) -> Option<Product> {
     let is_matrix = |value: Value| build.function.dims(value).len() == 2;
-    let plain = |a, ta, b, tb| Product { a, ta, b, tb, alpha: None, added: None };
+    let plain = |a, ta, b, tb| Product {
+        a,
+        ta,
+        b,
+        tb,
+        alpha: None,
+        added: None,
+    };
     match *kind {
-        OpKind::Contract { x, q, mode: 0, transposed } if is_matrix(x) => Some(plain(q, !transposed, x, false)),
-        OpKind::Contract { x, q, mode: 1, transposed } if is_matrix(x) => Some(plain(x, false, q, transposed)),
-        OpKind::Gram { x, mode, alpha, added } if is_matrix(x) => {
+        OpKind::Contract {
+            x,
+            q,
+            mode: 0,
+            transposed,
+        } if is_matrix(x) => Some(plain(q, !transposed, x, false)),
+        OpKind::Contract {
+            x,
+            q,
+            mode: 1,
+            transposed,
+        } if is_matrix(x) => Some(plain(x, false, q, transposed)),
+        OpKind::Gram {
+            x,
+            mode,
+            alpha,
+            added,
+        } if is_matrix(x) => {
             let rows = mode == 0;
-            Some(Product { a: x, ta: !rows, b: x, tb: rows, alpha, added })
+            Some(Product {
+                a: x,
+                ta: !rows,
+                b: x,
+                tb: rows,
+                alpha,
+                added,
+            })
         }
         _ => None,
     }

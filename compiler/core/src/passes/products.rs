@@ -17,7 +17,13 @@ use cranelift_entity::SecondaryMap;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    rebuild(&function, &mut Products { old_uses: use_counts(&function), uses: SecondaryMap::new() })
+    rebuild(
+        &function,
+        &mut Products {
+            old_uses: use_counts(&function),
+            uses: SecondaryMap::new(),
+        },
+    )
 }
 
 struct Products {
@@ -27,7 +33,13 @@ struct Products {
 }
 
 impl Visitor for Products {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, old: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        old: &[Value],
+    ) -> Vec<Value> {
         let made = match self.absorb(build, &kind, &types[0]) {
             Some(value) => vec![value],
             None => build.push(kind, types),
@@ -59,12 +71,15 @@ impl Products {
         } else {
             return None;
         };
-        let same_type = build.function.ty(product.value) == ty && build.function.ty(rest.value) == ty;
+        let same_type =
+            build.function.ty(product.value) == ty && build.function.ty(rest.value) == ty;
         if !same_type {
             return None;
         }
         let (rest_factor, rest_value) = match scaled(&build.function, rest.value) {
-            Some((factor, value)) if build.function.ty(value) == ty => (times(build, rest.factor, Some(factor)), value),
+            Some((factor, value)) if build.function.ty(value) == ty => {
+                (times(build, rest.factor, Some(factor)), value)
+            }
             _ => (rest.factor, rest.value),
         };
         self.with(build, product, Some((rest_value, rest_factor)))
@@ -72,14 +87,26 @@ impl Products {
 
     /// `c · product`, when nobody reads the product itself.
     fn scaled_product(&self, build: &mut Builder, kind: &OpKind) -> Option<Value> {
-        let OpKind::Binary(BinaryOp::Mul, a, b) = *kind else { return None };
+        let OpKind::Binary(BinaryOp::Mul, a, b) = *kind else {
+            return None;
+        };
         let (factor, value) = match (build.function.is_host(a), build.function.is_host(b)) {
             (true, false) => (a, b),
             (false, true) => (b, a),
             _ => return None,
         };
         let free = self.is_free_product(build, value);
-        free.then(|| self.with(build, Term { value, factor: Some(factor) }, None)).flatten()
+        free.then(|| {
+            self.with(
+                build,
+                Term {
+                    value,
+                    factor: Some(factor),
+                },
+                None,
+            )
+        })
+        .flatten()
     }
 
     /// A product with nothing added yet, read once.
@@ -92,7 +119,12 @@ impl Products {
         plain && self.uses[value] == 1
     }
 
-    fn with(&self, build: &mut Builder, term: Term, sum: Option<(Value, Option<Value>)>) -> Option<Value> {
+    fn with(
+        &self,
+        build: &mut Builder,
+        term: Term,
+        sum: Option<(Value, Option<Value>)>,
+    ) -> Option<Value> {
         let mut kind = build.function.def(term.value).clone();
         match &mut kind {
             OpKind::Product(product) => {
@@ -119,18 +151,36 @@ fn times(build: &mut Builder, a: Option<Value>, b: Option<Value>) -> Option<Valu
 
 /// The two tensors that are added, with their factors.
 fn terms(build: &mut Builder, kind: &OpKind) -> Option<[Term; 2]> {
-    let plain = |value| Term { value, factor: None };
+    let plain = |value| Term {
+        value,
+        factor: None,
+    };
     match *kind {
         OpKind::Binary(BinaryOp::Add, a, b) => Some([plain(a), plain(b)]),
         OpKind::Binary(BinaryOp::Sub, a, b) => {
             let one = build.constant(1.0);
             let minus = build.host_unary(HostUnary::Neg, one);
-            Some([plain(a), Term { value: b, factor: Some(minus) }])
+            Some([
+                plain(a),
+                Term {
+                    value: b,
+                    factor: Some(minus),
+                },
+            ])
         }
         OpKind::Lerp(a, b, weight) if build.function.is_host(weight) => {
             let one = build.constant(1.0);
             let other = build.host_binary(HostBinary::Sub, one, weight);
-            Some([Term { value: a, factor: Some(other) }, Term { value: b, factor: Some(weight) }])
+            Some([
+                Term {
+                    value: a,
+                    factor: Some(other),
+                },
+                Term {
+                    value: b,
+                    factor: Some(weight),
+                },
+            ])
         }
         _ => None,
     }

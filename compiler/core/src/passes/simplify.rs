@@ -27,27 +27,69 @@ struct Rule {
 /// By operator. The first that applies is taken, and its result is not looked at again in this run.
 const RULES: &[Rule] = &[
     // Host scalars.
-    Rule { name: "host constants fold", apply: fold_host },
-    Rule { name: "x * 1 = x, x / 1 = x (host)", apply: host_one },
+    Rule {
+        name: "host constants fold",
+        apply: fold_host,
+    },
+    Rule {
+        name: "x * 1 = x, x / 1 = x (host)",
+        apply: host_one,
+    },
     // Casts and shapes.
-    Rule { name: "narrow(widen(x)) = x", apply: cast_of_cast },
-    Rule { name: "reshape(reshape(x)) = reshape(x)", apply: reshape_of_reshape },
-    Rule { name: "permute(permute(x)) = permute(x)", apply: permute_of_permute },
+    Rule {
+        name: "narrow(widen(x)) = x",
+        apply: cast_of_cast,
+    },
+    Rule {
+        name: "reshape(reshape(x)) = reshape(x)",
+        apply: reshape_of_reshape,
+    },
+    Rule {
+        name: "permute(permute(x)) = permute(x)",
+        apply: permute_of_permute,
+    },
     // Products.
-    Rule { name: "product(x', y) transposes while packing", apply: absorb_transpose },
-    Rule { name: "S' = S", apply: drop_symmetric_transpose },
-    Rule { name: "product(c x, y) = c product(x, y)", apply: scale_out },
-    Rule { name: "Q' Q = I along a mode", apply: cancel_rotation },
-    Rule { name: "A columns(B) = columns(A B)", apply: gather_out },
-    Rule { name: "p(X X') X = X p(X' X), the shorter side", apply: shorter_side },
+    Rule {
+        name: "product(x', y) transposes while packing",
+        apply: absorb_transpose,
+    },
+    Rule {
+        name: "S' = S",
+        apply: drop_symmetric_transpose,
+    },
+    Rule {
+        name: "product(c x, y) = c product(x, y)",
+        apply: scale_out,
+    },
+    Rule {
+        name: "Q' Q = I along a mode",
+        apply: cancel_rotation,
+    },
+    Rule {
+        name: "A columns(B) = columns(A B)",
+        apply: gather_out,
+    },
+    Rule {
+        name: "p(X X') X = X p(X' X), the shorter side",
+        apply: shorter_side,
+    },
     // Reductions.
-    Rule { name: "diag(A' B) = column sums of A ∘ B", apply: diag_of_product },
+    Rule {
+        name: "diag(A' B) = column sums of A ∘ B",
+        apply: diag_of_product,
+    },
 ];
 
 struct Simplify;
 
 impl Visitor for Simplify {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, _: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        _: &[Value],
+    ) -> Vec<Value> {
         for rule in RULES {
             if let Some(value) = (rule.apply)(build, &kind, &types[0]) {
                 debug_assert_eq!(build.function.ty(value), &types[0], "rule `{}`", rule.name);
@@ -80,23 +122,38 @@ fn host_one(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
 }
 
 fn cast_of_cast(build: &mut Builder, kind: &OpKind, ty: &Type) -> Option<Value> {
-    let OpKind::Cast(inner) = *kind else { return None };
-    let OpKind::Cast(source) = *build.function.def(inner) else { return None };
+    let OpKind::Cast(inner) = *kind else {
+        return None;
+    };
+    let OpKind::Cast(source) = *build.function.def(inner) else {
+        return None;
+    };
     let (wide, narrow) = (build.parts(inner).0, build.parts(source).0);
     let widened = narrow.compute() == wide || wide == DType::F64;
     (widened && build.function.ty(source) == ty).then_some(source)
 }
 
 fn reshape_of_reshape(build: &mut Builder, kind: &OpKind, ty: &Type) -> Option<Value> {
-    let (OpKind::Reshape(inner), Type::Tensor(ty)) = (kind, ty) else { return None };
-    let OpKind::Reshape(source) = *build.function.def(*inner) else { return None };
+    let (OpKind::Reshape(inner), Type::Tensor(ty)) = (kind, ty) else {
+        return None;
+    };
+    let OpKind::Reshape(source) = *build.function.def(*inner) else {
+        return None;
+    };
     Some(build.reshape(source, ty.dims.clone()))
 }
 
 fn permute_of_permute(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Permute(inner, outer_axes) = kind else { return None };
-    let OpKind::Permute(source, inner_axes) = build.function.def(*inner).clone() else { return None };
-    let axes: Vec<u32> = outer_axes.iter().map(|&axis| inner_axes[axis as usize]).collect();
+    let OpKind::Permute(inner, outer_axes) = kind else {
+        return None;
+    };
+    let OpKind::Permute(source, inner_axes) = build.function.def(*inner).clone() else {
+        return None;
+    };
+    let axes: Vec<u32> = outer_axes
+        .iter()
+        .map(|&axis| inner_axes[axis as usize])
+        .collect();
     if axes.iter().enumerate().all(|(n, &axis)| n as u32 == axis) {
         return Some(source);
     }
@@ -105,7 +162,9 @@ fn permute_of_permute(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Va
 
 /// The matrix that `value` is the transpose of.
 fn transposed_source(build: &Builder, value: Value) -> Option<Value> {
-    let OpKind::Permute(source, axes) = build.function.def(value) else { return None };
+    let OpKind::Permute(source, axes) = build.function.def(value) else {
+        return None;
+    };
     let rank = axes.len();
     let (front, back) = axes.split_at(rank.checked_sub(2)?);
     let stacked = front.iter().enumerate().all(|(n, &axis)| n as u32 == axis);
@@ -113,8 +172,13 @@ fn transposed_source(build: &Builder, value: Value) -> Option<Value> {
 }
 
 fn absorb_transpose(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Product(product) = kind else { return None };
-    let (a, b) = (transposed_source(build, product.a), transposed_source(build, product.b));
+    let OpKind::Product(product) = kind else {
+        return None;
+    };
+    let (a, b) = (
+        transposed_source(build, product.a),
+        transposed_source(build, product.b),
+    );
     if a.is_none() && b.is_none() {
         return None;
     }
@@ -129,13 +193,19 @@ fn absorb_transpose(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Valu
 }
 
 fn drop_symmetric_transpose(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Product(product) = kind else { return None };
+    let OpKind::Product(product) = kind else {
+        return None;
+    };
     let drop_a = product.ta && is_symmetric(&build.function, product.a);
     let drop_b = product.tb && is_symmetric(&build.function, product.b);
     if !drop_a && !drop_b {
         return None;
     }
-    Some(build.product(Product { ta: product.ta && !drop_a, tb: product.tb && !drop_b, ..product.clone() }))
+    Some(build.product(Product {
+        ta: product.ta && !drop_a,
+        tb: product.tb && !drop_b,
+        ..product.clone()
+    }))
 }
 
 /// The host factor and the tensor of `c x`.
@@ -148,7 +218,9 @@ pub(super) fn scaled(function: &Function, value: Value) -> Option<(Value, Value)
 }
 
 fn scale_out(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Product(product) = kind else { return None };
+    let OpKind::Product(product) = kind else {
+        return None;
+    };
     let mut product = product.clone();
     let factors: Vec<Value> = [&mut product.a, &mut product.b]
         .into_iter()
@@ -158,7 +230,10 @@ fn scale_out(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
             Some(factor)
         })
         .collect();
-    let alpha = factors.iter().copied().reduce(|a, b| build.host_binary(HostBinary::Mul, a, b))?;
+    let alpha = factors
+        .iter()
+        .copied()
+        .reduce(|a, b| build.host_binary(HostBinary::Mul, a, b))?;
     product.alpha = Some(match product.alpha {
         Some(outer) => build.host_binary(HostBinary::Mul, outer, alpha),
         None => alpha,
@@ -168,14 +243,28 @@ fn scale_out(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
 
 /// Mode products along different modes commute, so the inverse may lie further down the chain.
 fn cancel_rotation(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Contract { x, q, mode, transposed } = *kind else { return None };
+    let OpKind::Contract {
+        x,
+        q,
+        mode,
+        transposed,
+    } = *kind
+    else {
+        return None;
+    };
     if !is_orthogonal(&build.function, q) {
         return None;
     }
     let mut between = Vec::new();
     let mut at = x;
     loop {
-        let OpKind::Contract { x: inner, q: other, mode: axis, transposed: back } = *build.function.def(at) else {
+        let OpKind::Contract {
+            x: inner,
+            q: other,
+            mode: axis,
+            transposed: back,
+        } = *build.function.def(at)
+        else {
             return None;
         };
         if axis == mode {
@@ -191,29 +280,68 @@ fn cancel_rotation(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value
 }
 
 fn gather_out(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Product(product) = kind else { return None };
-    let OpKind::Gather { x, axis, index } = *build.function.def(product.b) else { return None };
+    let OpKind::Product(product) = kind else {
+        return None;
+    };
+    let OpKind::Gather { x, axis, index } = *build.function.def(product.b) else {
+        return None;
+    };
     let last = build.function.dims(x).len() as u32 - 1;
     if product.tb || axis != last || product.added.is_some() {
         return None;
     }
-    let whole = build.product(Product { b: x, ..product.clone() });
+    let whole = build.product(Product {
+        b: x,
+        ..product.clone()
+    });
     let ty = build.function.ty(whole).clone();
-    Some(build.push_one(OpKind::Gather { x: whole, axis, index }, ty))
+    Some(build.push_one(
+        OpKind::Gather {
+            x: whole,
+            axis,
+            index,
+        },
+        ty,
+    ))
 }
 
 fn shorter_side(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
-    let OpKind::Product(Product { a, ta: false, b: x, tb: false, alpha, added: None }) = *kind else { return None };
+    let OpKind::Product(Product {
+        a,
+        ta: false,
+        b: x,
+        tb: false,
+        alpha,
+        added: None,
+    }) = *kind
+    else {
+        return None;
+    };
     let base = polynomial_base(&build.function, a)?;
-    let OpKind::Product(gram) = build.function.def(base).clone() else { return None };
+    let OpKind::Product(gram) = build.function.def(base).clone() else {
+        return None;
+    };
     let of_x = gram.a == x && gram.b == x && !gram.ta && gram.tb && gram.added.is_none();
-    let [.., m, n] = *build.function.dims(x) else { return None };
+    let [.., m, n] = *build.function.dims(x) else {
+        return None;
+    };
     if !of_x || m <= n {
         return None;
     }
-    let other = build.product(Product { ta: true, tb: false, ..gram });
+    let other = build.product(Product {
+        ta: true,
+        tb: false,
+        ..gram
+    });
     let polynomial = substitute(build, a, base, other)?;
-    Some(build.product(Product { a: x, ta: false, b: polynomial, tb: false, alpha, added: None }))
+    Some(build.product(Product {
+        a: x,
+        ta: false,
+        b: polynomial,
+        tb: false,
+        alpha,
+        added: None,
+    }))
 }
 
 /// The polynomial `value` in `from`, written in `to` instead.
@@ -229,15 +357,29 @@ fn substitute(build: &mut Builder, value: Value, from: Value, to: Value) -> Opti
                 Some((c, beta)) => Some((substitute(build, c, from, to)?, beta)),
                 None => None,
             };
-            Some(build.product(Product { a, b, added, ..product }))
+            Some(build.product(Product {
+                a,
+                b,
+                added,
+                ..product
+            }))
         }
         OpKind::Binary(op, a, b) => {
-            let mut side = |v: Value| if build.function.is_host(v) { Some(v) } else { substitute(build, v, from, to) };
+            let mut side = |v: Value| {
+                if build.function.is_host(v) {
+                    Some(v)
+                } else {
+                    substitute(build, v, from, to)
+                }
+            };
             let (a, b) = (side(a)?, side(b)?);
             Some(build.binary(op, a, b))
         }
         OpKind::Lerp(a, b, weight) => {
-            let (a, b) = (substitute(build, a, from, to)?, substitute(build, b, from, to)?);
+            let (a, b) = (
+                substitute(build, a, from, to)?,
+                substitute(build, b, from, to)?,
+            );
             Some(build.lerp(a, b, weight))
         }
         OpKind::Unary(op, a) => {
@@ -250,17 +392,28 @@ fn substitute(build: &mut Builder, value: Value, from: Value, to: Value) -> Opti
 
 fn diag_of_product(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
     let OpKind::Diag(of) = *kind else { return None };
-    let OpKind::Product(outer) = build.function.def(of).clone() else { return None };
-    let OpKind::Product(left) = build.function.def(outer.a).clone() else { return None };
+    let OpKind::Product(outer) = build.function.def(of).clone() else {
+        return None;
+    };
+    let OpKind::Product(left) = build.function.def(outer.a).clone() else {
+        return None;
+    };
     let plain = outer.alpha.is_none() && outer.added.is_none() && left.added.is_none();
     if !plain || outer.ta || outer.tb {
         return None;
     }
-    let transposed = Product { a: left.b, ta: !left.tb, b: left.a, tb: !left.ta, ..left };
-    let transposed = match drop_symmetric_transpose(build, &OpKind::Product(transposed.clone()), &Type::Host) {
-        Some(value) => value,
-        None => build.product(transposed),
+    let transposed = Product {
+        a: left.b,
+        ta: !left.tb,
+        b: left.a,
+        tb: !left.ta,
+        ..left
     };
+    let transposed =
+        match drop_symmetric_transpose(build, &OpKind::Product(transposed.clone()), &Type::Host) {
+            Some(value) => value,
+            None => build.product(transposed),
+        };
     let terms = build.binary(BinaryOp::Mul, transposed, outer.b);
     Some(build.sum(terms, Reduce::Before(1)))
 }

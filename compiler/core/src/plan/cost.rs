@@ -35,9 +35,18 @@ impl Plan {
         let mut total = Cost::default();
         for thunk in thunks {
             total += match thunk {
-                Thunk::If { cond, then, otherwise } => {
-                    self.cost_of(if regs[*cond as usize] != 0.0 { then } else { otherwise }, regs)
-                }
+                Thunk::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => self.cost_of(
+                    if regs[*cond as usize] != 0.0 {
+                        then
+                    } else {
+                        otherwise
+                    },
+                    regs,
+                ),
                 thunk => self.cost_of_one(thunk),
             };
         }
@@ -46,20 +55,35 @@ impl Plan {
 
     fn cost_of_one(&self, thunk: &Thunk) -> Cost {
         let (bytes, flops) = match thunk {
-            Thunk::Map { kernel, rows, cols, .. } => map_cost(&self.kernels[*kernel as usize], *rows, *cols),
+            Thunk::Map {
+                kernel, rows, cols, ..
+            } => map_cost(&self.kernels[*kernel as usize], *rows, *cols),
             Thunk::Gemm(gemm) => gemm_cost(gemm),
-            Thunk::Call { routine, inputs, outputs, .. } => {
-                let touched = inputs.iter().chain(outputs.iter().flatten()).map(|&buffer| self.bytes(buffer)).sum();
+            Thunk::Call {
+                routine,
+                inputs,
+                outputs,
+                ..
+            } => {
+                let touched = inputs
+                    .iter()
+                    .chain(outputs.iter().flatten())
+                    .map(|&buffer| self.bytes(buffer))
+                    .sum();
                 (touched, self.call_flops(*routine, inputs[0]))
             }
-            Thunk::Permute { x, out, .. } | Thunk::Gather { x, out, .. } | Thunk::Copy { x, out } => {
-                (self.bytes(*x) + self.bytes(*out), 0)
-            }
+            Thunk::Permute { x, out, .. }
+            | Thunk::Gather { x, out, .. }
+            | Thunk::Copy { x, out } => (self.bytes(*x) + self.bytes(*out), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (self.bytes(*out), 0),
             Thunk::If { .. } => (0, 0),
         };
-        Cost { bytes, flops, launches: 1 }
+        Cost {
+            bytes,
+            flops,
+            launches: 1,
+        }
     }
 
     /// Shape of a buffer.
@@ -82,7 +106,10 @@ impl Plan {
     /// Leading terms: eigh 9 n³, QR 4 m n² (Q formed), Cholesky n³ / 3, triangular solve n² m.
     fn call_flops(&self, routine: Routine, x: Buffer) -> u64 {
         let dims = self.dims(x);
-        let (m, n) = (dims.first().copied().unwrap_or(1), dims.last().copied().unwrap_or(1));
+        let (m, n) = (
+            dims.first().copied().unwrap_or(1),
+            dims.last().copied().unwrap_or(1),
+        );
         match routine {
             Routine::Eigh { .. } => 9 * n * n * n,
             Routine::Qr => 4 * m * n * n,
@@ -100,7 +127,11 @@ fn map_cost(kernel: &MapKernel, rows: u64, cols: u64) -> (u64, u64) {
         Access::Col => cols,
         Access::One => 1,
     };
-    let read: u64 = kernel.inputs.iter().map(|input| elements(input.access) * input.dtype.size()).sum();
+    let read: u64 = kernel
+        .inputs
+        .iter()
+        .map(|input| elements(input.access) * input.dtype.size())
+        .sum();
     let written = kernel.outputs.iter().map(|output| {
         let count = match output.kind {
             OutputKind::Store => points,
@@ -110,7 +141,10 @@ fn map_cost(kernel: &MapKernel, rows: u64, cols: u64) -> (u64, u64) {
         };
         count * output.dtype.size()
     });
-    (read + written.sum::<u64>(), kernel.flops_per_point() * points)
+    (
+        read + written.sum::<u64>(),
+        kernel.flops_per_point() * points,
+    )
 }
 
 fn gemm_cost(gemm: &Gemm) -> (u64, u64) {
@@ -120,5 +154,8 @@ fn gemm_cost(gemm: &Gemm) -> (u64, u64) {
     let added = if gemm.c.is_some() { m * n * results } else { 0 };
     let elements = m * k * stacks(&gemm.a) + k * n * stacks(&gemm.b) + m * n * results + added;
     let full = 2 * m * n * k * batch;
-    (elements * gemm.dtype.size(), if gemm.symmetric { full / 2 } else { full })
+    (
+        elements * gemm.dtype.size(),
+        if gemm.symmetric { full / 2 } else { full },
+    )
 }

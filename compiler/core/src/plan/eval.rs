@@ -46,8 +46,11 @@ pub enum EvalError {
 /// See [`EvalError`].
 pub fn allocate(plan: &Plan, param: &[f64], hypers: &[f64]) -> Result<Vec<Vec<f64>>, EvalError> {
     let first = |role| if role == Role::State { f64::NAN } else { 0.0 };
-    let mut slots: Vec<Vec<f64>> =
-        plan.slots.iter().map(|slot| vec![first(slot.role); slot.dims.iter().product::<u64>() as usize]).collect();
+    let mut slots: Vec<Vec<f64>> = plan
+        .slots
+        .iter()
+        .map(|slot| vec![first(slot.role); slot.dims.iter().product::<u64>() as usize])
+        .collect();
     slots[0] = param.to_vec();
     init(plan, &mut slots, hypers)?;
     Ok(slots)
@@ -67,7 +70,12 @@ pub fn init(plan: &Plan, slots: &mut [Vec<f64>], hypers: &[f64]) -> Result<(), E
 /// # Errors
 ///
 /// See [`EvalError`].
-pub fn run(plan: &Plan, slots: &mut [Vec<f64>], hypers: &[f64], step: f64) -> Result<(), EvalError> {
+pub fn run(
+    plan: &Plan,
+    slots: &mut [Vec<f64>],
+    hypers: &[f64],
+    step: f64,
+) -> Result<(), EvalError> {
     Machine::new(plan, slots, hypers, step).thunks(&plan.body)
 }
 
@@ -82,7 +90,12 @@ impl<'a> Machine<'a> {
     fn new(plan: &'a Plan, slots: &'a mut [Vec<f64>], hypers: &[f64], step: f64) -> Machine<'a> {
         let mut regs = vec![f64::NAN; plan.host.len()];
         evaluate_host(&plan.host, hypers, step, &mut regs);
-        Machine { plan, slots, arena: vec![0xff; plan.arena_bytes as usize], regs }
+        Machine {
+            plan,
+            slots,
+            arena: vec![0xff; plan.arena_bytes as usize],
+            regs,
+        }
     }
 
     fn thunks(&mut self, thunks: &[Thunk]) -> Result<(), EvalError> {
@@ -91,18 +104,46 @@ impl<'a> Machine<'a> {
 
     fn thunk(&mut self, thunk: &Thunk) -> Result<(), EvalError> {
         match thunk {
-            Thunk::Map { kernel, inputs, outputs, scalars, rows, cols } => {
+            Thunk::Map {
+                kernel,
+                inputs,
+                outputs,
+                scalars,
+                rows,
+                cols,
+            } => {
                 let kernel = &self.plan.kernels[*kernel as usize];
-                self.map(&Map { kernel, inputs, outputs, scalars, rows: *rows, cols: *cols })
+                self.map(&Map {
+                    kernel,
+                    inputs,
+                    outputs,
+                    scalars,
+                    rows: *rows,
+                    cols: *cols,
+                })
             }
             Thunk::Gemm(gemm) => self.gemm(gemm),
-            Thunk::Call { routine, inputs, outputs, on_failure } => self.call(*routine, inputs, outputs, on_failure),
+            Thunk::Call {
+                routine,
+                inputs,
+                outputs,
+                on_failure,
+            } => self.call(*routine, inputs, outputs, on_failure),
             Thunk::Permute { x, out, dims, axes } => {
                 let made = permute(&self.load(*x), dims, axes);
                 self.moved("permute", *x, *out, &made)
             }
-            Thunk::Gather { x, index, out, pre, d, post } => self.gather([*x, *index, *out], &[*pre, *d, *post]),
-            Thunk::Argsort { x, out, descending, .. } => {
+            Thunk::Gather {
+                x,
+                index,
+                out,
+                pre,
+                d,
+                post,
+            } => self.gather([*x, *index, *out], &[*pre, *d, *post]),
+            Thunk::Argsort {
+                x, out, descending, ..
+            } => {
                 let made = argsort(&self.load(*x), *descending);
                 self.moved("argsort", *x, *out, &made)
             }
@@ -113,7 +154,10 @@ impl<'a> Machine<'a> {
             Thunk::Copy { x, out } => {
                 let made = self.load(*x);
                 if self.dtype(*x) != self.dtype(*out) {
-                    return broken("copy", format_args!("{x:?} and {out:?} have different dtypes"));
+                    return broken(
+                        "copy",
+                        format_args!("{x:?} and {out:?} have different dtypes"),
+                    );
                 }
                 self.moved("copy", *x, *out, &made)
             }
@@ -123,10 +167,16 @@ impl<'a> Machine<'a> {
             }
             Thunk::Identity { out, n, scale } => {
                 let (n, scale) = (*n as usize, self.regs[*scale as usize]);
-                let made: Vec<f64> = (0..n * n).map(|k| if k / n == k % n { scale } else { 0.0 }).collect();
+                let made: Vec<f64> = (0..n * n)
+                    .map(|k| if k / n == k % n { scale } else { 0.0 })
+                    .collect();
                 self.store("identity", *out, &made)
             }
-            Thunk::If { cond, then, otherwise } => {
+            Thunk::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 let holds = self.regs[*cond as usize] != 0.0;
                 self.thunks(if holds { then } else { otherwise })
             }
@@ -155,15 +205,26 @@ impl<'a> Machine<'a> {
             Buffer::Slot(n) => self.slots[n as usize].clone(),
             Buffer::Temp(n) => {
                 let dtype = self.dtype(buffer);
-                self.arena[self.range(n)].chunks_exact(dtype.size() as usize).map(|x| decode(dtype, x)).collect()
+                self.arena[self.range(n)]
+                    .chunks_exact(dtype.size() as usize)
+                    .map(|x| decode(dtype, x))
+                    .collect()
             }
         }
     }
 
     /// Writes a whole tensor, each element rounded once to its dtype.
-    fn store(&mut self, thunk: &'static str, buffer: Buffer, data: &[f64]) -> Result<(), EvalError> {
+    fn store(
+        &mut self,
+        thunk: &'static str,
+        buffer: Buffer,
+        data: &[f64],
+    ) -> Result<(), EvalError> {
         if data.len() != self.count(buffer) {
-            return broken(thunk, format_args!("{} elements for {buffer:?}", data.len()));
+            return broken(
+                thunk,
+                format_args!("{} elements for {buffer:?}", data.len()),
+            );
         }
         let dtype = self.dtype(buffer);
         let rounded = data.iter().map(|&x| round_once(dtype, x));
@@ -201,7 +262,13 @@ impl<'a> Machine<'a> {
     }
 
     /// Stores what was made of `x`, which `out` must not overlap.
-    fn moved(&mut self, thunk: &'static str, x: Buffer, out: Buffer, data: &[f64]) -> Result<(), EvalError> {
+    fn moved(
+        &mut self,
+        thunk: &'static str,
+        x: Buffer,
+        out: Buffer,
+        data: &[f64],
+    ) -> Result<(), EvalError> {
         self.apart(thunk, out, &[x])?;
         self.store(thunk, out, data)
     }
@@ -221,18 +288,37 @@ impl<'a> Machine<'a> {
         self.check_map(map)?;
         let inputs: Vec<Vec<f64>> = map.inputs.iter().map(|&buffer| self.load(buffer)).collect();
         let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
-        let scalars: Vec<f64> = map.scalars.iter().map(|&reg| self.regs[reg as usize]).collect();
+        let scalars: Vec<f64> = map
+            .scalars
+            .iter()
+            .map(|&reg| self.regs[reg as usize])
+            .collect();
         let made = kernel_eval::run(map.kernel, &inputs, &scalars, map.rows, map.cols);
-        map.outputs.iter().zip(made).try_for_each(|(&out, data)| self.store("map", out, &data))
+        map.outputs
+            .iter()
+            .zip(made)
+            .try_for_each(|(&out, data)| self.store("map", out, &data))
     }
 
     fn check_map(&self, map: &Map<'_>) -> Result<(), EvalError> {
-        let counts = (map.inputs.len(), map.outputs.len(), map.scalars.len() as u32);
-        if counts != (map.kernel.inputs.len(), map.kernel.outputs.len(), map.kernel.scalars) {
+        let counts = (
+            map.inputs.len(),
+            map.outputs.len(),
+            map.scalars.len() as u32,
+        );
+        if counts
+            != (
+                map.kernel.inputs.len(),
+                map.kernel.outputs.len(),
+                map.kernel.scalars,
+            )
+        {
             return broken("map", format_args!("{counts:?} operands"));
         }
         for (&buffer, input) in map.inputs.iter().zip(&map.kernel.inputs) {
-            if (self.count(buffer) as u64, self.dtype(buffer)) != (map.elements(input.access), input.dtype) {
+            if (self.count(buffer) as u64, self.dtype(buffer))
+                != (map.elements(input.access), input.dtype)
+            {
                 return broken("map", format_args!("{buffer:?} is read as {input:?}"));
             }
         }
@@ -244,10 +330,15 @@ impl<'a> Machine<'a> {
             let in_place = |n: usize| {
                 let input = map.kernel.inputs[n];
                 let same_place = self.same(map.inputs[n], out);
-                same_place && output.kind == OutputKind::Store && input.access == Access::Full && input.dtype == output.dtype
+                same_place
+                    && output.kind == OutputKind::Store
+                    && input.access == Access::Full
+                    && input.dtype == output.dtype
             };
-            let others: Vec<Buffer> =
-                (0..map.inputs.len()).filter(|&n| !in_place(n)).map(|n| map.inputs[n]).collect();
+            let others: Vec<Buffer> = (0..map.inputs.len())
+                .filter(|&n| !in_place(n))
+                .map(|n| map.inputs[n])
+                .collect();
             self.apart("map", out, &others)?;
         }
         Ok(())
@@ -264,7 +355,11 @@ impl<'a> Machine<'a> {
     fn gemm(&mut self, gemm: &Gemm) -> Result<(), EvalError> {
         self.apart("gemm", gemm.out.buffer, &[gemm.a.buffer, gemm.b.buffer])?;
         if let Some(c) = &gemm.c
-            && !(self.same(c.buffer, gemm.out.buffer) && Matrix { buffer: gemm.out.buffer, ..*c } == gemm.out)
+            && !(self.same(c.buffer, gemm.out.buffer)
+                && Matrix {
+                    buffer: gemm.out.buffer,
+                    ..*c
+                } == gemm.out)
         {
             self.apart("gemm", gemm.out.buffer, &[c.buffer])?;
         }
@@ -275,9 +370,16 @@ impl<'a> Machine<'a> {
         for (batch, sums) in self.products(gemm)?.into_iter().enumerate() {
             for (i, j) in (0..gemm.m).flat_map(|i| (0..gemm.n).map(move |j| (i, j))) {
                 // The caller promises symmetry, so the upper triangle is what the lower one says.
-                let (row, col) = if gemm.symmetric { (i.max(j), i.min(j)) } else { (i, j) };
-                let added = c.as_ref().map_or(0.0, |(at, c)| beta * c[entry(at, batch, row, col)]);
-                out[entry(&gemm.out, batch, i, j)] = alpha * sums.at(row as usize, col as usize) + added;
+                let (row, col) = if gemm.symmetric {
+                    (i.max(j), i.min(j))
+                } else {
+                    (i, j)
+                };
+                let added = c
+                    .as_ref()
+                    .map_or(0.0, |(at, c)| beta * c[entry(at, batch, row, col)]);
+                out[entry(&gemm.out, batch, i, j)] =
+                    alpha * sums.at(row as usize, col as usize) + added;
             }
         }
         self.store("gemm", gemm.out.buffer, &out)
@@ -285,22 +387,38 @@ impl<'a> Machine<'a> {
 
     /// `a[b] · b[b]` of each result.
     fn products(&self, gemm: &Gemm) -> Result<Vec<Dense>, EvalError> {
-        for matrix in [Some(gemm.a), Some(gemm.b), gemm.c, Some(gemm.out)].into_iter().flatten() {
+        for matrix in [Some(gemm.a), Some(gemm.b), gemm.c, Some(gemm.out)]
+            .into_iter()
+            .flatten()
+        {
             if self.dtype(matrix.buffer) != gemm.dtype {
-                return broken("gemm", format_args!("{:?} is not {}", matrix.buffer, gemm.dtype));
+                return broken(
+                    "gemm",
+                    format_args!("{:?} is not {}", matrix.buffer, gemm.dtype),
+                );
             }
         }
         let (a, b) = (self.load(gemm.a.buffer), self.load(gemm.b.buffer));
         let one = |batch: usize| {
-            dense(&a, &gemm.a, batch, gemm.m, gemm.k).times(&dense(&b, &gemm.b, batch, gemm.k, gemm.n))
+            dense(&a, &gemm.a, batch, gemm.m, gemm.k)
+                .times(&dense(&b, &gemm.b, batch, gemm.k, gemm.n))
         };
         let each = (0..gemm.batch as usize).map(one);
         if !gemm.sum_batch {
             return Ok(each.collect());
         }
-        let zero = Dense { rows: gemm.m as usize, cols: gemm.n as usize, data: vec![0.0; (gemm.m * gemm.n) as usize] };
+        let zero = Dense {
+            rows: gemm.m as usize,
+            cols: gemm.n as usize,
+            data: vec![0.0; (gemm.m * gemm.n) as usize],
+        };
         Ok(vec![each.fold(zero, |total, part| {
-            let data = total.data.iter().zip(&part.data).map(|(x, y)| x + y).collect();
+            let data = total
+                .data
+                .iter()
+                .zip(&part.data)
+                .map(|(x, y)| x + y)
+                .collect();
             Dense { data, ..total }
         })])
     }
@@ -312,9 +430,17 @@ impl<'a> Machine<'a> {
         outputs: &[Option<Buffer>],
         on_failure: &OnFailure,
     ) -> Result<(), EvalError> {
-        for (n, out) in outputs.iter().enumerate().filter_map(|(n, out)| out.map(|out| (n, out))) {
+        for (n, out) in outputs
+            .iter()
+            .enumerate()
+            .filter_map(|(n, out)| out.map(|out| (n, out)))
+        {
             self.apart("call", out, inputs)?;
-            self.apart("call", out, &outputs[..n].iter().copied().flatten().collect::<Vec<_>>())?;
+            self.apart(
+                "call",
+                out,
+                &outputs[..n].iter().copied().flatten().collect::<Vec<_>>(),
+            )?;
             if let Some(keep) = on_failure.keep
                 && !(n == kept_result(routine) && self.same(out, keep))
             {
@@ -324,34 +450,57 @@ impl<'a> Machine<'a> {
         let made = match (self.factorize(routine, inputs), on_failure.keep) {
             (Some(made), _) => made,
             (None, Some(keep)) => self.kept(routine, keep, outputs),
-            (None, None) => return Err(EvalError::Factorization { routine: super::print::routine_name(routine) }),
+            (None, None) => {
+                return Err(EvalError::Factorization {
+                    routine: super::print::routine_name(routine),
+                });
+            }
         };
-        let wanted = outputs.iter().zip(made).filter_map(|(out, data)| out.map(|out| (out, data)));
-        wanted.into_iter().try_for_each(|(out, data)| self.store("call", out, &data))
+        let wanted = outputs
+            .iter()
+            .zip(made)
+            .filter_map(|(out, data)| out.map(|out| (out, data)));
+        wanted
+            .into_iter()
+            .try_for_each(|(out, data)| self.store("call", out, &data))
     }
 
     fn factorize(&self, routine: Routine, inputs: &[Buffer]) -> Option<Vec<Vec<f64>>> {
         let matrix = |n: usize| {
             let dims = self.plan.dims(inputs[n]);
-            Dense { rows: dims[0] as usize, cols: dims[1] as usize, data: self.load(inputs[n]) }
+            Dense {
+                rows: dims[0] as usize,
+                cols: dims[1] as usize,
+                data: self.load(inputs[n]),
+            }
         };
         match routine {
             Routine::Eigh { descending } => dense::eigh(&matrix(0), descending),
             Routine::Qr => dense::qr(&matrix(0)),
             Routine::Cholesky => dense::cholesky(&matrix(0)),
-            Routine::SolveTriangular { upper, transposed: false } => {
-                Some(vec![dense::solve(&matrix(0), &matrix(1), upper)])
-            }
-            Routine::SolveTriangular { upper, transposed: true } => {
-                Some(vec![dense::solve(&matrix(0).transposed(), &matrix(1), !upper)])
-            }
+            Routine::SolveTriangular {
+                upper,
+                transposed: false,
+            } => Some(vec![dense::solve(&matrix(0), &matrix(1), upper)]),
+            Routine::SolveTriangular {
+                upper,
+                transposed: true,
+            } => Some(vec![dense::solve(
+                &matrix(0).transposed(),
+                &matrix(1),
+                !upper,
+            )]),
         }
     }
 
     /// The results after a failure: the kept tensor for the one that may be kept, zeros for the other.
     fn kept(&self, routine: Routine, keep: Buffer, outputs: &[Option<Buffer>]) -> Vec<Vec<f64>> {
         let result = |(n, out): (usize, &Option<Buffer>)| {
-            if n == kept_result(routine) { self.load(keep) } else { vec![0.0; out.map_or(0, |out| self.count(out))] }
+            if n == kept_result(routine) {
+                self.load(keep)
+            } else {
+                vec![0.0; out.map_or(0, |out| self.count(out))]
+            }
         };
         outputs.iter().enumerate().map(result).collect()
     }
@@ -385,17 +534,27 @@ impl Map<'_> {
 }
 
 fn broken<T>(thunk: &'static str, what: impl ToString) -> Result<T, EvalError> {
-    Err(EvalError::Broken { thunk, what: what.to_string() })
+    Err(EvalError::Broken {
+        thunk,
+        what: what.to_string(),
+    })
 }
 
 /// The place of entry (i, j) of a batch's matrix.
 fn entry(matrix: &Matrix, batch: usize, i: u64, j: u64) -> usize {
-    (matrix.offset + batch as u64 * matrix.batch_stride + i * matrix.row_stride + j * matrix.col_stride) as usize
+    (matrix.offset
+        + batch as u64 * matrix.batch_stride
+        + i * matrix.row_stride
+        + j * matrix.col_stride) as usize
 }
 
 fn dense(data: &[f64], matrix: &Matrix, batch: usize, rows: u64, cols: u64) -> Dense {
     let at = |k: u64| data[entry(matrix, batch, k / cols, k % cols)];
-    Dense { rows: rows as usize, cols: cols as usize, data: (0..rows * cols).map(at).collect() }
+    Dense {
+        rows: rows as usize,
+        cols: cols as usize,
+        data: (0..rows * cols).map(at).collect(),
+    }
 }
 
 fn encode(dtype: DType, x: f64) -> Vec<u8> {

@@ -9,7 +9,11 @@ impl Display for Plan {
         writeln!(f, "slots")?;
         for (n, slot) in self.slots.iter().enumerate() {
             let role = format!("{:?}", slot.role).to_lowercase();
-            writeln!(f, "  %{n} {} {}{:?} {role}", slot.name, slot.dtype, slot.dims)?;
+            writeln!(
+                f,
+                "  %{n} {} {}{:?} {role}",
+                slot.name, slot.dtype, slot.dims
+            )?;
         }
         if !self.temps.is_empty() {
             writeln!(f, "scratch {} bytes", self.arena_bytes)?;
@@ -45,7 +49,11 @@ impl Plan {
         for thunk in thunks {
             write!(f, "{pad}")?;
             match thunk {
-                Thunk::If { cond, then, otherwise } => {
+                Thunk::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => {
                     writeln!(f, "if r{cond} {{")?;
                     self.print_thunks(f, then, depth + 1)?;
                     if !otherwise.is_empty() {
@@ -62,30 +70,87 @@ impl Plan {
 
     fn print_thunk(&self, f: &mut Formatter<'_>, thunk: &Thunk) -> fmt::Result {
         match thunk {
-            Thunk::Map { kernel, inputs, outputs, scalars, rows, cols } => {
+            Thunk::Map {
+                kernel,
+                inputs,
+                outputs,
+                scalars,
+                rows,
+                cols,
+            } => {
                 let kernel = &self.kernels[*kernel as usize];
-                let space = if kernel.space == Space::Flat { format!("{rows}") } else { format!("{rows}x{cols}") };
-                write!(f, "map {} over {space} ({})", &kernel.hash()[..8], list(inputs))?;
+                let space = if kernel.space == Space::Flat {
+                    format!("{rows}")
+                } else {
+                    format!("{rows}x{cols}")
+                };
+                write!(
+                    f,
+                    "map {} over {space} ({})",
+                    &kernel.hash()[..8],
+                    list(inputs)
+                )?;
                 let scalars: Vec<String> = scalars.iter().map(|reg| format!("r{reg}")).collect();
                 writeln!(f, " scalars ({}) -> {}", scalars.join(", "), list(outputs))
             }
             Thunk::Gemm(gemm) => print_gemm(f, gemm),
-            Thunk::Call { routine, inputs, outputs, on_failure } => {
-                let outputs: Vec<String> = outputs.iter().map(|out| out.map_or("_".to_owned(), name)).collect();
-                writeln!(f, "call {} {} -> {}{}", routine_name(*routine), list(inputs), outputs.join(", "), policy(on_failure))
+            Thunk::Call {
+                routine,
+                inputs,
+                outputs,
+                on_failure,
+            } => {
+                let outputs: Vec<String> = outputs
+                    .iter()
+                    .map(|out| out.map_or("_".to_owned(), name))
+                    .collect();
+                writeln!(
+                    f,
+                    "call {} {} -> {}{}",
+                    routine_name(*routine),
+                    list(inputs),
+                    outputs.join(", "),
+                    policy(on_failure)
+                )
             }
-            Thunk::Permute { x, out, dims, axes } => writeln!(f, "permute {} {dims:?} by {axes:?} -> {}", name(*x), name(*out)),
-            Thunk::Gather { x, index, out, pre, d, post } => {
-                writeln!(f, "gather {} [{pre}, {d}, {post}] by {} -> {}", name(*x), name(*index), name(*out))
+            Thunk::Permute { x, out, dims, axes } => writeln!(
+                f,
+                "permute {} {dims:?} by {axes:?} -> {}",
+                name(*x),
+                name(*out)
+            ),
+            Thunk::Gather {
+                x,
+                index,
+                out,
+                pre,
+                d,
+                post,
+            } => {
+                writeln!(
+                    f,
+                    "gather {} [{pre}, {d}, {post}] by {} -> {}",
+                    name(*x),
+                    name(*index),
+                    name(*out)
+                )
             }
-            Thunk::Argsort { x, out, descending, .. } => {
-                let order = if *descending { "descending" } else { "ascending" };
+            Thunk::Argsort {
+                x, out, descending, ..
+            } => {
+                let order = if *descending {
+                    "descending"
+                } else {
+                    "ascending"
+                };
                 writeln!(f, "argsort {} {order} -> {}", name(*x), name(*out))
             }
             Thunk::Diag { x, out, .. } => writeln!(f, "diag {} -> {}", name(*x), name(*out)),
             Thunk::Copy { x, out } => writeln!(f, "copy {} -> {}", name(*x), name(*out)),
             Thunk::Fill { out, value } => writeln!(f, "fill r{value} -> {}", name(*out)),
-            Thunk::Identity { out, scale, .. } => writeln!(f, "identity r{scale} -> {}", name(*out)),
+            Thunk::Identity { out, scale, .. } => {
+                writeln!(f, "identity r{scale} -> {}", name(*out))
+            }
             Thunk::If { .. } => Ok(()),
         }
     }
@@ -130,7 +195,12 @@ fn print_gemm(f: &mut Formatter<'_>, gemm: &Gemm) -> fmt::Result {
         (batch, true) => format!(" sum of {batch}"),
         (batch, false) => format!(" batch {batch}"),
     };
-    write!(f, "{kind} {} {m}x{n}x{k}{stack} {}", gemm.dtype, factor(gemm.alpha))?;
+    write!(
+        f,
+        "{kind} {} {m}x{n}x{k}{stack} {}",
+        gemm.dtype,
+        factor(gemm.alpha)
+    )?;
     write!(f, "{} {}", operand(&gemm.a), operand(&gemm.b))?;
     if let Some(c) = &gemm.c {
         write!(f, " + {}{}", factor(gemm.beta), operand(c))?;
@@ -159,8 +229,14 @@ pub(super) fn routine_name(routine: Routine) -> &'static str {
 }
 
 fn policy(on_failure: &OnFailure) -> String {
-    let retry = if on_failure.retry_f64 { " or retry f64" } else { "" };
-    let keep = on_failure.keep.map_or(String::new(), |keep| format!(" or keep {}", name(keep)));
+    let retry = if on_failure.retry_f64 {
+        " or retry f64"
+    } else {
+        ""
+    };
+    let keep = on_failure
+        .keep
+        .map_or(String::new(), |keep| format!(" or keep {}", name(keep)));
     format!("{retry}{keep}")
 }
 
@@ -172,5 +248,9 @@ fn name(buffer: Buffer) -> String {
 }
 
 fn list(buffers: &[Buffer]) -> String {
-    buffers.iter().map(|&buffer| name(buffer)).collect::<Vec<_>>().join(", ")
+    buffers
+        .iter()
+        .map(|&buffer| name(buffer))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

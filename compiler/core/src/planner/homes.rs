@@ -7,6 +7,7 @@
 use super::base;
 use super::lives::{Path, Reading, Timeline};
 use crate::ir::{Function, Op, OpKind, Region, Value};
+use crate::kernel::OutputKind;
 use std::collections::{BTreeSet, HashMap};
 
 /// The values that live in slots.
@@ -18,16 +19,29 @@ pub(super) struct Homes {
 }
 
 /// Chooses homes for the results of a root region; result `n` belongs to slot `targets[n]`.
-pub(super) fn choose(function: &Function, timeline: &Timeline, region: Region, targets: &[u32]) -> Homes {
+pub(super) fn choose(
+    function: &Function,
+    timeline: &Timeline,
+    region: Region,
+    targets: &[u32],
+) -> Homes {
     let mut homes = Homes::default();
     for (&slot, &value) in targets.iter().zip(&function.regions[region].results) {
-        let mut chain = Chain { function, timeline, slot, values: Vec::new(), taken: &homes.slots };
+        let mut chain = Chain {
+            function,
+            timeline,
+            slot,
+            values: Vec::new(),
+            taken: &homes.slots,
+        };
         if chain.follow(value) && chain.is_safe() {
             let values = chain.values;
             if values.is_empty() {
                 homes.untouched.insert(slot);
             }
-            homes.slots.extend(values.into_iter().map(|value| (value, slot)));
+            homes
+                .slots
+                .extend(values.into_iter().map(|value| (value, slot)));
         }
     }
     homes
@@ -55,10 +69,14 @@ impl Chain<'_> {
         let data = &self.function.values[value];
         match self.function.ops[data.op].kind {
             OpKind::Slot(slot) => slot == self.slot,
-            OpKind::If { then, otherwise, .. } => {
+            OpKind::If {
+                then, otherwise, ..
+            } => {
                 self.values.push(value);
                 let index = data.index as usize;
-                [then, otherwise].into_iter().all(|region| self.follow(self.function.regions[region].results[index]))
+                [then, otherwise]
+                    .into_iter()
+                    .all(|region| self.follow(self.function.regions[region].results[index]))
             }
             _ => {
                 self.values.push(value);
@@ -76,45 +94,66 @@ impl Chain<'_> {
     }
 
     fn is_safe(&self) -> bool {
-        let writes: Vec<Value> = self.values.iter().copied().filter(|&value| !self.is_branch(value)).collect();
+        let writes: Vec<Value> = self
+            .values
+            .iter()
+            .copied()
+            .filter(|&value| !self.is_branch(value))
+            .collect();
         writes.iter().all(|&write| self.write_is_safe(write))
     }
 
     /// Whether everything the buffer may hold when `write` happens has been read by then.
     fn write_is_safe(&self, write: Value) -> bool {
-        let Some(place) = self.timeline.places.get(&self.op(write)) else { return false };
-        self.old_values().chain(self.values.iter().copied()).filter(|&held| held != write).all(|held| {
-            let before = self.made_before(held, place.at, &place.path);
-            !before || self.read_by(held, place.at, &place.path)
-        })
+        let Some(place) = self.timeline.places.get(&self.op(write)) else {
+            return false;
+        };
+        let in_place = self.goes_element_by_element(write);
+        self.old_values()
+            .chain(self.values.iter().copied())
+            .filter(|&held| held != write)
+            .all(|held| {
+                let before = self.made_before(held, place.at, &place.path);
+                !before || self.read_by(held, place.at, &place.path, in_place)
+            })
+    }
+
+    /// Whether a write may go over what the same thunk reads element by element: the sums of a kernel may not.
+    fn goes_element_by_element(&self, write: Value) -> bool {
+        let index = self.function.values[write].index as usize;
+        match self.function.def(write) {
+            OpKind::Fused(fused) => fused.kernel.outputs[index].kind == OutputKind::Store,
+            _ => true,
+        }
     }
 
     /// The slot's value before the step.
     fn old_values(&self) -> impl Iterator<Item = Value> {
         let slot = self.slot;
-        self.function.values.keys().filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
+        self.function
+            .values
+            .keys()
+            .filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
     }
 
+    /// Whether the buffer holds `value` when a write happens at `at`: the slot's old value from the start, the result of
+    /// a branch from its end.
     fn made_before(&self, value: Value, at: u32, path: &Path) -> bool {
-        match self.timeline.places.get(&self.op(value)) {
-            Some(place) if matches!(self.function.def(value), OpKind::Slot(_)) => {
-                !Timeline::exclusive(&place.path, path) || place.path.is_empty()
-            }
-            Some(place) => place.at <= at && !Timeline::exclusive(&place.path, path),
-            None => false,
-        }
+        let is_old = matches!(self.function.def(value), OpKind::Slot(_));
+        let place = self.timeline.places.get(&self.op(value));
+        place.is_some_and(|place| {
+            (is_old || place.end <= at) && !Timeline::exclusive(&place.path, path)
+        })
     }
 
-    fn read_by(&self, value: Value, at: u32, path: &Path) -> bool {
+    /// Yielding a value is reading it, even if it goes where it already is: the buffer must hold it until then.
+    ///
+    /// With `in_place`, what happens at `at` may read the value element by element while it writes over it.
+    fn read_by(&self, value: Value, at: u32, path: &Path, in_place: bool) -> bool {
         let uses = self.timeline.uses.get(&value).into_iter().flatten();
         uses.into_iter().all(|read| {
-            let chain = match read.how {
-                Reading::Yield(op, index) => self.values.contains(&self.function.ops[op].results[index]),
-                Reading::Final(slot) => slot == self.slot,
-                Reading::InPlace | Reading::Anyhow => false,
-            };
-            let same_thunk = read.at == at && read.how == Reading::InPlace;
-            chain || read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
+            let same_thunk = in_place && read.at == at && read.how == Reading::InPlace;
+            read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
         })
     }
 }

@@ -54,8 +54,18 @@ impl Timeline {
         let end = timeline.tick();
         let written = function.slots.len() - function.regions[region].results.len();
         for (n, &value) in function.regions[region].results.iter().enumerate() {
-            let slot = if written == 2 || n > 0 { n + written } else { 0 };
-            timeline.read(function, value, end, &Vec::new(), Reading::Final(slot as u32));
+            let slot = if written == 2 || n > 0 {
+                n + written
+            } else {
+                0
+            };
+            timeline.read(
+                function,
+                value,
+                end,
+                &Vec::new(),
+                Reading::Final(slot as u32),
+            );
         }
         timeline
     }
@@ -68,14 +78,23 @@ impl Timeline {
     fn region(&mut self, function: &Function, region: Region, path: &Path) {
         for &op in &function.regions[region].ops {
             let at = self.tick();
-            self.places.insert(op, Place { at, end: at, path: path.clone() });
+            self.places.insert(
+                op,
+                Place {
+                    at,
+                    end: at,
+                    path: path.clone(),
+                },
+            );
             self.op(function, op, at, path);
         }
     }
 
     fn op(&mut self, function: &Function, op: Op, at: u32, path: &Path) {
         match &function.ops[op].kind {
-            OpKind::If { then, otherwise, .. } => {
+            OpKind::If {
+                then, otherwise, ..
+            } => {
                 for (side, region) in [(true, *then), (false, *otherwise)] {
                     let inner = [path.clone(), vec![(op, side)]].concat();
                     self.region(function, region, &inner);
@@ -85,7 +104,14 @@ impl Timeline {
                     }
                 }
                 let end = self.tick();
-                self.places.insert(op, Place { at, end, path: path.clone() });
+                self.places.insert(
+                    op,
+                    Place {
+                        at,
+                        end,
+                        path: path.clone(),
+                    },
+                );
             }
             kind => {
                 for (value, how) in readings(kind) {
@@ -98,13 +124,20 @@ impl Timeline {
     fn read(&mut self, function: &Function, value: Value, at: u32, path: &Path, how: Reading) {
         if matches!(function.ty(value), Type::Tensor(_)) {
             let owner = base(function, value);
-            self.uses.entry(owner).or_default().push(Use { at, path: path.clone(), how });
+            self.uses.entry(owner).or_default().push(Use {
+                at,
+                path: path.clone(),
+                how,
+            });
         }
     }
 
     /// Two places that never happen in the same step.
     pub(super) fn exclusive(a: &Path, b: &Path) -> bool {
-        a.iter().any(|(op, side)| b.iter().any(|(other, other_side)| op == other && side != other_side))
+        a.iter().any(|(op, side)| {
+            b.iter()
+                .any(|(other, other_side)| op == other && side != other_side)
+        })
     }
 }
 
@@ -114,22 +147,42 @@ fn readings(kind: &OpKind) -> Vec<(Value, Reading)> {
         OpKind::Reshape(_) => Vec::new(),
         OpKind::Fused(fused) => {
             let full = |n: usize| fused.kernel.inputs[n].access == Access::Full;
-            let how = |n| if full(n) { Reading::InPlace } else { Reading::Anyhow };
-            fused.inputs.iter().enumerate().map(|(n, &value)| (value, how(n))).collect()
+            let how = |n| {
+                if full(n) {
+                    Reading::InPlace
+                } else {
+                    Reading::Anyhow
+                }
+            };
+            fused
+                .inputs
+                .iter()
+                .enumerate()
+                .map(|(n, &value)| (value, how(n)))
+                .collect()
         }
         OpKind::Product(p) => {
             let added = p.added.map(|(c, _)| (c, Reading::InPlace));
-            [(p.a, Reading::Anyhow), (p.b, Reading::Anyhow)].into_iter().chain(added).collect()
+            [(p.a, Reading::Anyhow), (p.b, Reading::Anyhow)]
+                .into_iter()
+                .chain(added)
+                .collect()
         }
         OpKind::Gram { x, added, .. } => {
             let added = added.map(|(c, _)| (c, Reading::InPlace));
             [(*x, Reading::Anyhow)].into_iter().chain(added).collect()
         }
-        OpKind::Eigh { x, on_failure, .. } | OpKind::Qr { x, on_failure } | OpKind::Cholesky { x, on_failure } => {
+        OpKind::Eigh { x, on_failure, .. }
+        | OpKind::Qr { x, on_failure }
+        | OpKind::Cholesky { x, on_failure } => {
             let keep = on_failure.keep.map(|keep| (keep, Reading::InPlace));
             [(*x, Reading::Anyhow)].into_iter().chain(keep).collect()
         }
-        kind => kind.operands().into_iter().map(|value| (value, Reading::Anyhow)).collect(),
+        kind => kind
+            .operands()
+            .into_iter()
+            .map(|value| (value, Reading::Anyhow))
+            .collect(),
     }
 }
 
@@ -139,11 +192,23 @@ impl Planner<'_> {
         let mut wanted = Vec::new();
         self.collect(timeline, region, &mut wanted);
         wanted.sort_by_key(|(_, from, _)| *from);
-        let fixed = self.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0).next_multiple_of(64);
+        let fixed = self
+            .temps
+            .iter()
+            .map(|temp| temp.offset + bytes(temp))
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(64);
         let mut taken: Vec<(u32, u32, u64, u64)> = Vec::new();
         for (value, from, to) in wanted {
-            let Some(ty) = self.function.tensor(value) else { continue };
-            let temp = Temp { dtype: ty.dtype, dims: ty.dims.clone(), offset: 0 };
+            let Some(ty) = self.function.tensor(value) else {
+                continue;
+            };
+            let temp = Temp {
+                dtype: ty.dtype,
+                dims: ty.dims.clone(),
+                offset: 0,
+            };
             let size = bytes(&temp).next_multiple_of(64);
             let mut busy: Vec<(u64, u64)> = taken
                 .iter()
@@ -151,17 +216,24 @@ impl Planner<'_> {
                 .map(|&(_, _, offset, size)| (offset, offset + size))
                 .collect();
             busy.sort_unstable();
-            let offset = busy.iter().fold(fixed, |at, &(low, high)| if at + size <= low { at } else { at.max(high) });
+            let offset = busy.iter().fold(
+                fixed,
+                |at, &(low, high)| if at + size <= low { at } else { at.max(high) },
+            );
             taken.push((from, to, offset, size));
             self.temps.push(Temp { offset, ..temp });
-            self.buffers.insert(value, Buffer::Temp(self.temps.len() as u32 - 1));
+            self.buffers
+                .insert(value, Buffer::Temp(self.temps.len() as u32 - 1));
         }
     }
 
     fn collect(&self, timeline: &Timeline, region: Region, wanted: &mut Vec<(Value, u32, u32)>) {
         for &op in &self.function.regions[region].ops {
             let data = &self.function.ops[op];
-            if let OpKind::If { then, otherwise, .. } = data.kind {
+            if let OpKind::If {
+                then, otherwise, ..
+            } = data.kind
+            {
                 self.collect(timeline, then, wanted);
                 self.collect(timeline, otherwise, wanted);
             }
@@ -171,7 +243,8 @@ impl Planner<'_> {
             for &result in &data.results {
                 let uses = timeline.uses.get(&result);
                 let homeless = !self.buffers.contains_key(&result);
-                if let (Some(uses), true, Some(place)) = (uses, homeless, timeline.places.get(&op)) {
+                if let (Some(uses), true, Some(place)) = (uses, homeless, timeline.places.get(&op))
+                {
                     let last = uses.iter().map(|read| read.at).max().unwrap_or(place.end);
                     wanted.push((result, place.at, last.max(place.end)));
                 } else if homeless && uses.is_none() && matches!(data.kind, OpKind::Fused(_)) {

@@ -20,7 +20,12 @@ pub fn plan(function: &Function) -> Plan {
     let mut planner = Planner::new(function);
     let init = planner.init();
     let body = planner.body();
-    let arena_bytes = planner.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0);
+    let arena_bytes = planner
+        .temps
+        .iter()
+        .map(|temp| temp.offset + bytes(temp))
+        .max()
+        .unwrap_or(0);
     let slots = function.slots.iter().map(|slot| Slot {
         name: slot.name.clone(),
         role: slot.role,
@@ -93,7 +98,9 @@ impl<'a> Planner<'a> {
     }
 
     fn body(&mut self) -> Vec<Thunk> {
-        let targets: Vec<u32> = (0..self.function.slots.len() as u32).filter(|&slot| slot != 1).collect();
+        let targets: Vec<u32> = (0..self.function.slots.len() as u32)
+            .filter(|&slot| slot != 1)
+            .collect();
         self.region_thunks(self.function.body, &targets)
     }
 
@@ -101,15 +108,26 @@ impl<'a> Planner<'a> {
     fn region_thunks(&mut self, region: Region, targets: &[u32]) -> Vec<Thunk> {
         let timeline = lives::Timeline::new(self.function, region);
         let homes = homes::choose(self.function, &timeline, region, targets);
-        self.buffers.extend(homes.slots.iter().map(|(&value, &slot)| (value, Buffer::Slot(slot))));
+        self.buffers.extend(
+            homes
+                .slots
+                .iter()
+                .map(|(&value, &slot)| (value, Buffer::Slot(slot))),
+        );
         let saved = self.saved_slots(region, targets, &homes);
         self.allocate(&timeline, region);
-        let mut thunks: Vec<Thunk> = saved.iter().map(|&(x, out)| Thunk::Copy { x, out }).collect();
+        let mut thunks: Vec<Thunk> = saved
+            .iter()
+            .map(|&(x, out)| Thunk::Copy { x, out })
+            .collect();
         thunks.extend(self.thunks(region));
         for (&target, &value) in targets.iter().zip(&self.function.regions[region].results) {
             let out = Buffer::Slot(target);
             let from = self.buffer(value);
-            let x = saved.iter().find(|(old, _)| *old == from && from != out).map_or(from, |(_, temp)| *temp);
+            let x = saved
+                .iter()
+                .find(|(old, _)| *old == from && from != out)
+                .map_or(from, |(_, temp)| *temp);
             if x != out {
                 thunks.push(Thunk::Copy { x, out });
             }
@@ -118,18 +136,36 @@ impl<'a> Planner<'a> {
     }
 
     /// Slots whose old value becomes another slot's new one, while they are written themselves: saved first.
-    fn saved_slots(&mut self, region: Region, targets: &[u32], homes: &homes::Homes) -> Vec<(Buffer, Buffer)> {
+    fn saved_slots(
+        &mut self,
+        region: Region,
+        targets: &[u32],
+        homes: &homes::Homes,
+    ) -> Vec<(Buffer, Buffer)> {
         let results = &self.function.regions[region].results;
         let mut saved = Vec::new();
         for (&target, &value) in targets.iter().zip(results) {
-            let OpKind::Slot(old) = *self.function.def(self.base(value)) else { continue };
+            let OpKind::Slot(old) = *self.function.def(self.base(value)) else {
+                continue;
+            };
             let written = targets.contains(&old) && !homes.untouched.contains(&old);
-            if old == target || !written || saved.iter().any(|&(from, _)| from == Buffer::Slot(old)) {
+            if old == target || !written || saved.iter().any(|&(from, _)| from == Buffer::Slot(old))
+            {
                 continue;
             }
             let ty = &self.function.slots[old as usize].ty;
-            let offset = self.temps.iter().map(|temp| temp.offset + bytes(temp)).max().unwrap_or(0).next_multiple_of(64);
-            self.temps.push(Temp { dtype: ty.dtype, dims: ty.dims.clone(), offset });
+            let offset = self
+                .temps
+                .iter()
+                .map(|temp| temp.offset + bytes(temp))
+                .max()
+                .unwrap_or(0)
+                .next_multiple_of(64);
+            self.temps.push(Temp {
+                dtype: ty.dtype,
+                dims: ty.dims.clone(),
+                offset,
+            });
             saved.push((Buffer::Slot(old), Buffer::Temp(self.temps.len() as u32 - 1)));
         }
         saved
@@ -140,7 +176,11 @@ impl<'a> Planner<'a> {
         for &op in &self.function.regions[region].ops {
             let data = &self.function.ops[op];
             match &data.kind {
-                OpKind::If { cond, then, otherwise } => self.host_branch(*cond, *then, *otherwise, &data.results),
+                OpKind::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => self.host_branch(*cond, *then, *otherwise, &data.results),
                 kind if kind.is_host() => {
                     let inst = self.host_inst(kind);
                     self.define(data.results[0], inst);
@@ -178,7 +218,9 @@ impl<'a> Planner<'a> {
             OpKind::Const(x) => HostInst::Const(*x),
             OpKind::HostUnary(op, a) => HostInst::Unary(*op, self.reg(*a)),
             OpKind::HostBinary(op, a, b) => HostInst::Binary(*op, self.reg(*a), self.reg(*b)),
-            OpKind::HostSelect(c, a, b) => HostInst::Select(self.reg(*c), self.reg(*a), self.reg(*b)),
+            OpKind::HostSelect(c, a, b) => {
+                HostInst::Select(self.reg(*c), self.reg(*a), self.reg(*b))
+            }
             other => unreachable!("{other:?} on the host"),
         }
     }

@@ -16,7 +16,11 @@ struct Scaling {
 impl Planner<'_> {
     pub(super) fn thunks(&mut self, region: Region) -> Vec<Thunk> {
         let function = self.function;
-        function.regions[region].ops.iter().flat_map(|&op| self.op_thunks(op)).collect()
+        function.regions[region]
+            .ops
+            .iter()
+            .flat_map(|&op| self.op_thunks(op))
+            .collect()
     }
 
     fn op_thunks(&mut self, op: Op) -> Vec<Thunk> {
@@ -26,13 +30,21 @@ impl Planner<'_> {
         let thunk = match &data.kind {
             kind if kind.is_host() => return Vec::new(),
             OpKind::Slot(_) | OpKind::Reshape(_) => return Vec::new(),
-            OpKind::If { cond, then, otherwise } => {
+            OpKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 return self.branch(*cond, *then, *otherwise, &data.results);
             }
             OpKind::Fused(fused) => self.map(fused, &data.results),
             OpKind::Identity(scale) => {
                 let n = function.dims(result)[0];
-                Thunk::Identity { out: self.buffer(result), n, scale: self.reg(*scale) }
+                Thunk::Identity {
+                    out: self.buffer(result),
+                    n,
+                    scale: self.reg(*scale),
+                }
             }
             OpKind::Permute(x, axes) => Thunk::Permute {
                 x: self.buffer(*x),
@@ -40,7 +52,11 @@ impl Planner<'_> {
                 dims: function.dims(*x).to_vec(),
                 axes: axes.clone(),
             },
-            OpKind::Diag(x) => Thunk::Diag { x: self.buffer(*x), out: self.buffer(result), n: function.dims(*x)[0] },
+            OpKind::Diag(x) => Thunk::Diag {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                n: function.dims(*x)[0],
+            },
             OpKind::Argsort { x, descending } => Thunk::Argsort {
                 x: self.buffer(*x),
                 out: self.buffer(result),
@@ -50,19 +66,48 @@ impl Planner<'_> {
             OpKind::Gather { x, axis, index } => {
                 let (pre, d, post) = self.around(*x, *axis);
                 let (x, index, out) = (self.buffer(*x), self.buffer(*index), self.buffer(result));
-                Thunk::Gather { x, index, out, pre, d, post }
+                Thunk::Gather {
+                    x,
+                    index,
+                    out,
+                    pre,
+                    d,
+                    post,
+                }
             }
             OpKind::Product(product) => self.product(product, result),
-            OpKind::Contract { x, q, mode, transposed } => self.contract(*x, *q, *mode, *transposed, result),
-            OpKind::Gram { x, mode, alpha, added } => {
-                self.gram(*x, *mode, Scaling { alpha: *alpha, added: *added }, result)
-            }
+            OpKind::Contract {
+                x,
+                q,
+                mode,
+                transposed,
+            } => self.contract(*x, *q, *mode, *transposed, result),
+            OpKind::Gram {
+                x,
+                mode,
+                alpha,
+                added,
+            } => self.gram(
+                *x,
+                *mode,
+                Scaling {
+                    alpha: *alpha,
+                    added: *added,
+                },
+                result,
+            ),
             kind => self.call(kind, &data.results),
         };
         vec![thunk]
     }
 
-    fn branch(&mut self, cond: Value, then: Region, otherwise: Region, results: &[Value]) -> Vec<Thunk> {
+    fn branch(
+        &mut self,
+        cond: Value,
+        then: Region,
+        otherwise: Region,
+        results: &[Value],
+    ) -> Vec<Thunk> {
         let cond = self.reg(cond);
         let mut sides = [then, otherwise].map(|region| {
             let mut thunks = self.thunks(region);
@@ -80,22 +125,40 @@ impl Planner<'_> {
         });
         let otherwise = std::mem::take(&mut sides[1]);
         let then = std::mem::take(&mut sides[0]);
-        if then.is_empty() && otherwise.is_empty() { Vec::new() } else { vec![Thunk::If { cond, then, otherwise }] }
+        if then.is_empty() && otherwise.is_empty() {
+            Vec::new()
+        } else {
+            vec![Thunk::If {
+                cond,
+                then,
+                otherwise,
+            }]
+        }
     }
 
     fn map(&mut self, fused: &Fused, results: &[Value]) -> Thunk {
         let scalars: Vec<Reg> = fused.scalars.iter().map(|&value| self.reg(value)).collect();
         if let Some(value) = self.fill_value(fused, &scalars) {
-            return Thunk::Fill { out: self.buffer(results[0]), value };
+            return Thunk::Fill {
+                out: self.buffer(results[0]),
+                value,
+            };
         }
-        let known = self.kernels.iter().position(|kernel| *kernel == fused.kernel);
+        let known = self
+            .kernels
+            .iter()
+            .position(|kernel| *kernel == fused.kernel);
         let kernel = known.unwrap_or_else(|| {
             self.kernels.push(fused.kernel.clone());
             self.kernels.len() - 1
         });
         Thunk::Map {
             kernel: kernel as u32,
-            inputs: fused.inputs.iter().map(|&value| self.buffer(value)).collect(),
+            inputs: fused
+                .inputs
+                .iter()
+                .map(|&value| self.buffer(value))
+                .collect(),
             outputs: results.iter().map(|&value| self.buffer(value)).collect(),
             scalars,
             rows: fused.rows,
@@ -105,7 +168,9 @@ impl Planner<'_> {
 
     /// The host scalar that a kernel writes everywhere, if that is all it does.
     fn fill_value(&mut self, fused: &Fused, scalars: &[Reg]) -> Option<Reg> {
-        let [output] = fused.kernel.outputs[..] else { return None };
+        let [output] = fused.kernel.outputs[..] else {
+            return None;
+        };
         if output.kind != OutputKind::Store {
             return None;
         }
@@ -129,7 +194,11 @@ impl Planner<'_> {
     fn around(&self, x: Value, axis: u32) -> (u64, u64, u64) {
         let dims = self.function.dims(x);
         let axis = axis as usize;
-        (dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product())
+        (
+            dims[..axis].iter().product(),
+            dims[axis],
+            dims[axis + 1..].iter().product(),
+        )
     }
 
     /// The matrices of a stack, transposed by their strides.
@@ -137,7 +206,13 @@ impl Planner<'_> {
         let dims = self.function.dims(value);
         let (rows, cols) = (dims[dims.len() - 2], dims[dims.len() - 1]);
         let (row_stride, col_stride) = if transposed { (1, cols) } else { (cols, 1) };
-        Matrix { buffer: self.buffer(value), offset: 0, row_stride, col_stride, batch_stride: rows * cols }
+        Matrix {
+            buffer: self.buffer(value),
+            offset: 0,
+            row_stride,
+            col_stride,
+            batch_stride: rows * cols,
+        }
     }
 
     fn product(&mut self, product: &Product, result: Value) -> Thunk {
@@ -160,26 +235,59 @@ impl Planner<'_> {
             beta: None,
             symmetric: facts::is_symmetric(self.function, result),
         };
-        Thunk::Gemm(self.scaled(gemm, Scaling { alpha: product.alpha, added: product.added }))
+        Thunk::Gemm(self.scaled(
+            gemm,
+            Scaling {
+                alpha: product.alpha,
+                added: product.added,
+            },
+        ))
     }
 
     fn scaled(&self, gemm: Gemm, scaling: Scaling) -> Gemm {
         let alpha = scaling.alpha.map(|alpha| self.reg(alpha));
-        let beta = scaling.added.and_then(|(_, beta)| beta).map(|beta| self.reg(beta));
-        Gemm { alpha, beta, ..gemm }
+        let beta = scaling
+            .added
+            .and_then(|(_, beta)| beta)
+            .map(|beta| self.reg(beta));
+        Gemm {
+            alpha,
+            beta,
+            ..gemm
+        }
     }
 
     /// `x ×_mode op(q)`: the last mode is one product, any other a batch over what stands before it.
-    fn contract(&mut self, x: Value, q: Value, mode: u32, transposed: bool, result: Value) -> Thunk {
+    fn contract(
+        &mut self,
+        x: Value,
+        q: Value,
+        mode: u32,
+        transposed: bool,
+        result: Value,
+    ) -> Thunk {
         let (pre, d, post) = self.around(x, mode);
         let (from, to) = (self.buffer(x), self.buffer(result));
         let last = post == 1;
         let side = |buffer| {
             let (row_stride, batch_stride) = if last { (d, pre * d) } else { (post, d * post) };
-            Matrix { buffer, offset: 0, row_stride, col_stride: 1, batch_stride }
+            Matrix {
+                buffer,
+                offset: 0,
+                row_stride,
+                col_stride: 1,
+                batch_stride,
+            }
         };
-        let q = Matrix { batch_stride: 0, ..self.stacked(q, transposed == last) };
-        let (a, b) = if last { (side(from), q) } else { (q, side(from)) };
+        let q = Matrix {
+            batch_stride: 0,
+            ..self.stacked(q, transposed == last)
+        };
+        let (a, b) = if last {
+            (side(from), q)
+        } else {
+            (q, side(from))
+        };
         let (m, n, batch) = if last { (pre, d, 1) } else { (d, post, pre) };
         Thunk::Gemm(Gemm {
             dtype: self.dtype(result),
@@ -202,9 +310,19 @@ impl Planner<'_> {
     fn gram(&mut self, x: Value, mode: u32, scaling: Scaling, result: Value) -> Thunk {
         let (pre, d, post) = self.around(x, mode);
         let buffer = self.buffer(x);
-        let fibers = |row_stride, col_stride, batch_stride| Matrix { buffer, offset: 0, row_stride, col_stride, batch_stride };
+        let fibers = |row_stride, col_stride, batch_stride| Matrix {
+            buffer,
+            offset: 0,
+            row_stride,
+            col_stride,
+            batch_stride,
+        };
         let last = post == 1;
-        let (a, b) = if last { (fibers(1, d, 0), fibers(d, 1, 0)) } else { (fibers(post, 1, d * post), fibers(1, post, d * post)) };
+        let (a, b) = if last {
+            (fibers(1, d, 0), fibers(d, 1, 0))
+        } else {
+            (fibers(post, 1, d * post), fibers(1, post, d * post))
+        };
         let gemm = Gemm {
             dtype: self.dtype(result),
             a,
@@ -229,22 +347,45 @@ impl Planner<'_> {
             keep: on_failure.keep.map(|keep| self.buffer(keep)),
         };
         let (routine, inputs, on_failure) = match kind {
-            OpKind::Eigh { x, descending, on_failure } => {
-                (Routine::Eigh { descending: *descending }, vec![*x], policy(on_failure))
-            }
+            OpKind::Eigh {
+                x,
+                descending,
+                on_failure,
+            } => (
+                Routine::Eigh {
+                    descending: *descending,
+                },
+                vec![*x],
+                policy(on_failure),
+            ),
             OpKind::Qr { x, on_failure } => (Routine::Qr, vec![*x], policy(on_failure)),
             OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], policy(on_failure)),
-            OpKind::SolveTriangular { a, b, upper } => {
-                (Routine::SolveTriangular { upper: *upper, transposed: false }, vec![*a, *b], OnFailure::default())
-            }
+            OpKind::SolveTriangular { a, b, upper } => (
+                Routine::SolveTriangular {
+                    upper: *upper,
+                    transposed: false,
+                },
+                vec![*a, *b],
+                OnFailure::default(),
+            ),
             other => unreachable!("no thunk for {other:?}"),
         };
-        let outputs: Vec<Option<Buffer>> = results.iter().map(|result| self.buffers.get(result).copied()).collect();
+        let outputs: Vec<Option<Buffer>> = results
+            .iter()
+            .map(|result| self.buffers.get(result).copied())
+            .collect();
         let inputs = inputs.into_iter().map(|value| self.buffer(value)).collect();
-        Thunk::Call { routine, inputs, outputs, on_failure }
+        Thunk::Call {
+            routine,
+            inputs,
+            outputs,
+            on_failure,
+        }
     }
 
     fn dtype(&self, value: Value) -> DType {
-        self.function.tensor(value).map_or(DType::F32, |ty| ty.dtype)
+        self.function
+            .tensor(value)
+            .map_or(DType::F32, |ty| ty.dtype)
     }
 }

@@ -5,8 +5,11 @@
 pub(crate) mod gemm;
 
 use optc_core::dtype::DType;
-use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{
+    Access, CHUNK, Input, Inst, MapKernel, Output, OutputKind, ROW_CHUNK, Space, Val,
+};
 use optc_core::kernel_eval::round_once;
+use optc_core::kernel_math;
 use optc_core::kernel_random::{decode, encode};
 use optc_mlir::Isa;
 use std::ffi::c_void;
@@ -22,6 +25,36 @@ pub(crate) fn levels() -> Vec<Isa> {
         .filter(|(_, has)| *has)
         .map(|(isa, _)| isa)
         .collect()
+}
+
+/// `exp`, `log`, `tanh` and a power of one input: long bodies whose last bits hang on every rounding.
+pub(crate) fn functions(compute: DType) -> Vec<MapKernel> {
+    let input = Input {
+        dtype: compute,
+        access: Access::Full,
+    };
+    let kernel = |function: fn(&mut Vec<Inst>, DType) -> Val| {
+        let mut insts = vec![Inst::Load(0), Inst::Scalar(0)];
+        let output = Output {
+            value: function(&mut insts, compute),
+            dtype: compute,
+            kind: OutputKind::Store,
+        };
+        MapKernel {
+            space: Space::Flat,
+            compute,
+            inputs: vec![input],
+            scalars: 1,
+            insts,
+            outputs: vec![output],
+        }
+    };
+    vec![
+        kernel(|insts, compute| kernel_math::exp(insts, compute, 0)),
+        kernel(|insts, compute| kernel_math::log(insts, compute, 0)),
+        kernel(|insts, compute| kernel_math::tanh(insts, compute, 0)),
+        kernel(|insts, compute| kernel_math::pow(insts, compute, 0, 1)),
+    ]
 }
 
 /// The index space of one call; a flat one has one column.

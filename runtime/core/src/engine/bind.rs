@@ -13,8 +13,8 @@ use crate::prepared::{InvalidPlan, Prepared};
 use crate::view::Device;
 use optc_core::plan::{HostInst, Plan, evaluate_host};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 impl Engine {
     /// Binds parameters to their plans.
@@ -31,18 +31,46 @@ impl Engine {
         pool: Arc<Pool>,
         non_finite: NonFinite,
     ) -> Result<Engine, BindError> {
-        let mut binder = Binder { kernels, hypers: &hypers, prepared: HashMap::new(), buckets: Vec::new(), regs: 0 };
+        let mut binder = Binder {
+            kernels,
+            hypers: &hypers,
+            prepared: HashMap::new(),
+            buckets: Vec::new(),
+            regs: 0,
+        };
         check_names(&entries)?;
-        let params = entries.into_iter().map(|entry| binder.param(entry)).collect::<Result<Vec<Param>, BindError>>()?;
+        let params = entries
+            .into_iter()
+            .map(|entry| binder.param(entry))
+            .collect::<Result<Vec<Param>, BindError>>()?;
         let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
-        let scan = if non_finite == NonFinite::Error { scan_items(&params) } else { Vec::new() };
+        let scan = if non_finite == NonFinite::Error {
+            scan_items(&params)
+        } else {
+            Vec::new()
+        };
         let (scratches, zeros) = (scratches(&params, pool.threads())?, zeros(&params)?);
         let strided = Vec::with_capacity(2 * params.len());
-        let tables = Tables { buckets, lockstep, schedule, scan, strided };
-        let mut engine =
-            Engine { params, hypers, non_finite, pool, scratches, regs, tables, zeros, failure: Mutex::new(None) };
+        let tables = Tables {
+            buckets,
+            lockstep,
+            schedule,
+            scan,
+            strided,
+        };
+        let mut engine = Engine {
+            params,
+            hypers,
+            non_finite,
+            pool,
+            scratches,
+            regs,
+            tables,
+            zeros,
+            failure: Mutex::new(None),
+        };
         engine.initialise_all()?;
         Ok(engine)
     }
@@ -58,8 +86,13 @@ impl Engine {
             }
         });
         if outcome.is_err() || broken.into_inner() {
-            let source = InvalidPlan::Broken { what: "the initial state cannot be computed".into() };
-            return Err(BindError::InvalidPlan { name: self.params[0].name.clone(), source });
+            let source = InvalidPlan::Broken {
+                what: "the initial state cannot be computed".into(),
+            };
+            return Err(BindError::InvalidPlan {
+                name: self.params[0].name.clone(),
+                source,
+            });
         }
         Ok(())
     }
@@ -79,16 +112,31 @@ impl Engine {
         let param = &self.params[n];
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
-        let team = Team { pool: None, scratches: &self.scratches, me: worker };
+        let team = Team {
+            pool: None,
+            scratches: &self.scratches,
+            me: worker,
+        };
         // SAFETY: the state is this parameter's, sized by `Binder::param`; views are set if the thunks read them.
-        unsafe { execute::run(&param.frame(&self.regs, arena), team, &param.prepared.plan.init) }
+        unsafe {
+            execute::run(
+                &param.frame(&self.regs, arena),
+                team,
+                &param.prepared.plan.init,
+            )
+        }
     }
 }
 
 fn check_names(entries: &[Entry]) -> Result<(), BindError> {
     let mut seen = HashSet::new();
-    match entries.iter().find(|entry| !seen.insert(entry.name.as_str())) {
-        Some(entry) => Err(BindError::Duplicate { name: entry.name.clone() }),
+    match entries
+        .iter()
+        .find(|entry| !seen.insert(entry.name.as_str()))
+    {
+        Some(entry) => Err(BindError::Duplicate {
+            name: entry.name.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -106,11 +154,19 @@ impl Binder<'_> {
     fn param(&mut self, entry: Entry) -> Result<Param, BindError> {
         check_entry(&entry)?;
         let prepared = self.prepare(&entry)?;
-        let arena = if in_lockstep(&prepared) { padded(prepared.plan.arena_bytes) + prepared.work_bytes } else { 0 };
-        let out_of_memory = || BindError::OutOfMemory { name: entry.name.clone() };
+        let arena = if in_lockstep(&prepared) {
+            padded(prepared.plan.arena_bytes) + prepared.work_bytes
+        } else {
+            0
+        };
+        let out_of_memory = || BindError::OutOfMemory {
+            name: entry.name.clone(),
+        };
         let allocate = |bytes| Memory::zeroed(bytes).ok_or_else(out_of_memory);
         let slots = 2..prepared.plan.slots.len();
-        let states = slots.map(|slot| allocate(prepared.slot_bytes(slot))).collect::<Result<Vec<Memory>, BindError>>()?;
+        let states = slots
+            .map(|slot| allocate(prepared.slot_bytes(slot)))
+            .collect::<Result<Vec<Memory>, BindError>>()?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Memory::pointer)).collect(),
@@ -141,10 +197,19 @@ impl Binder<'_> {
             return check_fit(entry, prepared).map(|()| Arc::clone(prepared));
         }
         let name = entry.name.clone();
-        let prepared = Prepared::new(Arc::clone(&entry.plan), self.kernels).map_err(|source| match source {
-            InvalidPlan::MissingKernel { hash } => BindError::MissingKernel { name: name.clone(), hash },
-            source => BindError::InvalidPlan { name: name.clone(), source },
-        })?;
+        let prepared =
+            Prepared::new(Arc::clone(&entry.plan), self.kernels).map_err(
+                |source| match source {
+                    InvalidPlan::MissingKernel { hash } => BindError::MissingKernel {
+                        name: name.clone(),
+                        hash,
+                    },
+                    source => BindError::InvalidPlan {
+                        name: name.clone(),
+                        source,
+                    },
+                },
+            )?;
         let prepared = Arc::new(prepared);
         self.check_hypers(entry)?;
         check_fit(entry, &prepared)?;
@@ -182,23 +247,37 @@ impl Binder<'_> {
 
 fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
     let source = InvalidPlan::Broken { what: what.into() };
-    Err(BindError::InvalidPlan { name: entry.name.clone(), source })
+    Err(BindError::InvalidPlan {
+        name: entry.name.clone(),
+        source,
+    })
 }
 
 /// What can be said about a parameter without its plan.
 fn check_entry(entry: &Entry) -> Result<(), BindError> {
     let name = entry.name.clone();
     if entry.device != Device::Cpu {
-        return Err(BindError::Device { name, device: entry.device });
+        return Err(BindError::Device {
+            name,
+            device: entry.device,
+        });
     }
     if entry.dims.len() > MAX_RANK {
-        return Err(BindError::Rank { name, rank: entry.dims.len() });
+        return Err(BindError::Rank {
+            name,
+            rank: entry.dims.len(),
+        });
     }
     let dims = entry.dims.iter().map(|&dim| u64::try_from(dim).ok());
-    let bytes = dims.into_iter().try_fold(entry.dtype.size(), |bytes, dim| bytes.checked_mul(dim?));
+    let bytes = dims
+        .into_iter()
+        .try_fold(entry.dtype.size(), |bytes, dim| bytes.checked_mul(dim?));
     match bytes.filter(|&bytes| bytes <= isize::MAX as u64) {
         Some(_) => Ok(()),
-        None => Err(BindError::Shape { name, dims: entry.dims.clone() }),
+        None => Err(BindError::Shape {
+            name,
+            dims: entry.dims.clone(),
+        }),
     }
 }
 
@@ -206,7 +285,11 @@ fn check_entry(entry: &Entry) -> Result<(), BindError> {
 fn check_fit(entry: &Entry, prepared: &Prepared) -> Result<(), BindError> {
     let elements: u64 = entry.dims.iter().map(|dim| dim.unsigned_abs()).product();
     let slots = &prepared.plan.slots[..2];
-    if slots.iter().any(|slot| slot.dims.iter().product::<u64>() != elements) || slots[0].dtype != entry.dtype {
+    if slots
+        .iter()
+        .any(|slot| slot.dims.iter().product::<u64>() != elements)
+        || slots[0].dtype != entry.dtype
+    {
         return invalid(entry, "the plan is for another shape or dtype");
     }
     Ok(())
@@ -220,16 +303,27 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
     let plans = params.iter().map(|param| &*param.prepared);
-    let largest = params.iter().max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
-    let out_of_memory = || BindError::OutOfMemory { name: largest.map(|p| p.name.clone()).unwrap_or_default() };
+    let largest = params
+        .iter()
+        .max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
+    let out_of_memory = || BindError::OutOfMemory {
+        name: largest.map(|p| p.name.clone()).unwrap_or_default(),
+    };
     let all = (0..threads).map(|_| Scratch::new(plans.clone()).ok_or_else(out_of_memory));
-    Ok(Scratches::new(all.collect::<Result<Vec<Scratch>, BindError>>()?))
+    Ok(Scratches::new(
+        all.collect::<Result<Vec<Scratch>, BindError>>()?,
+    ))
 }
 
 fn zeros(params: &[Param]) -> Result<Memory, BindError> {
-    let largest = params.iter().filter(|param| param.absent_zeros).max_by_key(|param| param.prepared.slot_bytes(1));
+    let largest = params
+        .iter()
+        .filter(|param| param.absent_zeros)
+        .max_by_key(|param| param.prepared.slot_bytes(1));
     let bytes = largest.map_or(0, |param| param.prepared.slot_bytes(1));
-    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory { name: largest.map(|p| p.name.clone()).unwrap_or_default() })
+    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory {
+        name: largest.map(|p| p.name.clone()).unwrap_or_default(),
+    })
 }
 
 fn scan_items(params: &[Param]) -> Vec<super::lockstep::Item> {

@@ -57,9 +57,14 @@ pub(crate) struct Lockstep {
 impl Lockstep {
     pub(super) fn new(params: &[Param]) -> Lockstep {
         let stages: Vec<Vec<Stage>> = params.iter().map(stages_of).collect();
-        let rounds = (0..stages.iter().map(Vec::len).max().unwrap_or(0)).map(|s| Round::new(params, &stages, s));
+        let rounds = (0..stages.iter().map(Vec::len).max().unwrap_or(0))
+            .map(|s| Round::new(params, &stages, s));
         let left = params.iter().map(|_| AtomicU32::new(0)).collect();
-        Lockstep { rounds: rounds.collect(), stages, left }
+        Lockstep {
+            rounds: rounds.collect(),
+            stages,
+            left,
+        }
     }
 
     pub(super) fn takes(&self, param: usize) -> bool {
@@ -72,7 +77,9 @@ impl Lockstep {
 
     /// Bytes that the first round moves: what may fill the gaps of costlier work.
     pub(super) fn bytes(&self) -> u64 {
-        self.rounds.first().map_or(0, |round| round.items.iter().map(|item| item.bytes).sum())
+        self.rounds
+            .first()
+            .map_or(0, |round| round.items.iter().map(|item| item.bytes).sum())
     }
 
     /// Tasks of a round.
@@ -91,21 +98,31 @@ fn stages_of(param: &Param) -> Vec<Stage> {
 
 fn flatten(thunks: &[Thunk], guards: &mut Vec<(Reg, bool)>, stages: &mut Vec<Stage>) {
     for thunk in thunks {
-        if let Thunk::If { cond, then, otherwise } = thunk {
+        if let Thunk::If {
+            cond,
+            then,
+            otherwise,
+        } = thunk
+        {
             for (branch, holds) in [(then, true), (otherwise, false)] {
                 guards.push((*cond, holds));
                 flatten(branch, guards, stages);
                 guards.pop();
             }
         } else {
-            stages.push(Stage { guards: guards.clone(), thunk: thunk.clone() });
+            stages.push(Stage {
+                guards: guards.clone(),
+                thunk: thunk.clone(),
+            });
         }
     }
 }
 
 impl Stage {
     fn runs(&self, frame: &Frame<'_>) -> bool {
-        self.guards.iter().all(|&(reg, holds)| frame.holds(reg) == holds)
+        self.guards
+            .iter()
+            .all(|&(reg, holds)| frame.holds(reg) == holds)
     }
 }
 
@@ -133,19 +150,32 @@ fn items_of(param: &Param, n: usize, thunk: &Thunk) -> Vec<Item> {
 
 /// Elements that a copy or fill writes.
 fn written_elements(param: &Param, thunk: &Thunk) -> u64 {
-    let (Thunk::Copy { out, .. } | Thunk::Fill { out, .. }) = thunk else { return 0 };
-    crate::prepared::shape_of(&param.prepared.plan, *out).map_or(0, |(_, dims)| dims.iter().product())
+    let (Thunk::Copy { out, .. } | Thunk::Fill { out, .. }) = thunk else {
+        return 0;
+    };
+    crate::prepared::shape_of(&param.prepared.plan, *out)
+        .map_or(0, |(_, dims)| dims.iter().product())
 }
 
 /// Cuts `rows` into items of at most a task's bytes, on multiples of `unit`. Without rows there is one empty item, for
 /// the sums of nothing.
 pub(super) fn ranges(param: usize, rows: u64, row_bytes: u64, unit: u64) -> Vec<Item> {
-    let length = (TASK_BYTES / row_bytes.max(1)).max(1).next_multiple_of(unit);
+    let length = (TASK_BYTES / row_bytes.max(1))
+        .max(1)
+        .next_multiple_of(unit);
     let item = |begin: u64| {
         let end = rows.min(begin + length);
-        Item { param: param as u32, begin, end, bytes: (end - begin) * row_bytes }
+        Item {
+            param: param as u32,
+            begin,
+            end,
+            bytes: (end - begin) * row_bytes,
+        }
     };
-    (0..rows.max(1)).step_by(length as usize).map(item).collect()
+    (0..rows.max(1))
+        .step_by(length as usize)
+        .map(item)
+        .collect()
 }
 
 /// Gathers neighbouring items until a task has its bytes.
@@ -178,9 +208,14 @@ impl Engine {
 
     /// Whether any parameter has something to do in a round.
     pub(super) fn round_runs(&self, n: usize) -> bool {
-        let Some(round) = self.tables.lockstep.rounds.get(n) else { return false };
+        let Some(round) = self.tables.lockstep.rounds.get(n) else {
+            return false;
+        };
         round.members.iter().any(|&(index, _)| {
-            let (param, stages) = (&self.params[index as usize], &self.tables.lockstep.stages[index as usize]);
+            let (param, stages) = (
+                &self.params[index as usize],
+                &self.tables.lockstep.stages[index as usize],
+            );
             param.active && stages[n].runs(&param.frame(&self.regs, param.arena.pointer()))
         })
     }
@@ -204,7 +239,13 @@ impl Engine {
         unsafe {
             match &stage.thunk {
                 Thunk::Copy { x, out } => execute::copy(&frame, *x, *out, item.begin, item.end),
-                Thunk::Fill { out, value } => execute::fill(&frame, *out, frame.regs[*value as usize], item.begin, item.end),
+                Thunk::Fill { out, value } => execute::fill(
+                    &frame,
+                    *out,
+                    frame.regs[*value as usize],
+                    item.begin,
+                    item.end,
+                ),
                 thunk => self.run_map(&frame, thunk, item, worker),
             }
         }
@@ -214,7 +255,9 @@ impl Engine {
     ///
     /// The item's range is this worker's alone.
     unsafe fn run_map(&self, frame: &Frame<'_>, thunk: &Thunk, item: &Item, worker: usize) {
-        let Some(launch) = Launch::new(frame.prepared, thunk) else { return };
+        let Some(launch) = Launch::new(frame.prepared, thunk) else {
+            return;
+        };
         let partial = frame.arena.plus(padded(frame.prepared.plan.arena_bytes));
         // SAFETY: this worker's scratch, not borrowed elsewhere.
         let scratch = unsafe { self.scratches.get(worker) };
@@ -233,7 +276,10 @@ impl Engine {
         for round in first..self.tables.lockstep.rounds() {
             if self.round_runs(round) {
                 self.open_round(round);
-                self.pool.run(self.tables.lockstep.tasks(round), &|worker, task| self.run_task(round, task, worker))?;
+                self.pool
+                    .run(self.tables.lockstep.tasks(round), &|worker, task| {
+                        self.run_task(round, task, worker)
+                    })?;
             }
         }
         Ok(())

@@ -23,8 +23,8 @@ use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::Plan;
 use schedule::Schedule;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 /// What to do about a NaN or an infinity in a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,12 +130,15 @@ struct Bucket {
 impl Param {
     /// Its state, in declaration order.
     pub(crate) fn states(&self) -> impl Iterator<Item = StateView<'_>> {
-        self.prepared.plan.slots[2..].iter().zip(&self.states).map(|(slot, memory)| StateView {
-            name: &slot.name,
-            dtype: slot.dtype,
-            dims: &slot.dims,
-            bytes: memory.as_slice(),
-        })
+        self.prepared.plan.slots[2..]
+            .iter()
+            .zip(&self.states)
+            .map(|(slot, memory)| StateView {
+                name: &slot.name,
+                dtype: slot.dtype,
+                dims: &slot.dims,
+                bytes: memory.as_slice(),
+            })
     }
 
     pub(crate) fn elements(&self) -> u64 {
@@ -144,7 +147,11 @@ impl Param {
 
     fn frame<'a>(&'a self, regs: &'a [f64], arena: Pointer) -> Frame<'a> {
         let count = self.prepared.plan.host.len();
-        Frame { prepared: &self.prepared, slots: &self.slots, arena, regs: &regs[self.regs..self.regs + count] }
+        Frame {
+            prepared: &self.prepared,
+            slots: &self.slots,
+            arena,
+            regs: &regs[self.regs..self.regs + count],
+        }
     }
 }
-

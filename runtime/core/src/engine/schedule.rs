@@ -2,8 +2,8 @@
 //!
 //! Costs are estimates in nanoseconds of one worker. They order the work and change no result.
 
-use super::{Engine, Param};
 use super::lockstep::Lockstep;
+use super::{Engine, Param};
 use crate::execute::{self, Frame, Stop, Team};
 use crate::prepared::shape_of;
 use optc_core::dtype::DType;
@@ -41,7 +41,12 @@ impl Schedule {
     pub(super) fn new(params: &[Param], lockstep: &Lockstep) -> Schedule {
         let members: Vec<usize> = (0..params.len()).filter(|&n| !lockstep.takes(n)).collect();
         let order = Vec::with_capacity(members.len());
-        Schedule { members, filler: lockstep.bytes() as f64 / BANDWIDTH, order, shared: 0 }
+        Schedule {
+            members,
+            filler: lockstep.bytes() as f64 / BANDWIDTH,
+            order,
+            shared: 0,
+        }
     }
 
     /// Decides the order of one step.
@@ -52,7 +57,12 @@ impl Schedule {
             let cost = cost_of(&frame, &frame.prepared.plan.body);
             self.order.push(Job { param, cost });
         }
-        let by_cost = |a: &Job, b: &Job| b.cost.total.total_cmp(&a.cost.total).then(a.param.cmp(&b.param));
+        let by_cost = |a: &Job, b: &Job| {
+            b.cost
+                .total
+                .total_cmp(&a.cost.total)
+                .then(a.param.cmp(&b.param))
+        };
         self.order.sort_unstable_by(by_cost);
         self.shared = self.share(threads);
     }
@@ -77,18 +87,43 @@ impl Schedule {
 impl Engine {
     /// Runs the bodies of all active parameters.
     pub(super) fn run_bodies(&mut self) -> Result<(), crate::pool::Panicked> {
-        self.tables.schedule.arrange(&self.params, &self.regs, self.pool.threads());
+        self.tables
+            .schedule
+            .arrange(&self.params, &self.regs, self.pool.threads());
         let this = &*self;
-        let (shared, queue) = this.tables.schedule.order.split_at(this.tables.schedule.shared);
+        let (shared, queue) = this
+            .tables
+            .schedule
+            .order
+            .split_at(this.tables.schedule.shared);
         for job in shared {
-            this.run_param(job.param, Team { pool: Some(&this.pool), scratches: &this.scratches, me: 0 });
+            this.run_param(
+                job.param,
+                Team {
+                    pool: Some(&this.pool),
+                    scratches: &this.scratches,
+                    me: 0,
+                },
+            );
         }
         this.open_round(0);
-        let fill = if this.round_runs(0) { this.tables.lockstep.tasks(0) } else { 0 };
-        this.pool.run(queue.len() + fill, &|worker, task| match queue.get(task) {
-            Some(job) => this.run_param(job.param, Team { pool: None, scratches: &this.scratches, me: worker }),
-            None => this.run_task(0, task - queue.len(), worker),
-        })?;
+        let fill = if this.round_runs(0) {
+            this.tables.lockstep.tasks(0)
+        } else {
+            0
+        };
+        this.pool
+            .run(queue.len() + fill, &|worker, task| match queue.get(task) {
+                Some(job) => this.run_param(
+                    job.param,
+                    Team {
+                        pool: None,
+                        scratches: &this.scratches,
+                        me: worker,
+                    },
+                ),
+                None => this.run_task(0, task - queue.len(), worker),
+            })?;
         this.run_rounds(1)
     }
 
@@ -108,21 +143,45 @@ impl Engine {
 fn cost_of(frame: &Frame<'_>, thunks: &[Thunk]) -> Cost {
     thunks.iter().fold(Cost::default(), |sum, thunk| {
         let cost = cost_of_one(frame, thunk);
-        Cost { total: sum.total + cost.total, serial: sum.serial + cost.serial }
+        Cost {
+            total: sum.total + cost.total,
+            serial: sum.serial + cost.serial,
+        }
     })
 }
 
 fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
     let plan = &*frame.prepared.plan;
-    let serial = |time: f64| Cost { total: time, serial: time };
+    let serial = |time: f64| Cost {
+        total: time,
+        serial: time,
+    };
     match thunk {
-        Thunk::Map { kernel, rows, cols, .. } => {
+        Thunk::Map {
+            kernel, rows, cols, ..
+        } => {
             let bytes = plan.kernels[*kernel as usize].bytes_per_point() * rows * cols;
-            Cost { total: bytes as f64 / BANDWIDTH, serial: 0.0 }
+            Cost {
+                total: bytes as f64 / BANDWIDTH,
+                serial: 0.0,
+            }
         }
-        Thunk::Gemm(gemm) => Cost { total: gemm_time(gemm), serial: 0.0 },
-        Thunk::Call { routine, inputs, .. } => serial(inputs.first().map_or(0.0, |&a| call_time(plan, *routine, a))),
-        Thunk::If { cond, then, otherwise } => cost_of(frame, if frame.holds(*cond) { then } else { otherwise }),
+        Thunk::Gemm(gemm) => Cost {
+            total: gemm_time(gemm),
+            serial: 0.0,
+        },
+        Thunk::Call {
+            routine, inputs, ..
+        } => serial(
+            inputs
+                .first()
+                .map_or(0.0, |&a| call_time(plan, *routine, a)),
+        ),
+        Thunk::If {
+            cond,
+            then,
+            otherwise,
+        } => cost_of(frame, if frame.holds(*cond) { then } else { otherwise }),
         Thunk::Permute { out, .. }
         | Thunk::Gather { out, .. }
         | Thunk::Argsort { out, .. }
@@ -138,7 +197,11 @@ fn count(plan: &Plan, buffer: Buffer) -> f64 {
 }
 
 fn gemm_time(gemm: &Gemm) -> f64 {
-    let flops = 2.0 * [gemm.m, gemm.n, gemm.k, gemm.batch].iter().map(|&x| x as f64).product::<f64>();
+    let flops = 2.0
+        * [gemm.m, gemm.n, gemm.k, gemm.batch]
+            .iter()
+            .map(|&x| x as f64)
+            .product::<f64>();
     let rate = match gemm.dtype {
         DType::F64 => 40.0,
         DType::BF16 => 150.0,
@@ -149,7 +212,9 @@ fn gemm_time(gemm: &Gemm) -> f64 {
 
 /// Nanoseconds per element and dimension, measured around order 512 in f32.
 fn call_time(plan: &Plan, routine: Routine, a: Buffer) -> f64 {
-    let Some((_, dims)) = shape_of(plan, a) else { return 0.0 };
+    let Some((_, dims)) = shape_of(plan, a) else {
+        return 0.0;
+    };
     let least = dims.iter().copied().min().unwrap_or(0) as f64;
     let each = match routine {
         Routine::Eigh { .. } => 0.15,

@@ -28,23 +28,41 @@ impl Engine {
         self.initialise_late();
         let outcome = self.run_bodies();
         self.finish(inputs);
-        match self.failure.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        match self
+            .failure
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
-            None => outcome.map_err(|_| StepError::Panicked { name: "a map kernel".into() }),
+            None => outcome.map_err(|_| StepError::Panicked {
+                name: "a map kernel".into(),
+            }),
         }
     }
 
     fn check(&self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
         if inputs.len() != self.params.len() {
-            return Err(StepError::Count { expected: self.params.len(), found: inputs.len() });
+            return Err(StepError::Count {
+                expected: self.params.len(),
+                found: inputs.len(),
+            });
         }
-        self.params.iter().zip(inputs).try_for_each(|(param, input)| {
-            check_view(param, &input.param, Which::Parameter)?;
-            if !input.param.is_writable() {
-                return Err(StepError::ReadOnly { name: param.name.clone() });
-            }
-            input.grad.as_ref().map_or(Ok(()), |grad| check_view(param, grad, Which::Gradient))
-        })
+        self.params
+            .iter()
+            .zip(inputs)
+            .try_for_each(|(param, input)| {
+                check_view(param, &input.param, Which::Parameter)?;
+                if !input.param.is_writable() {
+                    return Err(StepError::ReadOnly {
+                        name: param.name.clone(),
+                    });
+                }
+                input
+                    .grad
+                    .as_ref()
+                    .map_or(Ok(()), |grad| check_view(param, grad, Which::Gradient))
+            })
     }
 
     /// Notes where everything is in this step, and reserves copies for what is strided.
@@ -57,7 +75,10 @@ impl Engine {
             if !param.active {
                 continue;
             }
-            let views = [(Which::Parameter, Some(&input.param)), (Which::Gradient, input.grad.as_ref())];
+            let views = [
+                (Which::Parameter, Some(&input.param)),
+                (Which::Gradient, input.grad.as_ref()),
+            ];
             for (slot, (which, view)) in views.into_iter().enumerate() {
                 param.slots[slot] = match view {
                     Some(view) if view.is_contiguous() => address(view),
@@ -82,7 +103,14 @@ impl Engine {
                 let param = &self.params[n];
                 let (slot, size) = (which as usize, view.dtype().size());
                 // SAFETY: the view's elements are readable, and the copy has one place for each.
-                unsafe { moves::gather_strided(address(view), param.slots[slot], size, &axes_of(view.dims(), strides)) };
+                unsafe {
+                    moves::gather_strided(
+                        address(view),
+                        param.slots[slot],
+                        size,
+                        &axes_of(view.dims(), strides),
+                    )
+                };
             }
         });
     }
@@ -99,7 +127,14 @@ impl Engine {
             if let Some((view, strides)) = views.strided(n, which) {
                 let (from, size) = (param.slots[0], view.dtype().size());
                 // SAFETY: the view is a parameter, writable by contract, and its elements are distinct.
-                unsafe { moves::scatter_strided(from, address(view), size, &axes_of(view.dims(), strides)) };
+                unsafe {
+                    moves::scatter_strided(
+                        from,
+                        address(view),
+                        size,
+                        &axes_of(view.dims(), strides),
+                    )
+                };
             }
         });
     }
@@ -117,7 +152,9 @@ impl Engine {
             }
         });
         match (outcome, first.into_inner()) {
-            (Err(_), _) => Err(StepError::Panicked { name: "the gradient check".into() }),
+            (Err(_), _) => Err(StepError::Panicked {
+                name: "the gradient check".into(),
+            }),
             (Ok(()), usize::MAX) => Ok(()),
             (Ok(()), n) => Err(not_finite(&self.params[n])),
         }
@@ -130,12 +167,20 @@ impl Engine {
         }
         for param in self.params.iter_mut().filter(|param| param.active) {
             let bucket = &mut self.tables.buckets[param.bucket];
-            let known = bucket.evaluated.iter().find(|(step, _)| *step == param.step);
+            let known = bucket
+                .evaluated
+                .iter()
+                .find(|(step, _)| *step == param.step);
             param.regs = known.map_or(param.own_regs, |&(_, at)| at);
             if known.is_none() {
                 let host = &bucket.prepared.plan.host;
                 let regs = &mut self.regs[param.own_regs..param.own_regs + host.len()];
-                evaluate_host(host, &self.hypers[bucket.hypers], (param.step + 1) as f64, regs);
+                evaluate_host(
+                    host,
+                    &self.hypers[bucket.hypers],
+                    (param.step + 1) as f64,
+                    regs,
+                );
                 bucket.evaluated.push((param.step, param.own_regs));
             }
         }
@@ -143,12 +188,15 @@ impl Engine {
 
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
     fn initialise_late(&self) {
-        let late = |param: &Param| param.active && param.step == 0 && param.prepared.init_reads_views;
+        let late =
+            |param: &Param| param.active && param.step == 0 && param.prepared.init_reads_views;
         if !self.params.iter().any(late) {
             return;
         }
         let outcome = self.pool.run(self.params.len(), &|worker, n| {
-            if late(&self.params[n]) && let Err(stop) = self.initialise(n, worker) {
+            if late(&self.params[n])
+                && let Err(stop) = self.initialise(n, worker)
+            {
                 self.record(n, stop);
             }
         });
@@ -183,7 +231,11 @@ unsafe impl Sync for Views<'_, '_> {}
 impl<'a, 'b> Views<'a, 'b> {
     fn strided(&self, n: usize, which: Which) -> Option<(&'a TensorView<'b>, &'b [i64])> {
         let input = &self.0[n];
-        let view = if which == Which::Parameter { Some(&input.param) } else { input.grad.as_ref() }?;
+        let view = if which == Which::Parameter {
+            Some(&input.param)
+        } else {
+            input.grad.as_ref()
+        }?;
         view.strides().map(|strides| (view, strides))
     }
 }
@@ -191,37 +243,70 @@ impl<'a, 'b> Views<'a, 'b> {
 /// Where a view's elements begin; an empty one may have no address of its own.
 fn address(view: &TensorView<'_>) -> Pointer {
     let empty = view.dims().contains(&0);
-    Pointer(if empty { ALIGN as *mut u8 } else { view.data().cast() })
+    Pointer(if empty {
+        ALIGN as *mut u8
+    } else {
+        view.data().cast()
+    })
 }
 
 /// The contiguous copy of a strided tensor, allocated when first needed.
 fn reserve(param: &mut Param, which: Which) -> Result<Pointer, StepError> {
     let bytes = param.prepared.slot_bytes(which as usize);
-    let copy = if which == Which::Parameter { &mut param.dense_param } else { &mut param.dense_grad };
+    let copy = if which == Which::Parameter {
+        &mut param.dense_param
+    } else {
+        &mut param.dense_grad
+    };
     if copy.is_none() {
         *copy = Memory::zeroed(bytes);
     }
     let name = || param.name.clone();
-    copy.as_ref().map(Memory::pointer).ok_or_else(|| StepError::OutOfMemory { which, name: name() })
+    copy.as_ref()
+        .map(Memory::pointer)
+        .ok_or_else(|| StepError::OutOfMemory {
+            which,
+            name: name(),
+        })
 }
 
 fn check_view(param: &Param, view: &TensorView<'_>, which: Which) -> Result<(), StepError> {
     let name = || param.name.clone();
     if view.dims() != param.dims {
         let (expected, found) = (param.dims.clone(), view.dims().to_vec());
-        return Err(StepError::Shape { which, name: name(), expected, found });
+        return Err(StepError::Shape {
+            which,
+            name: name(),
+            expected,
+            found,
+        });
     }
     let expected = param.prepared.plan.slots[which as usize].dtype;
     if view.dtype() != expected {
-        return Err(StepError::DType { which, name: name(), expected, found: view.dtype() });
+        return Err(StepError::DType {
+            which,
+            name: name(),
+            expected,
+            found: view.dtype(),
+        });
     }
     if view.device() != param.device {
-        return Err(StepError::Device { which, name: name(), expected: param.device, found: view.device() });
+        return Err(StepError::Device {
+            which,
+            name: name(),
+            expected: param.device,
+            found: view.device(),
+        });
     }
     match view.strides() {
         Some(strides) if strides.len() != view.dims().len() => {
             let (expected, found) = (view.dims().len(), strides.len());
-            Err(StepError::Strides { which, name: name(), expected, found })
+            Err(StepError::Strides {
+                which,
+                name: name(),
+                expected,
+                found,
+            })
         }
         _ => Ok(()),
     }
@@ -231,25 +316,39 @@ fn not_finite(param: &Param) -> StepError {
     let (grad, dtype): (Pointer, DType) = (param.slots[1], param.prepared.plan.slots[1].dtype);
     // SAFETY: elements below the count are readable.
     let value = |n: u64| unsafe { moves::load(grad, dtype, n) };
-    let at = (0..param.elements()).find(|&n| !value(n).is_finite()).unwrap_or(0);
-    StepError::NonFinite { name: param.name.clone(), index: index_of(at, &param.dims), value: value(at) }
+    let at = (0..param.elements())
+        .find(|&n| !value(n).is_finite())
+        .unwrap_or(0);
+    StepError::NonFinite {
+        name: param.name.clone(),
+        index: index_of(at, &param.dims),
+        value: value(at),
+    }
 }
 
 /// The index of element `at` of a contiguous tensor.
 fn index_of(mut at: u64, dims: &[i64]) -> Vec<u64> {
-    let mut index: Vec<u64> = dims.iter().rev().map(|dim| {
-        let dim = dim.unsigned_abs().max(1);
-        let here = at % dim;
-        at /= dim;
-        here
-    }).collect();
+    let mut index: Vec<u64> = dims
+        .iter()
+        .rev()
+        .map(|dim| {
+            let dim = dim.unsigned_abs().max(1);
+            let here = at % dim;
+            at /= dim;
+            here
+        })
+        .collect();
     index.reverse();
     index
 }
 
 fn stopped(name: &str, stop: Stop) -> StepError {
     match stop {
-        Stop::Failed(routine, source) => StepError::Failed { name: name.into(), routine, source },
+        Stop::Failed(routine, source) => StepError::Failed {
+            name: name.into(),
+            routine,
+            source,
+        },
         Stop::Panicked => StepError::Panicked { name: name.into() },
     }
 }

@@ -26,8 +26,8 @@ const LEFT_BYTES: u64 = 320 << 10;
 const RIGHT_BYTES: u64 = 1536 << 10;
 /// Bytes of one row of a panel per pass: k times the element size.
 const PASS_BYTES: u64 = 2048;
-/// Columns that one worker takes at a time when a product is shared.
-const SHARED_COLS: u64 = 512;
+/// Blocks per worker when a product is shared: more of them balance better, fewer pack less.
+const SHARES: u64 = 4;
 
 /// Block sizes of one product, in elements.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,11 @@ impl Blocks {
             let whole = bytes / (depth * size) / unit * unit;
             whole.clamp(unit, limit.max(1).next_multiple_of(unit))
         };
-        Blocks { kc, mc: fit(LEFT_BYTES, family.mr, gemm.m), nc: fit(RIGHT_BYTES, family.nr, gemm.n) }
+        Blocks {
+            kc,
+            mc: fit(LEFT_BYTES, family.mr, gemm.m),
+            nc: fit(RIGHT_BYTES, family.nr, gemm.n),
+        }
     }
 }
 
@@ -68,10 +72,16 @@ fn packed_depth(gemm: &Gemm, kc: u64) -> u64 {
     }
 }
 
-/// Blocks for sharing a product between workers.
-pub(super) fn grid(family: &GemmFamily, gemm: &Gemm) -> Grid {
-    let blocks = Blocks::new(family, gemm);
-    Grid { rows: blocks.mc, cols: blocks.nc.min(SHARED_COLS.next_multiple_of(family.nr)) }
+/// Blocks for sharing a product between workers: columns as a worker alone would take them, rows as many as there are
+/// shares left, in whole panels.
+pub(super) fn grid(family: &GemmFamily, gemm: &Gemm, workers: u64) -> Grid {
+    let cols = Blocks::new(family, gemm).nc;
+    let across = gemm.n.div_ceil(cols).max(1);
+    let down = (SHARES * workers).div_ceil(across);
+    Grid {
+        rows: gemm.m.div_ceil(down).max(1).next_multiple_of(family.mr),
+        cols,
+    }
 }
 
 /// Bytes of the two packed blocks.
@@ -84,7 +94,12 @@ pub(super) fn work_bytes(family: &GemmFamily, gemm: &Gemm) -> u64 {
 /// # Safety
 ///
 /// As for [`Product::run`].
-pub(super) unsafe fn run(product: &Product<'_>, family: &GemmFamily, region: Region, work: Pointer) {
+pub(super) unsafe fn run(
+    product: &Product<'_>,
+    family: &GemmFamily,
+    region: Region,
+    work: Pointer,
+) {
     let no_terms = product.gemm.k == 0 || product.terms(region.batch).is_empty();
     // The micro-kernel wants unit columns in `c`; anything else is first written to the output.
     let strided_c = product.gemm.c.is_some_and(|c| c.col_stride != 1);
@@ -117,8 +132,15 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn new(product: &'a Product<'a>, family: &'a GemmFamily, work: Pointer) -> Driver<'a> {
         let blocks = Blocks::new(family, product.gemm);
-        let left_bytes = padded(blocks.mc * packed_depth(product.gemm, blocks.kc) * product.gemm.dtype.size());
-        Driver { product, family, blocks, left: work, right: work.plus(left_bytes) }
+        let left_bytes =
+            padded(blocks.mc * packed_depth(product.gemm, blocks.kc) * product.gemm.dtype.size());
+        Driver {
+            product,
+            family,
+            blocks,
+            left: work,
+            right: work.plus(left_bytes),
+        }
     }
 
     fn passes(&self, batch: u64) -> impl Iterator<Item = Pass> {
@@ -128,8 +150,15 @@ impl<'a> Driver<'a> {
         let groups = if together { 1 } else { terms.end - terms.start };
         (0..groups).flat_map(move |group| {
             let first = terms.start + group;
-            let batches = if together { terms.clone() } else { first..first + 1 };
-            let each = move |begin: u64| Pass { batches: batches.clone(), k: [begin, k.min(begin + kc)] };
+            let batches = if together {
+                terms.clone()
+            } else {
+                first..first + 1
+            };
+            let each = move |begin: u64| Pass {
+                batches: batches.clone(),
+                k: [begin, k.min(begin + kc)],
+            };
             (0..k).step_by(kc as usize).map(each)
         })
     }
@@ -172,22 +201,38 @@ impl<'a> Driver<'a> {
 
     /// The same for one batch.
     fn slice_depth(&self, pass: &Pass) -> u64 {
-        let unit = if self.product.gemm.dtype == DType::BF16 { 2 } else { 1 };
+        let unit = if self.product.gemm.dtype == DType::BF16 {
+            2
+        } else {
+            1
+        };
         (pass.k[1] - pass.k[0]).next_multiple_of(unit)
     }
 
     unsafe fn pack_left(&self, pass: &Pass, rows: [u64; 2]) {
         let a = &self.product.gemm.a;
-        let at = |batch: u64, row: u64| self.product.entry(self.product.a, a, batch, row, pass.k[0]);
-        let packing = Packing { pack: self.family.pack_a, unit: self.family.mr, matrix: a, along_rows: true };
+        let at =
+            |batch: u64, row: u64| self.product.entry(self.product.a, a, batch, row, pass.k[0]);
+        let packing = Packing {
+            pack: self.family.pack_a,
+            unit: self.family.mr,
+            matrix: a,
+            along_rows: true,
+        };
         // SAFETY: entries from `at` on lie inside the factor; the left block is this worker's.
         unsafe { self.pack(pass, rows, self.left, &packing, at) }
     }
 
     unsafe fn pack_right(&self, pass: &Pass, cols: [u64; 2]) {
         let b = &self.product.gemm.b;
-        let at = |batch: u64, col: u64| self.product.entry(self.product.b, b, batch, pass.k[0], col);
-        let packing = Packing { pack: self.family.pack_b, unit: self.family.nr, matrix: b, along_rows: false };
+        let at =
+            |batch: u64, col: u64| self.product.entry(self.product.b, b, batch, pass.k[0], col);
+        let packing = Packing {
+            pack: self.family.pack_b,
+            unit: self.family.nr,
+            matrix: b,
+            along_rows: false,
+        };
         // SAFETY: as for the left factor.
         unsafe { self.pack(pass, cols, self.right, &packing, at) }
     }
@@ -202,7 +247,11 @@ impl<'a> Driver<'a> {
         at: impl Fn(u64, u64) -> Pointer,
     ) {
         let k = pass.k[1] - pass.k[0];
-        let step = if pass.batches.end - pass.batches.start == 1 { end - begin } else { packing.unit };
+        let step = if pass.batches.end - pass.batches.start == 1 {
+            end - begin
+        } else {
+            packing.unit
+        };
         let line = self.product.gemm.dtype.size() * packing.unit;
         for (panel, first) in (begin..end).step_by(step.max(1) as usize).enumerate() {
             let base = to.plus(panel as u64 * self.depth(pass) * line);
@@ -221,7 +270,11 @@ impl<'a> Driver<'a> {
             let cols = [col, block.cols[1].min(col + nr)];
             let right = self.right.plus((col - block.cols[0]) * depth * size);
             for row in (block.rows[0]..block.rows[1]).step_by(mr as usize) {
-                let tile = Region { rows: [row, block.rows[1].min(row + mr)], cols, batch: block.batch };
+                let tile = Region {
+                    rows: [row, block.rows[1].min(row + mr)],
+                    cols,
+                    batch: block.batch,
+                };
                 if tile.is_needed(self.product.gemm.symmetric) {
                     let left = self.left.plus((row - block.rows[0]) * depth * size);
                     // SAFETY: both panels are packed, and the tile is inside the region.
@@ -233,18 +286,38 @@ impl<'a> Driver<'a> {
 
     unsafe fn tile(&self, depth: u64, left: Pointer, right: Pointer, tile: Region, add: bool) {
         let product = self.product;
-        let entry = |base, matrix: &Matrix| product.entry(base, matrix, tile.batch, tile.rows[0], tile.cols[0]);
+        let entry = |base, matrix: &Matrix| {
+            product.entry(base, matrix, tile.batch, tile.rows[0], tile.cols[0])
+        };
         let out = entry(product.out, &product.gemm.out);
         let stride = product.gemm.out.row_stride;
         let (c, c_stride, beta) = match (product.c, &product.gemm.c) {
             _ if add => (out.0.cast_const().cast(), stride, 1.0),
-            (Some(c), Some(at)) => (entry(c, at).0.cast_const().cast(), at.row_stride, product.beta),
+            (Some(c), Some(at)) => (
+                entry(c, at).0.cast_const().cast(),
+                at.row_stride,
+                product.beta,
+            ),
             _ => (null::<c_void>(), 0, 0.0),
         };
         let (m, n) = (tile.rows[1] - tile.rows[0], tile.cols[1] - tile.cols[0]);
         let (a, b) = (left.0.cast_const().cast(), right.0.cast_const().cast());
         // SAFETY: the family's contract: packed panels of `depth`, a tile of at most mr × nr inside the output.
-        unsafe { (self.family.tile)(depth, a, b, out.0.cast(), stride, c, c_stride, product.alpha, beta, m, n) }
+        unsafe {
+            (self.family.tile)(
+                depth,
+                a,
+                b,
+                out.0.cast(),
+                stride,
+                c,
+                c_stride,
+                product.alpha,
+                beta,
+                m,
+                n,
+            )
+        }
     }
 }
 
@@ -262,9 +335,22 @@ impl Packing<'_> {
     ///
     /// `count` rows or columns of length `k` are readable from `src`; their panels fit at `dst`.
     unsafe fn call(&self, dst: Pointer, src: Pointer, count: u64, k: u64) {
-        let (rows, cols) = if self.along_rows { (count, k) } else { (k, count) };
+        let (rows, cols) = if self.along_rows {
+            (count, k)
+        } else {
+            (k, count)
+        };
         let (row_stride, col_stride) = (self.matrix.row_stride, self.matrix.col_stride);
         // SAFETY: by the caller's promise.
-        unsafe { (self.pack)(dst.0.cast(), src.0.cast_const().cast(), row_stride, col_stride, rows, cols) }
+        unsafe {
+            (self.pack)(
+                dst.0.cast(),
+                src.0.cast_const().cast(),
+                row_stride,
+                col_stride,
+                rows,
+                cols,
+            )
+        }
     }
 }

@@ -15,7 +15,10 @@ use optc_core::dtype::DType;
 use optc_core::plan::{Gemm, Matrix};
 
 /// The blocks; square, so that the diagonal of a symmetric result stays in diagonal blocks.
-pub(super) const GRID: Grid = Grid { rows: 512, cols: 512 };
+pub(super) const GRID: Grid = Grid {
+    rows: 512,
+    cols: 512,
+};
 
 /// Bytes of the widened factors and result of one block of a bf16 product.
 pub(super) fn work_bytes(gemm: &Gemm) -> u64 {
@@ -58,12 +61,23 @@ unsafe fn direct<T: ComplexField>(product: &Product<'_>, region: Region, alpha: 
         let a = product.entry(product.a, &gemm.a, batch, region.rows[0], 0);
         let b = product.entry(product.b, &gemm.b, batch, 0, region.cols[0]);
         // SAFETY: the factors lie inside their buffers and do not overlap the output.
-        let (a, b) = unsafe { (factor::<T>(a, &gemm.a, rows(region), gemm.k), factor::<T>(b, &gemm.b, gemm.k, cols(region))) };
-        multiply(out.rb_mut(), structure(product, region), accum, a, b, alpha.clone());
+        let (a, b) = unsafe {
+            (
+                factor::<T>(a, &gemm.a, rows(region), gemm.k),
+                factor::<T>(b, &gemm.b, gemm.k, cols(region)),
+            )
+        };
+        multiply(
+            out.rb_mut(),
+            structure(product, region),
+            accum,
+            a,
+            b,
+            alpha.clone(),
+        );
         accum = Accum::Add;
     }
 }
-
 
 fn rows(region: Region) -> u64 {
     region.rows[1] - region.rows[0]
@@ -99,9 +113,23 @@ fn multiply<T: ComplexField>(
 /// The region is writable and the caller's for `'a`.
 unsafe fn matrix_mut<'a, T>(product: &Product<'_>, region: Region) -> MatMut<'a, T> {
     let at = &product.gemm.out;
-    let out = product.entry(product.out, at, region.batch, region.rows[0], region.cols[0]);
+    let out = product.entry(
+        product.out,
+        at,
+        region.batch,
+        region.rows[0],
+        region.cols[0],
+    );
     // SAFETY: by the caller's promise.
-    unsafe { of_strides(out, rows(region), cols(region), at.row_stride, at.col_stride) }
+    unsafe {
+        of_strides(
+            out,
+            rows(region),
+            cols(region),
+            at.row_stride,
+            at.col_stride,
+        )
+    }
 }
 
 /// # Safety
@@ -113,9 +141,23 @@ unsafe fn factor<'a, T>(start: Pointer, matrix: &Matrix, rows: u64, cols: u64) -
     unsafe { MatRef::from_raw_parts(start.0.cast(), rows as usize, cols as usize, row, col) }
 }
 
-unsafe fn of_strides<'a, T>(start: Pointer, rows: u64, cols: u64, row: u64, col: u64) -> MatMut<'a, T> {
+unsafe fn of_strides<'a, T>(
+    start: Pointer,
+    rows: u64,
+    cols: u64,
+    row: u64,
+    col: u64,
+) -> MatMut<'a, T> {
     // SAFETY: the callers pass matrices that lie inside a buffer.
-    unsafe { MatMut::from_raw_parts_mut(start.0.cast(), rows as usize, cols as usize, row as isize, col as isize) }
+    unsafe {
+        MatMut::from_raw_parts_mut(
+            start.0.cast(),
+            rows as usize,
+            cols as usize,
+            row as isize,
+            col as isize,
+        )
+    }
 }
 
 /// A block of a bf16 product in f32.
@@ -132,7 +174,13 @@ impl<'a> Widened<'a> {
         let k = product.gemm.k;
         let b = work.plus(padded(4 * rows(region) * k));
         let sum = b.plus(padded(4 * k * cols(region)));
-        Widened { product, region, a: work, b, sum }
+        Widened {
+            product,
+            region,
+            a: work,
+            b,
+            sum,
+        }
     }
 
     /// # Safety
@@ -144,8 +192,12 @@ impl<'a> Widened<'a> {
         unsafe {
             moves::fill(self.sum, DType::F32, rows(region) * cols(region), 0.0);
             for batch in self.product.terms(region.batch) {
-                let a = self.product.entry(self.product.a, &gemm.a, batch, region.rows[0], 0);
-                let b = self.product.entry(self.product.b, &gemm.b, batch, 0, region.cols[0]);
+                let a = self
+                    .product
+                    .entry(self.product.a, &gemm.a, batch, region.rows[0], 0);
+                let b = self
+                    .product
+                    .entry(self.product.b, &gemm.b, batch, 0, region.cols[0]);
                 widen(a, &gemm.a, self.a, rows(region), gemm.k);
                 widen(b, &gemm.b, self.b, gemm.k, cols(region));
                 self.add_product();
@@ -159,7 +211,10 @@ impl<'a> Widened<'a> {
         // SAFETY: `widen` filled both factors; the sum is zeroed.
         unsafe {
             let sum = of_strides::<f32>(self.sum, m, n, n, 1);
-            let (a, b) = (of_strides::<f32>(self.a, m, k, k, 1), of_strides::<f32>(self.b, k, n, n, 1));
+            let (a, b) = (
+                of_strides::<f32>(self.a, m, k, k, 1),
+                of_strides::<f32>(self.b, k, n, n, 1),
+            );
             let structure = structure(self.product, self.region);
             multiply(sum, structure, Accum::Add, a.rb(), b.rb(), 1.0);
         }
@@ -173,7 +228,8 @@ impl<'a> Widened<'a> {
             for (j, col) in (region.cols[0]..region.cols[1]).enumerate() {
                 // SAFETY: the entries lie inside the sum, `c` and the output.
                 unsafe {
-                    let sum = moves::load(self.sum, DType::F32, i as u64 * cols(region) + j as u64) as f32;
+                    let sum = moves::load(self.sum, DType::F32, i as u64 * cols(region) + j as u64)
+                        as f32;
                     let value = alpha * sum + self.added(row, col);
                     let out = product.entry(product.out, &product.gemm.out, region.batch, row, col);
                     moves::store(out, DType::BF16, 0, f64::from(value));
@@ -183,7 +239,9 @@ impl<'a> Widened<'a> {
     }
 
     unsafe fn added(&self, row: u64, col: u64) -> f32 {
-        let (Some(c), Some(at)) = (self.product.c, &self.product.gemm.c) else { return 0.0 };
+        let (Some(c), Some(at)) = (self.product.c, &self.product.gemm.c) else {
+            return 0.0;
+        };
         let entry = self.product.entry(c, at, self.region.batch, row, col);
         // SAFETY: the entry lies inside `c`.
         let c = unsafe { moves::load(entry, DType::BF16, 0) };
@@ -201,7 +259,11 @@ unsafe fn widen(from: Pointer, matrix: &Matrix, to: Pointer, rows: u64, cols: u6
         for j in 0..cols {
             // SAFETY: by the caller's promise.
             unsafe {
-                let value = moves::load(from, DType::BF16, i * matrix.row_stride + j * matrix.col_stride);
+                let value = moves::load(
+                    from,
+                    DType::BF16,
+                    i * matrix.row_stride + j * matrix.col_stride,
+                );
                 moves::store(to, DType::F32, i * cols + j, value);
             }
         }

@@ -26,6 +26,8 @@ pub(crate) struct Product<'a> {
     pub(crate) out: Pointer,
     pub(crate) alpha: f64,
     pub(crate) beta: f64,
+    /// Workers that share it.
+    pub(crate) workers: usize,
 }
 
 /// Rows and columns of one output matrix.
@@ -46,18 +48,26 @@ pub(crate) struct Grid {
 impl<'a> Product<'a> {
     /// Output matrices.
     pub(crate) fn outputs(&self) -> u64 {
-        if self.gemm.sum_batch { 1 } else { self.gemm.batch }
+        if self.gemm.sum_batch {
+            1
+        } else {
+            self.gemm.batch
+        }
     }
 
     /// The batches that output `batch` sums over.
     fn terms(&self, batch: u64) -> std::ops::Range<u64> {
-        if self.gemm.sum_batch { 0..self.gemm.batch } else { batch..batch + 1 }
+        if self.gemm.sum_batch {
+            0..self.gemm.batch
+        } else {
+            batch..batch + 1
+        }
     }
 
     /// Blocks that may be computed by different workers.
     pub(crate) fn grid(&self) -> Grid {
         match self.family {
-            Some(family) => family::grid(family, self.gemm),
+            Some(family) => family::grid(family, self.gemm, self.workers as u64),
             None => library::GRID,
         }
     }
@@ -88,8 +98,20 @@ impl<'a> Product<'a> {
         // SAFETY: by the caller's promise.
         unsafe {
             match self.family {
-                Some(family) => family::run(self, family, Region { batch, rows: [0, m], cols: [0, n] }, work),
-                None => self.blocks().filter(|r| r.batch == batch).for_each(|r| library::run(self, r, work)),
+                Some(family) => family::run(
+                    self,
+                    family,
+                    Region {
+                        batch,
+                        rows: [0, m],
+                        cols: [0, n],
+                    },
+                    work,
+                ),
+                None => self
+                    .blocks()
+                    .filter(|r| r.batch == batch)
+                    .for_each(|r| library::run(self, r, work)),
             }
             self.finish(batch, [0, m]);
         }
@@ -114,7 +136,11 @@ impl<'a> Product<'a> {
         let (row, col) = (n / across % down * grid.rows, n % across * grid.cols);
         let rows = [row, gemm.m.min(row + grid.rows)];
         let cols = [col, gemm.n.min(col + grid.cols)];
-        let region = Region { batch: n / (across * down), rows, cols };
+        let region = Region {
+            batch: n / (across * down),
+            rows,
+            cols,
+        };
         region.is_needed(gemm.symmetric).then_some(region)
     }
 
@@ -141,7 +167,8 @@ impl<'a> Product<'a> {
 
     /// The address of entry (row, col) of a matrix of batch `batch`.
     fn entry(&self, base: Pointer, matrix: &Matrix, batch: u64, row: u64, col: u64) -> Pointer {
-        let elements = batch * matrix.batch_stride + row * matrix.row_stride + col * matrix.col_stride;
+        let elements =
+            batch * matrix.batch_stride + row * matrix.row_stride + col * matrix.col_stride;
         base.plus(elements * self.gemm.dtype.size())
     }
 
@@ -157,7 +184,11 @@ impl<'a> Product<'a> {
                 let value = match (self.c, &self.gemm.c) {
                     // SAFETY: the entry lies inside `c`.
                     (Some(c), Some(at)) => unsafe {
-                        scaled(dtype, self.beta, moves::load(self.entry(c, at, region.batch, row, col), dtype, 0))
+                        scaled(
+                            dtype,
+                            self.beta,
+                            moves::load(self.entry(c, at, region.batch, row, col), dtype, 0),
+                        )
                     },
                     _ => 0.0,
                 };

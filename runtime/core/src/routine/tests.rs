@@ -8,7 +8,10 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         ((self.0 >> 11) as f64 / (1u64 << 52) as f64) - 1.0
     }
 
@@ -31,7 +34,11 @@ impl Tensor {
             // SAFETY: there are as many values as elements.
             unsafe { moves::store(memory.pointer(), dtype, n as u64, value) };
         }
-        Tensor { memory, dtype, dims: dims.to_vec() }
+        Tensor {
+            memory,
+            dtype,
+            dims: dims.to_vec(),
+        }
     }
 
     fn zeros(dtype: DType, dims: &[u64]) -> Tensor {
@@ -44,15 +51,31 @@ impl Tensor {
 
     fn values(&self) -> Vec<f64> {
         // SAFETY: indices stay below the count.
-        (0..self.operand().count()).map(|n| unsafe { moves::load(self.memory.pointer(), self.dtype, n) }).collect()
+        (0..self.operand().count())
+            .map(|n| unsafe { moves::load(self.memory.pointer(), self.dtype, n) })
+            .collect()
     }
 }
 
-fn call(routine: Routine, inputs: [Option<&Tensor>; 2], outputs: [Option<&Tensor>; 2], policy: Policy<'_>) -> Result<(), Failure> {
+fn call(
+    routine: Routine,
+    inputs: [Option<&Tensor>; 2],
+    outputs: [Option<&Tensor>; 2],
+    policy: Policy<'_>,
+) -> Result<(), Failure> {
     let inputs = inputs.map(|t| t.map(Tensor::operand));
     let keep = policy.keep.map(Tensor::operand);
-    let call = Call { routine, inputs, outputs: outputs.map(|t| t.map(Tensor::operand)), retry_f64: policy.retry, keep };
-    let on_failure = OnFailure { retry_f64: policy.retry, keep: None };
+    let call = Call {
+        routine,
+        inputs,
+        outputs: outputs.map(|t| t.map(Tensor::operand)),
+        retry_f64: policy.retry,
+        keep,
+    };
+    let on_failure = OnFailure {
+        retry_f64: policy.retry,
+        keep: None,
+    };
     let mut work = Memory::zeroed(work_bytes(routine, &inputs, &on_failure)).unwrap();
     // SAFETY: every test gives the shapes that the routine demands.
     unsafe { call.run(work.as_mut_slice()) }
@@ -74,14 +97,19 @@ fn transpose(a: &[f64], m: usize, n: usize) -> Vec<f64> {
 }
 
 fn identity(n: usize) -> Vec<f64> {
-    (0..n * n).map(|at| f64::from(u8::from(at % (n + 1) == 0))).collect()
+    (0..n * n)
+        .map(|at| f64::from(u8::from(at % (n + 1) == 0)))
+        .collect()
 }
 
 #[track_caller]
 fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     let size = expected.iter().fold(1.0f64, |most, x| most.max(x.abs()));
     for (n, (x, y)) in found.iter().zip(expected).enumerate() {
-        assert!((x - y).abs() <= tolerance * size, "entry {n}: {x} instead of {y}");
+        assert!(
+            (x - y).abs() <= tolerance * size,
+            "entry {n}: {x} instead of {y}"
+        );
     }
     assert_eq!(found.len(), expected.len());
 }
@@ -97,14 +125,38 @@ fn check_eigh(dtype: DType, n: usize, a: &[f64], descending: bool) {
     let d = n as u64;
     let input = Tensor::new(dtype, &[d, d], a);
     let (values, vectors) = (Tensor::zeros(dtype, &[d]), Tensor::zeros(dtype, &[d, d]));
-    call(Routine::Eigh { descending }, [Some(&input), None], [Some(&values), Some(&vectors)], Policy::default()).unwrap();
+    call(
+        Routine::Eigh { descending },
+        [Some(&input), None],
+        [Some(&values), Some(&vectors)],
+        Policy::default(),
+    )
+    .unwrap();
     let (lambda, q) = (values.values(), vectors.values());
-    let ordered = lambda.windows(2).all(|w| if descending { w[0] >= w[1] } else { w[0] <= w[1] });
+    let ordered = lambda.windows(2).all(|w| {
+        if descending {
+            w[0] >= w[1]
+        } else {
+            w[0] <= w[1]
+        }
+    });
     assert!(ordered, "{lambda:?}");
     let bound = tolerance(dtype, n);
-    assert_close(&multiply(&transpose(&q, n, n), &q, n, n, n), &identity(n), bound);
-    let scaled: Vec<f64> = q.iter().enumerate().map(|(at, x)| x * lambda[at % n]).collect();
-    assert_close(&multiply(&scaled, &transpose(&q, n, n), n, n, n), &input.values(), bound);
+    assert_close(
+        &multiply(&transpose(&q, n, n), &q, n, n, n),
+        &identity(n),
+        bound,
+    );
+    let scaled: Vec<f64> = q
+        .iter()
+        .enumerate()
+        .map(|(at, x)| x * lambda[at % n])
+        .collect();
+    assert_close(
+        &multiply(&scaled, &transpose(&q, n, n), n, n, n),
+        &input.values(),
+        bound,
+    );
 }
 
 #[test]
@@ -112,7 +164,11 @@ fn eigenvectors_rebuild_the_matrix() {
     let mut random = Random(1);
     for n in SIZES {
         let half = random.matrix(n * n);
-        let a: Vec<f64> = half.iter().zip(transpose(&half, n, n)).map(|(x, y)| x + y).collect();
+        let a: Vec<f64> = half
+            .iter()
+            .zip(transpose(&half, n, n))
+            .map(|(x, y)| x + y)
+            .collect();
         for dtype in [DType::F32, DType::F64] {
             check_eigh(dtype, n, &a, false);
             check_eigh(dtype, n, &a, true);
@@ -127,7 +183,12 @@ fn degenerate_spectra_are_fine() {
             check_eigh(dtype, n, &vec![0.0; n * n], true);
             check_eigh(dtype, n, &identity(n), true);
             check_eigh(dtype, n, &vec![1.0; n * n], false);
-            check_eigh(dtype, n, &identity(n).iter().map(|x| x * 1e-30).collect::<Vec<_>>(), false);
+            check_eigh(
+                dtype,
+                n,
+                &identity(n).iter().map(|x| x * 1e-30).collect::<Vec<_>>(),
+                false,
+            );
         }
     }
 }
@@ -136,11 +197,24 @@ fn check_qr(dtype: DType, m: usize, n: usize, a: &[f64]) {
     let least = m.min(n);
     let dims = |x: usize, y: usize| [x as u64, y as u64];
     let input = Tensor::new(dtype, &dims(m, n), a);
-    let (q, r) = (Tensor::zeros(dtype, &dims(m, least)), Tensor::zeros(dtype, &dims(least, n)));
-    call(Routine::Qr, [Some(&input), None], [Some(&q), Some(&r)], Policy::default()).unwrap();
+    let (q, r) = (
+        Tensor::zeros(dtype, &dims(m, least)),
+        Tensor::zeros(dtype, &dims(least, n)),
+    );
+    call(
+        Routine::Qr,
+        [Some(&input), None],
+        [Some(&q), Some(&r)],
+        Policy::default(),
+    )
+    .unwrap();
     let bound = tolerance(dtype, m.max(n));
     let (q, r) = (q.values(), r.values());
-    assert_close(&multiply(&transpose(&q, m, least), &q, least, m, least), &identity(least), bound);
+    assert_close(
+        &multiply(&transpose(&q, m, least), &q, least, m, least),
+        &identity(least),
+        bound,
+    );
     assert_close(&multiply(&q, &r, m, least, n), &input.values(), bound);
     assert!((0..least).all(|i| (0..i.min(n)).all(|j| r[i * n + j] == 0.0)));
 }
@@ -148,7 +222,16 @@ fn check_qr(dtype: DType, m: usize, n: usize, a: &[f64]) {
 #[test]
 fn qr_is_orthogonal_times_upper() {
     let mut random = Random(2);
-    for (m, n) in [(1, 1), (3, 3), (7, 3), (3, 7), (64, 64), (130, 70), (70, 130), (200, 200)] {
+    for (m, n) in [
+        (1, 1),
+        (3, 3),
+        (7, 3),
+        (3, 7),
+        (64, 64),
+        (130, 70),
+        (70, 130),
+        (200, 200),
+    ] {
         for dtype in [DType::F32, DType::F64] {
             check_qr(dtype, m, n, &random.matrix(m * n));
             check_qr(dtype, m, n, &vec![0.0; m * n]);
@@ -171,9 +254,19 @@ fn cholesky_factors_rebuild_the_matrix() {
         for dtype in [DType::F32, DType::F64] {
             let input = Tensor::new(dtype, &d, &spd(&mut random, n));
             let out = Tensor::zeros(dtype, &d);
-            call(Routine::Cholesky, [Some(&input), None], [Some(&out), None], Policy::default()).unwrap();
+            call(
+                Routine::Cholesky,
+                [Some(&input), None],
+                [Some(&out), None],
+                Policy::default(),
+            )
+            .unwrap();
             let l = out.values();
-            assert_close(&multiply(&l, &transpose(&l, n, n), n, n, n), &input.values(), tolerance(dtype, n));
+            assert_close(
+                &multiply(&l, &transpose(&l, n, n), n, n, n),
+                &input.values(),
+                tolerance(dtype, n),
+            );
             assert!((0..n).all(|i| (i + 1..n).all(|j| l[i * n + j] == 0.0)));
         }
     }
@@ -187,13 +280,23 @@ fn triangular_solves_invert_products() {
         let solution = random.matrix(n * m);
         for (upper, transposed) in [(false, false), (false, true), (true, false), (true, true)] {
             let triangle = triangle(&full, n, upper);
-            let operator = if transposed { transpose(&triangle, n, n) } else { triangle.clone() };
+            let operator = if transposed {
+                transpose(&triangle, n, n)
+            } else {
+                triangle.clone()
+            };
             let right = multiply(&operator, &solution, n, n, m);
             let a = Tensor::new(DType::F64, &[n as u64, n as u64], &triangle);
             let b = Tensor::new(DType::F64, &[n as u64, m as u64], &right);
             let x = Tensor::zeros(DType::F64, &[n as u64, m as u64]);
             let routine = Routine::SolveTriangular { upper, transposed };
-            call(routine, [Some(&a), Some(&b)], [Some(&x), None], Policy::default()).unwrap();
+            call(
+                routine,
+                [Some(&a), Some(&b)],
+                [Some(&x), None],
+                Policy::default(),
+            )
+            .unwrap();
             assert_close(&x.values(), &solution, 1e-9);
         }
     }
@@ -221,12 +324,30 @@ fn nan_and_infinity_are_failures_not_hangs() {
                 let (x, y) = (Tensor::zeros(dtype, &[4, 4]), Tensor::zeros(dtype, &[4, 4]));
                 let v = Tensor::zeros(dtype, &[4]);
                 let fails = |routine, inputs, outputs| {
-                    assert_eq!(call(routine, inputs, outputs, Policy { retry: true, keep: None }), Err(Failure::NotFiniteInput));
+                    assert_eq!(
+                        call(
+                            routine,
+                            inputs,
+                            outputs,
+                            Policy {
+                                retry: true,
+                                keep: None
+                            }
+                        ),
+                        Err(Failure::NotFiniteInput)
+                    );
                 };
-                fails(Routine::Eigh { descending: true }, [Some(&input), None], [Some(&v), Some(&x)]);
+                fails(
+                    Routine::Eigh { descending: true },
+                    [Some(&input), None],
+                    [Some(&v), Some(&x)],
+                );
                 fails(Routine::Qr, [Some(&input), None], [Some(&x), Some(&y)]);
                 fails(Routine::Cholesky, [Some(&input), None], [Some(&x), None]);
-                let solve = Routine::SolveTriangular { upper: false, transposed: false };
+                let solve = Routine::SolveTriangular {
+                    upper: false,
+                    transposed: false,
+                };
                 fails(solve, [Some(&input), Some(&y)], [Some(&x), None]);
             }
         }
@@ -242,7 +363,14 @@ fn a_retry_in_f64_saves_an_almost_singular_matrix() {
         let gram = [p * p + 1.0, p * q + 1.0, p * q + 1.0, q * q + 1.0];
         let input = Tensor::new(DType::F32, &[2, 2], &gram);
         let out = Tensor::zeros(DType::F32, &[2, 2]);
-        let run = |retry| call(Routine::Cholesky, [Some(&input), None], [Some(&out), None], Policy { retry, keep: None });
+        let run = |retry| {
+            call(
+                Routine::Cholesky,
+                [Some(&input), None],
+                [Some(&out), None],
+                Policy { retry, keep: None },
+            )
+        };
         if run(false) == Err(Failure::NotPositiveDefinite) {
             run(true).unwrap();
             saved += 1;
@@ -256,7 +384,14 @@ fn keep_takes_the_old_tensor() {
     let input = Tensor::new(DType::F32, &[2, 2], &[1.0, 0.0, 0.0, -1.0]);
     let old = Tensor::new(DType::F32, &[2, 2], &[7.0, 8.0, 9.0, 10.0]);
     let out = Tensor::zeros(DType::F32, &[2, 2]);
-    let run = |keep, out: &Tensor| call(Routine::Cholesky, [Some(&input), None], [Some(out), None], Policy { retry: true, keep });
+    let run = |keep, out: &Tensor| {
+        call(
+            Routine::Cholesky,
+            [Some(&input), None],
+            [Some(out), None],
+            Policy { retry: true, keep },
+        )
+    };
     assert_eq!(run(None, &out), Err(Failure::NotPositiveDefinite));
     assert_eq!(out.values(), [0.0; 4]);
     run(Some(&old), &out).unwrap();
@@ -271,18 +406,47 @@ fn a_zero_on_the_diagonal_is_singular() {
     let a = Tensor::new(DType::F32, &[2, 2], &[1.0, 0.0, 3.0, 0.0]);
     let b = Tensor::new(DType::F32, &[2, 1], &[1.0, 1.0]);
     let x = Tensor::zeros(DType::F32, &[2, 1]);
-    let routine = Routine::SolveTriangular { upper: false, transposed: false };
-    assert_eq!(call(routine, [Some(&a), Some(&b)], [Some(&x), None], Policy::default()), Err(Failure::Singular));
+    let routine = Routine::SolveTriangular {
+        upper: false,
+        transposed: false,
+    };
+    assert_eq!(
+        call(
+            routine,
+            [Some(&a), Some(&b)],
+            [Some(&x), None],
+            Policy::default()
+        ),
+        Err(Failure::Singular)
+    );
 }
 
 #[test]
 fn empty_matrices_have_empty_results() {
     let empty = Tensor::zeros(DType::F32, &[0, 0]);
     let vector = Tensor::zeros(DType::F32, &[0]);
-    for routine in [Routine::Eigh { descending: false }, Routine::Qr, Routine::Cholesky] {
-        let outputs = if routine == (Routine::Eigh { descending: false }) { [Some(&vector), Some(&empty)] } else { [Some(&empty), None] };
+    for routine in [
+        Routine::Eigh { descending: false },
+        Routine::Qr,
+        Routine::Cholesky,
+    ] {
+        let outputs = if routine == (Routine::Eigh { descending: false }) {
+            [Some(&vector), Some(&empty)]
+        } else {
+            [Some(&empty), None]
+        };
         call(routine, [Some(&empty), None], outputs, Policy::default()).unwrap();
     }
-    let (tall, q, r) = (Tensor::zeros(DType::F32, &[3, 0]), Tensor::zeros(DType::F32, &[3, 0]), Tensor::zeros(DType::F32, &[0, 0]));
-    call(Routine::Qr, [Some(&tall), None], [Some(&q), Some(&r)], Policy::default()).unwrap();
+    let (tall, q, r) = (
+        Tensor::zeros(DType::F32, &[3, 0]),
+        Tensor::zeros(DType::F32, &[3, 0]),
+        Tensor::zeros(DType::F32, &[0, 0]),
+    );
+    call(
+        Routine::Qr,
+        [Some(&tall), None],
+        [Some(&q), Some(&r)],
+        Policy::default(),
+    )
+    .unwrap();
 }

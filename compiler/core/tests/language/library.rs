@@ -1,0 +1,42 @@
+//! The standard library: no mistakes, no warnings, and its checked trees.
+
+use crate::support::{Modules, library_mistakes, render};
+use optc_core::check::check;
+
+#[test]
+fn every_module_is_clean() {
+    for name in optc_stdlib::NAMES {
+        let text = optc_stdlib::source(name).expect("a named module has text");
+        assert_eq!(
+            render(&library_mistakes(text, &Modules::default())),
+            "",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn promised_lengths() {
+    for (name, lines) in [("std.adamw", 25), ("std.muon", 40), ("std.soap", 60)] {
+        let text = optc_stdlib::source(name).expect("a named module has text");
+        assert!(
+            text.lines().count() <= lines,
+            "{name} is longer than {lines} lines"
+        );
+    }
+}
+
+/// The checked trees of the walkthrough rules.
+#[test]
+fn checked_trees() {
+    for name in ["sgd", "adamw", "muon", "soap"] {
+        let module = format!("std.{name}");
+        let text = optc_stdlib::source(&module).expect("a named module has text");
+        let checked = check(&module, text, &Modules::default())
+            .expect("the standard library has no mistakes");
+        insta::assert_snapshot!(
+            format!("hir_{name}"),
+            format!("{text}\n{}", checked.program)
+        );
+    }
+}
