@@ -498,6 +498,17 @@ impl OpKind {
         )
     }
 
+    /// A factorization or a solve.
+    pub fn is_call(&self) -> bool {
+        matches!(
+            self,
+            OpKind::Eigh { .. }
+                | OpKind::Qr { .. }
+                | OpKind::Cholesky { .. }
+                | OpKind::SolveTriangular { .. }
+        )
+    }
+
     /// Computed on the host.
     pub fn is_host(&self) -> bool {
         matches!(

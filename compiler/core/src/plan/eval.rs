@@ -365,9 +365,10 @@ impl<'a> Machine<'a> {
         }
         let factor = |reg: Option<Reg>| reg.map_or(1.0, |reg| self.regs[reg as usize]);
         let (alpha, beta) = (factor(gemm.alpha), factor(gemm.beta));
+        let products = self.products(gemm)?;
         let c = gemm.c.map(|c| (c, self.load(c.buffer)));
         let mut out = self.load(gemm.out.buffer);
-        for (batch, sums) in self.products(gemm)?.into_iter().enumerate() {
+        for (batch, sums) in products.into_iter().enumerate() {
             for (i, j) in (0..gemm.m).flat_map(|i| (0..gemm.n).map(move |j| (i, j))) {
                 // The caller promises symmetry, so the upper triangle is what the lower one says.
                 let (row, col) = if gemm.symmetric {
@@ -387,14 +388,25 @@ impl<'a> Machine<'a> {
 
     /// `a[b] · b[b]` of each result.
     fn products(&self, gemm: &Gemm) -> Result<Vec<Dense>, EvalError> {
-        for matrix in [Some(gemm.a), Some(gemm.b), gemm.c, Some(gemm.out)]
-            .into_iter()
-            .flatten()
-        {
-            if self.dtype(matrix.buffer) != gemm.dtype {
+        let Gemm { m, n, k, batch, .. } = *gemm;
+        let results = if gemm.sum_batch { 1 } else { batch };
+        let operands = [Some((gemm.a, m, k, batch)), Some((gemm.b, k, n, batch))];
+        let sums = [
+            gemm.c.map(|c| (c, m, n, results)),
+            Some((gemm.out, m, n, results)),
+        ];
+        for (matrix, rows, cols, batch) in operands.into_iter().chain(sums).flatten() {
+            let last = entry(
+                &matrix,
+                batch.max(1) as usize - 1,
+                rows.max(1) - 1,
+                cols.max(1) - 1,
+            );
+            let inside = rows * cols * batch == 0 || last < self.count(matrix.buffer);
+            if self.dtype(matrix.buffer) != gemm.dtype || !inside {
                 return broken(
                     "gemm",
-                    format_args!("{:?} is not {}", matrix.buffer, gemm.dtype),
+                    format_args!("{matrix:?} of {rows}x{cols}, {batch} of them"),
                 );
             }
         }
@@ -430,6 +442,12 @@ impl<'a> Machine<'a> {
         outputs: &[Option<Buffer>],
         on_failure: &OnFailure,
     ) -> Result<(), EvalError> {
+        if let Some(flat) = inputs
+            .iter()
+            .find(|&&input| self.plan.dims(input).len() != 2)
+        {
+            return broken("call", format_args!("{flat:?} is not a matrix"));
+        }
         for (n, out) in outputs
             .iter()
             .enumerate()

@@ -78,6 +78,14 @@ impl Chain<'_> {
                     .into_iter()
                     .all(|region| self.follow(self.function.regions[region].results[index]))
             }
+            // A routine reads its shape off its operands, so the slot must have it.
+            ref kind
+                if kind.is_call()
+                    && self.function.dims(value)
+                        != self.function.slots[self.slot as usize].ty.dims =>
+            {
+                false
+            }
             _ => {
                 self.values.push(value);
                 true

@@ -192,13 +192,7 @@ impl Planner<'_> {
         let mut wanted = Vec::new();
         self.collect(timeline, region, &mut wanted);
         wanted.sort_by_key(|(_, from, _)| *from);
-        let fixed = self
-            .temps
-            .iter()
-            .map(|temp| temp.offset + bytes(temp))
-            .max()
-            .unwrap_or(0)
-            .next_multiple_of(64);
+        let fixed = self.scratch_end();
         let mut taken: Vec<(u32, u32, u64, u64)> = Vec::new();
         for (value, from, to) in wanted {
             let Some(ty) = self.function.tensor(value) else {

@@ -135,6 +135,16 @@ impl<'a> Planner<'a> {
         thunks
     }
 
+    /// The first free byte after all scratch so far.
+    fn scratch_end(&self) -> u64 {
+        self.temps
+            .iter()
+            .map(|temp| temp.offset + bytes(temp))
+            .max()
+            .unwrap_or(0)
+            .next_multiple_of(64)
+    }
+
     /// Slots whose old value becomes another slot's new one, while they are written themselves: saved first.
     fn saved_slots(
         &mut self,
@@ -154,13 +164,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let ty = &self.function.slots[old as usize].ty;
-            let offset = self
-                .temps
-                .iter()
-                .map(|temp| temp.offset + bytes(temp))
-                .max()
-                .unwrap_or(0)
-                .next_multiple_of(64);
+            let offset = self.scratch_end();
             self.temps.push(Temp {
                 dtype: ty.dtype,
                 dims: ty.dims.clone(),

@@ -4,7 +4,7 @@ use super::Planner;
 use crate::dtype::DType;
 use crate::ir::{Fused, Op, OpKind, Product, Region, Value, facts};
 use crate::kernel::{Inst, OutputKind};
-use crate::plan::{Buffer, Gemm, HostInst, Matrix, OnFailure, Reg, Routine, Thunk};
+use crate::plan::{Buffer, Gemm, HostInst, Matrix, OnFailure, Reg, Routine, Temp, Thunk};
 
 /// Factors and addend of a product.
 #[derive(Clone, Copy)]
@@ -96,7 +96,7 @@ impl Planner<'_> {
                 },
                 result,
             ),
-            kind => self.call(kind, &data.results),
+            kind => return self.call(kind, &data.results),
         };
         vec![thunk]
     }
@@ -341,11 +341,7 @@ impl Planner<'_> {
         Thunk::Gemm(self.scaled(gemm, scaling))
     }
 
-    fn call(&mut self, kind: &OpKind, results: &[Value]) -> Thunk {
-        let policy = |on_failure: &crate::ir::OnFailure| OnFailure {
-            retry_f64: on_failure.retry_f64,
-            keep: on_failure.keep.map(|keep| self.buffer(keep)),
-        };
+    fn call(&mut self, kind: &OpKind, results: &[Value]) -> Vec<Thunk> {
         let (routine, inputs, on_failure) = match kind {
             OpKind::Eigh {
                 x,
@@ -356,31 +352,67 @@ impl Planner<'_> {
                     descending: *descending,
                 },
                 vec![*x],
-                policy(on_failure),
+                *on_failure,
             ),
-            OpKind::Qr { x, on_failure } => (Routine::Qr, vec![*x], policy(on_failure)),
-            OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], policy(on_failure)),
+            OpKind::Qr { x, on_failure } => (Routine::Qr, vec![*x], *on_failure),
+            OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], *on_failure),
             OpKind::SolveTriangular { a, b, upper } => (
                 Routine::SolveTriangular {
                     upper: *upper,
                     transposed: false,
                 },
                 vec![*a, *b],
-                OnFailure::default(),
+                Default::default(),
             ),
             other => unreachable!("no thunk for {other:?}"),
         };
-        let outputs: Vec<Option<Buffer>> = results
+        let mut thunks = Vec::new();
+        let inputs = inputs
+            .into_iter()
+            .map(|value| self.shaped(value, &mut thunks))
+            .collect();
+        let keep = on_failure.keep.map(|keep| self.shaped(keep, &mut thunks));
+        let on_failure = OnFailure {
+            retry_f64: on_failure.retry_f64,
+            keep,
+        };
+        let outputs = results
             .iter()
             .map(|result| self.buffers.get(result).copied())
             .collect();
-        let inputs = inputs.into_iter().map(|value| self.buffer(value)).collect();
-        Thunk::Call {
+        thunks.push(Thunk::Call {
             routine,
             inputs,
             outputs,
             on_failure,
+        });
+        thunks
+    }
+
+    /// A buffer that has the value's own shape, which a routine reads off its operands: another name for the same
+    /// scratch, or a copy of a slot of another shape.
+    fn shaped(&mut self, value: Value, thunks: &mut Vec<Thunk>) -> Buffer {
+        let (buffer, dims) = (self.buffer(value), self.function.dims(value));
+        let (own, offset) = match buffer {
+            Buffer::Slot(n) => (&self.function.slots[n as usize].ty.dims, self.scratch_end()),
+            Buffer::Temp(n) => (&self.temps[n as usize].dims, self.temps[n as usize].offset),
+        };
+        if own == dims {
+            return buffer;
         }
+        self.temps.push(Temp {
+            dtype: self.dtype(value),
+            dims: dims.to_vec(),
+            offset,
+        });
+        let shaped = Buffer::Temp(self.temps.len() as u32 - 1);
+        if matches!(buffer, Buffer::Slot(_)) {
+            thunks.push(Thunk::Copy {
+                x: buffer,
+                out: shaped,
+            });
+        }
+        shaped
     }
 
     fn dtype(&self, value: Value) -> DType {
