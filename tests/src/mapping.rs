@@ -52,14 +52,18 @@ pub enum State {
     Option,
 }
 
+/// Recorded option, our static, default.
+type StaticRow = (&'static str, &'static str, fn() -> Value);
+/// Recorded state (without its index), what it is in the language.
+type StateRow = (&'static str, fn(&str) -> State);
+
 struct Row {
     file: &'static str,
     module: &'static str,
     optimizer: &'static str,
     hypers: &'static [(&'static str, &'static [&'static str])],
-    /// Recorded option, our static, default.
-    statics: &'static [(&'static str, &'static str, fn() -> Value)],
-    states: &'static [(&'static str, fn(&str) -> State)],
+    statics: &'static [StaticRow],
+    states: &'static [StateRow],
 }
 
 const ADAM_HYPERS: &[(&str, &[&str])] = &[
@@ -68,11 +72,11 @@ const ADAM_HYPERS: &[(&str, &[&str])] = &[
     ("eps", &["eps"]),
     ("weight_decay", &["weight_decay"]),
 ];
-const ADAM_STATICS: &[(&str, &str, fn() -> Value)] = &[
+const ADAM_STATICS: &[StaticRow] = &[
     ("amsgrad", "amsgrad", || json!(false)),
     ("maximize", "maximize", || json!(false)),
 ];
-const ADAM_STATES: &[(&str, fn(&str) -> State)] = &[
+const ADAM_STATES: &[StateRow] = &[
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
     ("max_exp_avg_sq", plain),
@@ -90,7 +94,7 @@ const AUXILIARY_HYPERS: &[(&str, &[&str])] = &[
     ("eps", &["adam_eps"]),
     ("weight_decay", &["adam_weight_decay"]),
 ];
-const MUON_STATES: &[(&str, fn(&str) -> State)] = &[
+const MUON_STATES: &[StateRow] = &[
     ("momentum_buffer", plain),
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
@@ -103,7 +107,7 @@ const SOAP_HYPERS: &[(&str, &[&str])] = &[
     ("eps", &["eps"]),
     ("weight_decay", &["weight_decay"]),
 ];
-const SOAP_STATICS: &[(&str, &str, fn() -> Value)] = &[
+const SOAP_STATICS: &[StaticRow] = &[
     ("precondition_frequency", "precondition_frequency", || {
         json!(10)
     }),
@@ -114,7 +118,7 @@ const SOAP_STATICS: &[(&str, &str, fn() -> Value)] = &[
     ("correct_bias", "correct_bias", || json!(true)),
     ("data_format", "channels_last", || json!("channels_first")),
 ];
-const SOAP_STATES: &[(&str, fn(&str) -> State)] = &[
+const SOAP_STATES: &[StateRow] = &[
     ("GG", |index| State::Plain(format!("gram.{index}"))),
     ("Q", |index| State::Basis(format!("basis.{index}"))),
     ("exp_avg", |name| State::Rotated {

@@ -124,7 +124,8 @@ fn a_right_adamw_passes() {
 
 #[test]
 fn a_wrong_adamw_fails() {
-    let faults: [(&str, fn(&mut AdamW)); 4] = [
+    type Change = fn(&mut AdamW);
+    let faults: [(&str, Change); 4] = [
         ("beta2 off by one in a million", |rule| rule.beta2 -= 1e-6),
         ("lr off by one in a hundred million", |rule| {
             rule.lr *= 1.0 + 1e-8
@@ -227,7 +228,10 @@ impl Stepper for Player<'_> {
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
-        self.case.snapshot(self.step, name).param.clone()
+        match self.step {
+            0 => self.case.params[name].init.clone(),
+            step => self.case.snapshot(step, name).param.clone(),
+        }
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

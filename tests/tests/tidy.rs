@@ -223,7 +223,7 @@ fn shell_lines() -> Vec<Line> {
     let mut inside = false;
     let mut shell = Vec::new();
     for line in lines(&[".md"]) {
-        if !(line.file.starts_with("docs/") || !line.file.contains('/')) {
+        if !line.file.starts_with("docs/") && line.file.contains('/') {
             continue;
         }
         match line.text.trim() {

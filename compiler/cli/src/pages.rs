@@ -466,6 +466,46 @@ pub(crate) const PAGES: &[Page] = &[
         "There is no such hyperparameter",
         "Hyperparameters are set by the name that the source declares with `hyper`.",
     ),
+    Page::new(
+        "opt::tch::device",
+        "A variable is on a device that the runtime does not know",
+        "Variables live in host memory or on a CUDA device; move the store to one of them before building the optimizer.",
+    ),
+    Page::new(
+        "opt::tch::grown",
+        "Variables were made after the optimizer was built",
+        "An optimizer is bound to the variables that its store has at that moment. Build it after the whole model.",
+    ),
+    Page::new(
+        "opt::tch::kind",
+        "A variable holds elements that are not floats",
+        "Variables and their gradients are Float, Double, BFloat16 or Half; freeze or remove others.",
+    ),
+    Page::new(
+        "opt::tch::libtorch",
+        "LibTorch refused an operation on a tensor",
+        "The message is LibTorch's own.",
+    ),
+    Page::new(
+        "opt::tch::overlapping",
+        "Elements of a variable share memory with each other",
+        "An expanded tensor has several indices for one element, so a step would write it several times. Make it contiguous.",
+    ),
+    Page::new(
+        "opt::tch::shared",
+        "Two variables share memory",
+        "One of them would be written while the other is read. Keep a tied variable under one name in the store.",
+    ),
+    Page::new(
+        "opt::tch::sparse",
+        "A variable or its gradient is sparse",
+        "A sparse tensor has no place in memory for each element. Build the embedding with `sparse: false`.",
+    ),
+    Page::new(
+        "opt::tch::store_group",
+        "A variable is in a group of its store",
+        "Groups of an optimizer are named by pattern: `.group(Group::new(\"…\"))` instead of `Path::set_group`.",
+    ),
 ];
 
 #[cfg(test)]

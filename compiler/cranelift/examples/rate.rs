@@ -1,43 +1,105 @@
-//! How fast the quick tier compiles AdamW, and how fast the code runs on one thread: `cargo run --release --example rate`.
+//! How fast the quick tier compiles, and how fast its code runs on one thread beside the same loop in Rust:
+//! `cargo run --release -p optc-cranelift --example rate`.
 
 use optc_core::dtype::DType;
-use optc_core::kernel_random::{adamw, kernel};
+use optc_core::kernel::{Access, BinaryOp, Input, Inst, MapKernel, Output, OutputKind, Space, Val};
+use optc_core::kernel_random::{STORED, adamw, encode, functions, kernel};
+use std::ffi::c_void;
 use std::time::Instant;
 
 const ELEMENTS: usize = 1 << 23;
 const SCALARS: [f64; 7] = [0.999, 0.1, 0.999, 0.001, 1e-3, 0.3, 1e-8];
 
 fn main() -> miette::Result<()> {
-    for dtype in [DType::F32, DType::F64, DType::BF16, DType::F16] {
-        let kernel = adamw(dtype);
-        let milliseconds = median(
-            (0..21)
-                .map(|_| seconds(|| drop(optc_cranelift::compile(std::slice::from_ref(&kernel))))),
-        );
-        let compiled = optc_cranelift::compile(std::slice::from_ref(&kernel))?;
-        let Some(function) = compiled.get(&kernel.hash()) else {
-            continue;
-        };
-        let mut tensors = vec![vec![0_u8; ELEMENTS * dtype.size() as usize]; 4];
-        let operands = [0, 1, 2, 3, 0, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
-        let n = ELEMENTS as u64;
-        // SAFETY: seven operands of `n` elements each, as the kernel has; outputs are inputs, which it may be told.
-        let run = || unsafe { function(operands.as_ptr(), SCALARS.as_ptr(), &n, 0, n) };
-        let step = median((0..15).map(|_| seconds(run)));
-        let rate = (kernel.bytes_per_point() * n) as f64 / step / 1e9;
-        println!(
-            "adamw {dtype}: compiled in {:.2} ms, {rate:.1} GB/s",
-            milliseconds * 1e3
-        );
+    println!("adamw f32 in Rust: {:.1} GB/s", rust_rate());
+    for dtype in STORED {
+        report(
+            &format!("adamw {dtype}"),
+            &adamw(dtype),
+            &[0, 1, 2, 3, 0, 2, 3],
+        )?;
     }
-    let kernels: Vec<_> = (0..50)
-        .map(|seed| kernel(seed, optc_core::kernel::Space::Grid))
+    report("sum of squares f32", &sum_of_squares(), &[0, 1])?;
+    for (name, kernel) in ["exp", "log", "tanh", "pow"].iter().zip(functions()) {
+        report(&format!("{name} f32"), &kernel, &[0, 1])?;
+    }
+    let kernels: Vec<_> = (0..50).map(|seed| kernel(seed, Space::Grid)).collect();
+    let time = seconds(|| drop(optc_cranelift::compile(&kernels)));
+    println!("50 random kernels: compiled in {:.1} ms", time * 1e3);
+    Ok(())
+}
+
+/// Compiles and runs one flat kernel; `operands` says which tensor each of its operands is.
+fn report(name: &str, kernel: &MapKernel, operands: &[usize]) -> miette::Result<()> {
+    let compile = median((0..21).map(|_| seconds(|| drop(compile_one(kernel)))));
+    let compiled = compile_one(kernel)?;
+    let Some(function) = compiled.get(&kernel.hash()) else {
+        return Ok(());
+    };
+    let bytes = encode(kernel.inputs[0].dtype, &[0.5]).repeat(ELEMENTS);
+    let mut tensors = vec![bytes; 4];
+    let operands: Vec<*mut c_void> = operands
+        .iter()
+        .map(|&n| tensors[n].as_mut_ptr().cast())
         .collect();
+    let n = ELEMENTS as u64;
+    // SAFETY: every operand has room for `n` elements; an output is an input or a tensor of its own.
+    let run = || unsafe { function(operands.as_ptr(), SCALARS.as_ptr(), &n, 0, n) };
+    let rate = (kernel.bytes_per_point() * n) as f64 / median((0..15).map(|_| seconds(run))) / 1e9;
     println!(
-        "50 random kernels: {:.1} ms",
-        seconds(|| drop(optc_cranelift::compile(&kernels))) * 1e3
+        "{name}: compiled in {:.2} ms, {rate:.1} GB/s",
+        compile * 1e3
     );
     Ok(())
+}
+
+fn compile_one(
+    kernel: &MapKernel,
+) -> Result<optc_cranelift::Compiled, optc_cranelift::CompileError> {
+    optc_cranelift::compile(std::slice::from_ref(kernel))
+}
+
+fn sum_of_squares() -> MapKernel {
+    let insts = vec![Inst::Load(0), Inst::Binary(BinaryOp::Mul, 0, 0)];
+    let value = insts.len() as Val - 1;
+    MapKernel {
+        space: Space::Flat,
+        compute: DType::F32,
+        inputs: vec![Input {
+            dtype: DType::F32,
+            access: Access::Full,
+        }],
+        scalars: 0,
+        insts,
+        outputs: vec![Output {
+            value,
+            dtype: DType::F32,
+            kind: OutputKind::SumAll,
+        }],
+    }
+}
+
+/// GB/s of AdamW as `rustc` compiles it for the least processor of this architecture.
+fn rust_rate() -> f64 {
+    let [mut w, grad, mut m, mut v] = [0; 4].map(|_| vec![0.5_f32; ELEMENTS]);
+    let [
+        decay,
+        one_minus_beta1,
+        beta2,
+        one_minus_beta2,
+        rate,
+        correction,
+        eps,
+    ] = SCALARS.map(|x| x as f32);
+    let step = || {
+        for (((w, g), m), v) in w.iter_mut().zip(&grad).zip(&mut m).zip(&mut v) {
+            *m += one_minus_beta1 * (g - *m);
+            *v = beta2 * *v + one_minus_beta2 * (g * g);
+            *w = *w * decay - rate * *m / (v.sqrt() / correction + eps);
+        }
+    };
+    let mut step = step;
+    28.0 * ELEMENTS as f64 / median((0..15).map(|_| seconds(&mut step))) / 1e9
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {

@@ -101,7 +101,7 @@ pub(crate) fn build(
     } else {
         types::F64
     };
-    let vectors = match (width, kernel.insts.len()) {
+    let vectors = match (width, weight(kernel)) {
         (Width::Scalar, _) => 0,
         // Long bodies are bound by arithmetic, not by the loop around it.
         (Width::Vector, 64..) => 1,
@@ -119,6 +119,26 @@ pub(crate) fn build(
     code.function();
     code.b.seal_all_blocks();
     code.b.finalize(target);
+}
+
+/// About as many instructions as a vector of the body takes.
+fn weight(kernel: &MapKernel) -> usize {
+    let conversion = |dtype| match dtype {
+        DType::F16 => 20,
+        DType::BF16 => 6,
+        _ => 1,
+    };
+    let loads: usize = kernel
+        .inputs
+        .iter()
+        .map(|input| conversion(input.dtype))
+        .sum();
+    let stores: usize = kernel
+        .outputs
+        .iter()
+        .map(|output| conversion(output.dtype))
+        .sum();
+    kernel.insts.len() + loads + stores
 }
 
 impl Code<'_> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use miette::{IntoDiagnostic, miette};
+use miette::IntoDiagnostic;
 use optc_tch::{Builder, Group, Optimizer};
 use tch::nn::{self, OptimizerConfig, VarStore};
 
@@ -93,7 +93,7 @@ fn tuned(name: &str) -> Builder {
 /// A built optimizer, whoever made it.
 pub(crate) enum Stepper {
     Optc {
-        optimizer: Optimizer,
+        optimizer: Box<Optimizer>,
         rates: Vec<Rate>,
     },
     LibTorch {
@@ -123,7 +123,10 @@ impl Stepper {
                 value,
             })
             .collect();
-        Self::Optc { optimizer, rates }
+        Self::Optc {
+            optimizer: Box::new(optimizer),
+            rates,
+        }
     }
 
     /// Where the code comes from, in one line.

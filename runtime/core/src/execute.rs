@@ -466,13 +466,13 @@ impl Launch<'_> {
 
 unsafe fn gemm_over(frame: &Frame<'_>, team: Team<'_>, gemm: &Gemm) -> Result<(), Stop> {
     let product = frame.product(gemm, team.pool.map_or(1, Pool::threads));
-    // SAFETY: `Prepared` checked that the matrices lie inside their buffers; the plan keeps `out` apart from the
-    // factors; each task has its own block and each worker its own scratch.
     match team.pool {
         Some(pool) => {
-            pool.run(product.block_count() as usize, &|worker, task| unsafe {
+            pool.run(product.block_count() as usize, &|worker, task| {
                 if let Some(region) = product.block(task as u64) {
-                    product.run(region, team.scratches.get(worker).work.pointer());
+                    // SAFETY: `Prepared` checked that the matrices lie inside their buffers; the plan keeps `out` apart
+                    // from the factors; each task has its own block and each worker its own scratch.
+                    unsafe { product.run(region, team.scratches.get(worker).work.pointer()) };
                 }
             })?;
             mirror(&product, pool)

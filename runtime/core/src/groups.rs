@@ -60,21 +60,24 @@ pub(crate) fn settings(
     id: OptimizerId,
     options: &BindOptions,
 ) -> Result<Vec<Settings>, BindError> {
-    let none = (Vec::new(), Vec::new());
-    let own = std::iter::once((&none.0, &none.1));
-    let groups = options
-        .groups
-        .iter()
-        .map(|group| (&group.hypers, &group.statics));
-    let each = |(hypers, statics): (&Vec<(String, f64)>, &Vec<(String, String)>)| {
-        let hypers = options.hypers.iter().chain(hypers).cloned().collect();
-        let statics = options.statics.iter().chain(statics);
+    let own = Group::new("");
+    let each = |group: &Group| {
+        let hypers = options
+            .hypers
+            .iter()
+            .chain(&group.hypers)
+            .cloned()
+            .collect();
+        let statics = options.statics.iter().chain(&group.statics);
         let statics = statics
             .map(|(name, text)| parse(program, id, name, text))
             .collect::<Result<_, BindError>>()?;
         Ok(settle(program, id, &Overrides { hypers, statics })?)
     };
-    own.chain(groups).map(each).collect()
+    std::iter::once(&own)
+        .chain(&options.groups)
+        .map(each)
+        .collect()
 }
 
 /// A static's value from its text; what cannot be read stays a word, which `settle` refuses with its own message.

@@ -166,10 +166,10 @@ impl Shared {
     ///
     /// No run is open and no worker is inside one; the caller keeps `task` alive until [`Shared::close`] returns.
     unsafe fn open(&self, tasks: usize, task: Task<'_>) {
-        let erased: *const (dyn Fn(usize, usize) + Sync + '_) = task;
+        type Erased<'a> = *const (dyn Fn(usize, usize) + Sync + 'a);
+        let erased: Erased<'_> = task;
         // SAFETY: only the lifetime changes; `close` returns after the last use.
-        let task =
-            unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), _>(erased) };
+        let task = unsafe { std::mem::transmute::<Erased<'_>, Erased<'static>>(erased) };
         // SAFETY: no worker is inside a run, so nobody reads the job.
         unsafe { *self.job.get() = Some(Job { tasks, task }) };
         self.next.store(0, Ordering::Relaxed);

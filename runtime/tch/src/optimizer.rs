@@ -246,7 +246,7 @@ impl Optimizer {
     pub fn clip_grad_value(&self, max: f64) -> Result<(), Error> {
         let _guard = no_grad_guard();
         for mut grad in self.grads() {
-            grad.f_clamp_(-max, max)?;
+            let _ = grad.f_clamp_(-max, max)?;
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Optimizer {
         let scale = max / (norm + 1e-6);
         if scale < 1.0 {
             for mut grad in self.grads() {
-                grad.f_mul_scalar_(scale)?;
+                let _ = grad.f_mul_scalar_(scale)?;
             }
         }
         Ok(norm)

@@ -109,7 +109,7 @@ impl Variable {
 
     /// Makes autograd refuse to go backward through values from before the step.
     pub(crate) fn mark_changed(&mut self) -> Result<(), Error> {
-        self.version.f_zero_()?;
+        let _ = self.version.f_zero_()?;
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ impl Model {
             .add(nn::layer_norm(&root / "norm", vec![37], Default::default()))
             .add_fn(|x| x.tanh())
             .add(nn::linear(&root / "second", 37, 3, Default::default()));
-        root.var("unused", &[4], Init::Const(1.0));
+        let _ = root.var("unused", &[4], Init::Const(1.0));
         Model { vs, net }
     }
 
@@ -290,7 +290,7 @@ fn autograd_notices_the_step() {
 fn variables_made_later_are_an_error() {
     let (vs, variable) = store_of(&[2]);
     let mut optimizer = Optimizer::from_source(&vs, PLAIN).unwrap();
-    vs.root().var("later", &[1], Init::Const(0.0));
+    let _ = vs.root().var("later", &[1], Init::Const(0.0));
     let error = optimizer
         .backward_step(&variable.sum(Kind::Float))
         .unwrap_err();
@@ -357,7 +357,7 @@ fn mistakes_when_building() {
     ));
 
     let vs = VarStore::new(Device::Cpu);
-    vs.root().set_group(1).var("w", &[1], Init::Const(0.0));
+    let _ = vs.root().set_group(1).var("w", &[1], Init::Const(0.0));
     assert!(matches!(
         Optimizer::from_source(&vs, PLAIN),
         Err(Error::StoreGroup { group: 1, .. })

@@ -52,7 +52,8 @@ impl Visitor for Legalize {
         let nothing = build.fill(zero, ty);
         let kind = OpKind::Select(value, one, nothing);
         let ty = build.function.ty(nothing).clone();
-        let kind = fitting(build, kind, &build.function.dims(nothing).to_vec());
+        let dims = build.function.dims(nothing).to_vec();
+        let kind = fitting(build, kind, &dims);
         build.push_one(kind, ty)
     }
 

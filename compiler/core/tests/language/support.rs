@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Modules by name, before those of the standard library.
 #[derive(Debug, Default)]
-pub struct Modules(pub BTreeMap<String, String>);
+pub(crate) struct Modules(pub(crate) BTreeMap<String, String>);
 
 impl Sources for Modules {
     fn read(&self, module: &str) -> Option<String> {
@@ -22,7 +22,7 @@ impl Sources for Modules {
 }
 
 /// Takes a text apart at its lines `--- name`: the first file, and the modules behind it.
-pub fn split(text: &str) -> (String, Modules) {
+pub(crate) fn split(text: &str) -> (String, Modules) {
     let mut files = text.split("--- ");
     let root = files.next().unwrap_or_default().to_owned();
     let modules = files.filter_map(|file| {
@@ -33,12 +33,12 @@ pub fn split(text: &str) -> (String, Modules) {
 }
 
 /// The mistakes, or else the warnings, of a file that needs an optimizer.
-pub fn mistakes(text: &str, modules: &Modules) -> Vec<Located> {
+pub(crate) fn mistakes(text: &str, modules: &Modules) -> Vec<Located> {
     collect(check("shown.opt", text, modules))
 }
 
 /// The mistakes, or else the warnings, of a file that may have functions alone.
-pub fn library_mistakes(text: &str, modules: &Modules) -> Vec<Located> {
+pub(crate) fn library_mistakes(text: &str, modules: &Modules) -> Vec<Located> {
     collect(check_library("shown.opt", text, modules))
 }
 
@@ -50,12 +50,12 @@ fn collect(checked: Result<Checked, optc_core::check::Diagnostics>) -> Vec<Locat
 }
 
 /// The codes in order.
-pub fn codes(mistakes: &[Located]) -> Vec<String> {
+pub(crate) fn codes(mistakes: &[Located]) -> Vec<String> {
     mistakes.iter().map(Located::code).collect()
 }
 
 /// As a terminal of 80 columns without colour shows them.
-pub fn render(mistakes: &[Located]) -> String {
+pub(crate) fn render(mistakes: &[Located]) -> String {
     mistakes.iter().map(|one| render_one(one)).collect()
 }
 

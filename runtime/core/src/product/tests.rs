@@ -121,7 +121,7 @@ unsafe extern "C" fn tile<T: Number>(
     m: u64,
     n: u64,
 ) {
-    assert!(m <= MR && n <= NR && k % T::PAIRS == 0);
+    assert!(m <= MR && n <= NR && k.is_multiple_of(T::PAIRS));
     let (a, b, out, c) = (a.cast::<T>(), b.cast::<T>(), out.cast::<T>(), c.cast::<T>());
     for i in 0..m {
         for j in 0..n {

@@ -77,7 +77,9 @@ impl Generator {
         let period = self.new_host(OpKind::Const(period));
         match self.rng.below(6) {
             0 => self.new_host(OpKind::HostBinary(HostBinary::Le, step, period)),
-            1 => self.new_host(OpKind::Const(f64::from(u8::from(period.as_u32() % 2 == 0)))),
+            1 => self.new_host(OpKind::Const(f64::from(u8::from(
+                period.as_u32().is_multiple_of(2),
+            )))),
             2 => self.host(),
             _ => self.new_host(OpKind::HostBinary(HostBinary::Mod, step, period)),
         }
