@@ -42,7 +42,8 @@ pub struct Pool {
 impl Pool {
     /// A pool of `threads` workers, the calling thread counted as one; 0 is taken as 1.
     ///
-    /// Where the system refuses a thread, the pool has fewer.
+    /// Where the system refuses a thread, the pool has fewer. Returns when every worker runs: what a thread allocates
+    /// to start is allocated here, not during somebody's step.
     pub fn new(threads: usize) -> Pool {
         let shared = Arc::new(Shared::default());
         let spawn = |worker: usize| {
@@ -52,7 +53,10 @@ impl Pool {
                 .spawn(move || shared.work(worker))
                 .ok()
         };
-        let workers = (1..threads.max(1)).map_while(spawn).collect();
+        let workers: Vec<_> = (1..threads.max(1)).map_while(spawn).collect();
+        while shared.started.load(Ordering::Acquire) < workers.len() {
+            std::thread::yield_now();
+        }
         Pool {
             shared,
             workers,
@@ -135,6 +139,8 @@ struct Shared {
     next: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
+    /// Workers whose thread runs.
+    started: AtomicUsize,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
     opened: Condvar,
@@ -207,6 +213,7 @@ impl Shared {
     }
 
     fn work(&self, worker: usize) {
+        self.started.fetch_add(1, Ordering::Release);
         let mut seen = 0;
         while !self.stop.load(Ordering::SeqCst) {
             let state = self.state.load(Ordering::Acquire);
