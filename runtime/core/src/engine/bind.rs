@@ -2,7 +2,7 @@
 
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
-use super::{Bucket, Engine, Entry, NonFinite, Param, Tables};
+use super::{Bucket, Engine, Entry, Home, NonFinite, Param, Tables};
 use crate::error::BindError;
 use crate::execute::{self, Scratch, Scratches, Team};
 use crate::kernels::KernelSet;
@@ -81,7 +81,7 @@ impl Engine {
         let broken = AtomicBool::new(false);
         let this = &*self;
         let outcome = this.pool.run(this.params.len(), &|worker, n| {
-            if !this.params[n].prepared.init_reads_views && this.initialise(n, worker).is_err() {
+            if !this.params[n].initialised_late() && this.initialise(n, worker).is_err() {
                 broken.store(true, Ordering::Relaxed);
             }
         });
@@ -95,6 +95,20 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Makes the state of one parameter what it was at bind.
+    pub(crate) fn reset(&mut self, n: usize) {
+        let param = &mut self.params[n];
+        param.step = 0;
+        for memory in &mut param.states {
+            memory.as_mut_slice().fill(0);
+        }
+        self.evaluate_for_init();
+        if !self.params[n].initialised_late() {
+            // It did not fail at bind, and nothing that it reads has changed its shape since.
+            let _ = self.initialise(n, 0);
+        }
     }
 
     /// Host scalars of the first step, for whose sake the state is there.
@@ -125,6 +139,13 @@ impl Engine {
                 &param.prepared.plan.init,
             )
         }
+    }
+}
+
+impl Param {
+    /// Its state is filled at its first step: it depends on tensors that are not here before.
+    pub(super) fn initialised_late(&self) -> bool {
+        self.prepared.init_reads_views || self.home != Home::Own
     }
 }
 
@@ -165,11 +186,16 @@ impl Binder<'_> {
         let allocate = |bytes| Memory::zeroed(bytes).ok_or_else(out_of_memory);
         let slots = 2..prepared.plan.slots.len();
         let states = slots
+            .filter(|_| !entry.lent)
             .map(|slot| allocate(prepared.slot_bytes(slot)))
             .collect::<Result<Vec<Memory>, BindError>>()?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Memory::pointer)).collect(),
+            home: match entry.lent {
+                true => Home::Lent { here: false },
+                false => Home::Own,
+            },
             arena: allocate(arena)?,
             bucket: self.bucket(&prepared, entry.hypers),
             own_regs: self.regs,

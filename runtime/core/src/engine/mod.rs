@@ -8,7 +8,7 @@
 mod bind;
 mod lockstep;
 mod schedule;
-mod step;
+pub(crate) mod step;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +21,7 @@ use crate::prepared::Prepared;
 use crate::view::{Device, TensorView};
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
-use optc_core::plan::Plan;
+use optc_core::plan::{Plan, Slot};
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -57,6 +57,8 @@ pub(crate) struct Entry {
     pub(crate) hypers: usize,
     /// A missing gradient counts as zeros.
     pub(crate) absent_zeros: bool,
+    /// The caller keeps the state.
+    pub(crate) lent: bool,
 }
 
 /// Parameters, their state, and everything a step needs.
@@ -100,8 +102,9 @@ pub(crate) struct Param {
     pub(crate) hypers: usize,
     /// Steps taken.
     pub(crate) step: u64,
-    /// One buffer per slot after the gradient.
+    /// One buffer per slot after the gradient; none if the caller keeps the state.
     pub(crate) states: Vec<Memory>,
+    pub(crate) home: Home,
     absent_zeros: bool,
     bucket: usize,
     /// The addresses of all slots in this step.
@@ -119,6 +122,16 @@ pub(crate) struct Param {
     failed: AtomicBool,
 }
 
+/// Whose memory holds a parameter's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    Own,
+    /// The caller's; `here` while it is lent.
+    Lent {
+        here: bool,
+    },
+}
+
 #[derive(Debug)]
 struct Bucket {
     prepared: Arc<Prepared>,
@@ -128,17 +141,45 @@ struct Bucket {
 }
 
 impl Param {
-    /// Its state, in declaration order.
+    /// What its state is, in declaration order.
+    pub(crate) fn state_slots(&self) -> &[Slot] {
+        &self.prepared.plan.slots[2..]
+    }
+
+    /// Its state, in declaration order; nothing while it is not lent.
     pub(crate) fn states(&self) -> impl Iterator<Item = StateView<'_>> {
-        self.prepared.plan.slots[2..]
-            .iter()
-            .zip(&self.states)
-            .map(|(slot, memory)| StateView {
-                name: &slot.name,
-                dtype: slot.dtype,
-                dims: &slot.dims,
-                bytes: memory.as_slice(),
-            })
+        let here = self.home != (Home::Lent { here: false });
+        let all = self.state_slots().iter().enumerate();
+        all.filter(move |_| here).map(|(n, slot)| StateView {
+            name: &slot.name,
+            dtype: slot.dtype,
+            dims: &slot.dims,
+            bytes: self.state_bytes(n),
+        })
+    }
+
+    fn state_bytes(&self, n: usize) -> &[u8] {
+        if let Some(memory) = self.states.get(n) {
+            return memory.as_slice();
+        }
+        let (start, bytes) = (self.slots[n + 2], self.prepared.slot_bytes(n + 2));
+        // SAFETY: state that is not its own is lent, in memory of this size; writers borrow the optimizer mutably.
+        unsafe { std::slice::from_raw_parts(start.0, bytes as usize) }
+    }
+
+    /// Takes the caller's memory for its state.
+    pub(crate) fn lend(&mut self, step: u64, state: impl Iterator<Item = Pointer>) {
+        self.step = step;
+        self.slots.truncate(2);
+        self.slots.extend(state);
+        self.home = Home::Lent { here: true };
+    }
+
+    /// Forgets lent memory.
+    pub(crate) fn reclaim(&mut self) {
+        if let Home::Lent { here } = &mut self.home {
+            *here = false;
+        }
     }
 
     pub(crate) fn elements(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! One step: look at the tensors, then write.
 
-use super::{Engine, NonFinite, Param, StepInput};
+use super::{Engine, Home, NonFinite, Param, StepInput};
 use crate::error::{StepError, Which};
 use crate::execute::{Stop, axes_of};
 use crate::memory::{ALIGN, Memory, Pointer};
@@ -58,6 +58,7 @@ impl Engine {
                         name: param.name.clone(),
                     });
                 }
+                check_state(param, input)?;
                 input
                     .grad
                     .as_ref()
@@ -188,8 +189,7 @@ impl Engine {
 
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
     fn initialise_late(&self) {
-        let late =
-            |param: &Param| param.active && param.step == 0 && param.prepared.init_reads_views;
+        let late = |param: &Param| param.active && param.step == 0 && param.initialised_late();
         if !self.params.iter().any(late) {
             return;
         }
@@ -241,7 +241,7 @@ impl<'a, 'b> Views<'a, 'b> {
 }
 
 /// Where a view's elements begin; an empty one may have no address of its own.
-fn address(view: &TensorView<'_>) -> Pointer {
+pub(crate) fn address(view: &TensorView<'_>) -> Pointer {
     let empty = view.dims().contains(&0);
     Pointer(if empty {
         ALIGN as *mut u8
@@ -310,6 +310,18 @@ fn check_view(param: &Param, view: &TensorView<'_>, which: Which) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// Whoever keeps a parameter's state has lent it.
+fn check_state(param: &Param, input: &StepInput<'_>) -> Result<(), StepError> {
+    let steps = input.grad.is_some() || param.absent_zeros;
+    if steps && param.home == (Home::Lent { here: false }) {
+        return Err(StepError::State {
+            name: param.name.clone(),
+            what: "it was not lent for this step".into(),
+        });
+    }
+    Ok(())
 }
 
 fn not_finite(param: &Param) -> StepError {

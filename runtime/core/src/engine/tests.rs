@@ -366,6 +366,7 @@ fn entry(name: &str, plan: Plan) -> Entry {
         plan,
         hypers: 0,
         absent_zeros: false,
+        lent: false,
     }
 }
 
