@@ -416,15 +416,21 @@ pub(crate) const PAGES: &[Page] = &[
         "Compile ahead of time with `optc compile`.",
     ),
     Page::new(
+        "opt::python::compiler",
+        "The compiler that was found has failed",
+        "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
+         Its message says what is wrong. Without it, a rule's kernels are compiled in memory when an optimizer is made.",
+    ),
+    Page::new(
+        "opt::python::device",
+        "A tensor on a device that the wheel cannot step on",
+        "Move the model to a device it can step on before the optimizer is made.",
+    ),
+    Page::new(
         "opt::python::differentiable",
         "A step cannot be differentiated",
         "The update runs in compiled kernels that autograd does not see. Use one of torch's optimizers where the step itself \
          needs a gradient.",
-    ),
-    Page::new(
-        "opt::python::duplicate",
-        "A parameter is given twice",
-        "Every parameter has one group and one place in it. Leave the second one out.",
     ),
     Page::new(
         "opt::python::dtype",
@@ -433,9 +439,15 @@ pub(crate) const PAGES: &[Page] = &[
          view: `torch.view_as_real`.",
     ),
     Page::new(
-        "opt::python::device",
-        "A tensor on a device that the wheel cannot step on",
-        "Move the model to a device it can step on before the optimizer is made.",
+        "opt::python::duplicate",
+        "A parameter is given twice",
+        "Every parameter has one group and one place in it. Leave the second one out.",
+    ),
+    Page::new(
+        "opt::python::names",
+        "Patterns need names",
+        "Groups with a `pattern` look for it in the names of parameters: pass `model.named_parameters()`, not \
+         `model.parameters()`.",
     ),
     Page::new(
         "opt::python::option",

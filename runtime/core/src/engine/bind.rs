@@ -218,6 +218,7 @@ impl Binder<'_> {
     }
 
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
+        self.check_hypers(entry)?;
         let key = Arc::as_ptr(&entry.plan);
         if let Some(prepared) = self.prepared.get(&key) {
             return check_fit(entry, prepared).map(|()| Arc::clone(prepared));
@@ -237,16 +238,19 @@ impl Binder<'_> {
                 },
             )?;
         let prepared = Arc::new(prepared);
-        self.check_hypers(entry)?;
         check_fit(entry, &prepared)?;
         self.prepared.insert(key, Arc::clone(&prepared));
         Ok(prepared)
     }
 
     fn check_hypers(&self, entry: &Entry) -> Result<(), BindError> {
-        let count = self.hypers.iter().map(Vec::len).min().unwrap_or(0);
-        let known = |inst: &HostInst| !matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
-        if entry.hypers < self.hypers.len() && entry.plan.host.iter().all(known) {
+        let count = self.hypers.get(entry.hypers).map(Vec::len);
+        let known = |count: usize| {
+            let beyond =
+                |inst: &HostInst| matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
+            !entry.plan.host.iter().any(beyond)
+        };
+        if count.is_some_and(known) {
             return Ok(());
         }
         invalid(entry, "a hyperparameter does not exist")
