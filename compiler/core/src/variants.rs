@@ -1,9 +1,9 @@
 //! Which kernels an optimizer is likely to need: what an artifact carries.
 //!
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
-//! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, below and
-//! above each int static, which is how limits are written) and for each static switched alone. A kernel that is met
-//! only outside the sample is compiled by the quick tier when it is bound.
+//! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, with equal
+//! and different axes, below and above each int static, which is how limits are written) and for each static and each
+//! two of them switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
 
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program, StaticType};
@@ -87,20 +87,38 @@ impl Variants {
     }
 }
 
-/// The settings as given, then with each bool, choice and dtype switched alone.
+/// The settings as given, then with each bool, choice and dtype switched alone, then with every two of them.
 fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) -> Vec<Settings> {
     let Ok(given) = settle(program, optimizer, overrides) else {
         return Vec::new();
     };
-    let mut all = vec![given.clone()];
-    for (index, declared) in program.optimizers[optimizer].statics.iter().enumerate() {
-        for value in alternatives(&declared.ty, &given.statics[index]) {
-            let mut settings = given.clone();
-            settings.statics[index] = value;
-            all.push(settings);
-        }
-    }
-    all
+    let statics = &program.optimizers[optimizer].statics;
+    let once = |settings: &Settings, from: usize| -> Vec<(usize, Settings)> {
+        let declared = statics.iter().enumerate().skip(from);
+        declared
+            .flat_map(|(index, declared)| {
+                let values = alternatives(&declared.ty, &settings.statics[index]);
+                values.into_iter().map(move |value| (index, value))
+            })
+            .map(|(index, value)| (index, with(settings, index, value)))
+            .collect()
+    };
+    let single = once(&given, 0);
+    let pairs = single
+        .iter()
+        .flat_map(|(last, settings)| once(settings, last + 1));
+    let pairs: Vec<Settings> = pairs.map(|(_, settings)| settings).collect();
+    let single = single.into_iter().map(|(_, settings)| settings);
+    std::iter::once(given.clone())
+        .chain(single)
+        .chain(pairs)
+        .collect()
+}
+
+fn with(settings: &Settings, index: usize, value: StaticValue) -> Settings {
+    let mut settings = settings.clone();
+    settings.statics[index] = value;
+    settings
 }
 
 fn alternatives(ty: &StaticType, given: &StaticValue) -> Vec<StaticValue> {
@@ -132,8 +150,14 @@ fn shapes(
         &[8, 8],
         &[4, 8, 12],
         &[3, 12, 8],
+        &[4, 8, 8],
+        &[8, 8, 4],
+        &[8, 4, 8],
+        &[8, 8, 8],
         &[8, 4, 3, 3],
         &[4, 8, 3, 3],
+        &[8, 8, 3, 3],
+        &[8, 3, 3, 3],
     ]
     .map(<[u64]>::to_vec)
     .to_vec();

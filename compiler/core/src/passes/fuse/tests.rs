@@ -397,3 +397,20 @@ fn a_kernel_does_not_reach_across_what_it_feeds() {
     store v2 -> f32
     ");
 }
+
+#[test]
+fn inside_a_branch_only_what_leaves_it_is_stored() {
+    let shown = check(run, &[tensor(&[4])], |b, x| {
+        let chosen = branch(
+            b,
+            |b| {
+                let square = b.binary(BinaryOp::Mul, x[0], x[0]);
+                let sum = b.binary(BinaryOp::Add, square, x[0]);
+                b.unary(UnaryOp::Sqrt, sum)
+            },
+            |_| x[0],
+        );
+        vec![chosen]
+    });
+    assert_eq!(shown.matches("store").count(), 1, "{shown}");
+}
