@@ -46,19 +46,24 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
     let known = BTreeMap::new();
     let mut artifacts = Artifacts { dtype, known };
     let mut failures = String::new();
-    let mut seen = 0;
+    let (mut ahead, mut quick) = (0, 0);
     for case in load_all().into_iter().filter(|case| case.dtype == recorded) {
         let mut compiled = Compiled::<T>::new(&case, artifacts.rules(&case));
         let report = compiled.report();
-        assert_eq!(report.count(Tier::Quick), 0, "{}: {report}", case.id());
+        ahead += report.count(Tier::Artifact);
+        quick += report.count(Tier::Quick);
         assert!(report.products.iter().all(|(_, ours)| *ours), "{report}");
         let outcome = run(&case, precision, &mut compiled);
-        seen += 1;
         if !outcome.passed() {
             failures.push_str(&outcome.to_string());
         }
     }
-    assert!(seen > 0, "no case was run");
+    // An artifact carries a sample of an open set of kernels: three statics switched at once may need another.
+    assert!(
+        quick * 20 < ahead,
+        "{quick} of {} kernels came from the quick tier",
+        ahead + quick
+    );
     assert!(failures.is_empty(), "{failures}");
 }
 
