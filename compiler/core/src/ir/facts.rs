@@ -3,7 +3,7 @@
 //! Facts are computed bottom-up from the operations and from what state declarations promise. They choose the
 //! symmetric half of a product, license rewrites such as `Q' Q = I`, and cost nothing at run time.
 
-use super::{Function, OpKind, Value};
+use super::{Function, OnFailure, OpKind, Value};
 use crate::hir::Fact;
 
 /// Whether `value` equals its transpose.
@@ -107,9 +107,24 @@ pub fn is_orthogonal(function: &Function, value: Value) -> bool {
     }
     match function.def(value) {
         OpKind::Slot(n) => function.slots[*n as usize].fact == Fact::Orthogonal,
-        OpKind::Eigh { .. } => function.values[value].index == 1,
-        OpKind::Qr { .. } => function.values[value].index == 0,
-        OpKind::Gather { x, .. } | OpKind::Permute(x, _) => is_orthogonal(function, *x),
+        OpKind::Eigh { on_failure, .. } => {
+            function.values[value].index == 1 && keeps_orthogonal(function, *on_failure)
+        }
+        OpKind::Qr { on_failure, .. } => {
+            function.values[value].index == 0 && keeps_orthogonal(function, *on_failure)
+        }
+        // The order of a vector is a permutation of its indices.
+        OpKind::Gather { x, index, .. } => {
+            matches!(function.def(*index), OpKind::Argsort { .. }) && is_orthogonal(function, *x)
+        }
+        OpKind::Permute(x, axes) => axes[..] == [1, 0] && is_orthogonal(function, *x),
         _ => false,
     }
+}
+
+/// Whether what a failed factorization leaves instead of its result is orthogonal too.
+fn keeps_orthogonal(function: &Function, on_failure: OnFailure) -> bool {
+    on_failure
+        .keep
+        .is_none_or(|keep| is_orthogonal(function, keep))
 }

@@ -100,3 +100,153 @@ fn sweep(mut function: Function, live: &EntitySet<Value>) -> Function {
     }
     function
 }
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use crate::ir::{Builder, OpKind, Value};
+    use crate::kernel::{BinaryOp, UnaryOp};
+    use crate::passes::testing::{check, even, tensor};
+    use insta::assert_snapshot;
+
+    #[test]
+    fn what_nobody_reads_goes() {
+        let shown = check(run, &[tensor(&[4])], |b, x| {
+            let square = b.binary(BinaryOp::Mul, x[0], x[0]);
+            b.unary(UnaryOp::Sqrt, square);
+            vec![b.unary(UnaryOp::Neg, x[0])]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[4]
+        v1 = mul v0, v0 : f32[4]
+        v2 = sqrt v1 : f32[4]
+        v3 = neg v0 : f32[4]
+        yield v3
+        →
+        v0 = slot 0 : f32[4]
+        v3 = neg v0 : f32[4]
+        yield v3
+        ");
+    }
+
+    /// A branch with two results.
+    fn pair(b: &mut Builder, x: Value) -> Vec<Value> {
+        let cond = even(b);
+        let outer = b.region;
+        let sides = [UnaryOp::Neg, UnaryOp::Abs].map(|op| {
+            b.region = b.new_region();
+            let first = b.unary(op, x);
+            let second = b.unary(UnaryOp::Sqrt, first);
+            let region = b.region;
+            b.function.regions[region].results = vec![first, second];
+            region
+        });
+        b.region = outer;
+        let types = vec![b.function.ty(x).clone(); 2];
+        b.push(
+            OpKind::If {
+                cond,
+                then: sides[0],
+                otherwise: sides[1],
+            },
+            types,
+        )
+    }
+
+    #[test]
+    fn a_branch_loses_the_results_that_nobody_reads() {
+        let shown = check(run, &[tensor(&[4])], |b, x| vec![pair(b, x[0])[0]]);
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[4]
+        v1 = step
+        v2 = const 2
+        v3 = host.mod v1, v2
+        v8, v9 = if v3 {
+          v4 = neg v0 : f32[4]
+          v5 = sqrt v4 : f32[4]
+          yield v4, v5
+        } else {
+          v6 = abs v0 : f32[4]
+          v7 = sqrt v6 : f32[4]
+          yield v6, v7
+        } : f32[4]
+        yield v8
+        →
+        v0 = slot 0 : f32[4]
+        v1 = step
+        v2 = const 2
+        v3 = host.mod v1, v2
+        v8 = if v3 {
+          v4 = neg v0 : f32[4]
+          yield v4
+        } else {
+          v6 = abs v0 : f32[4]
+          yield v6
+        } : f32[4]
+        yield v8
+        ");
+    }
+
+    #[test]
+    fn a_result_keeps_what_it_needs_inside_the_branch() {
+        let shown = check(run, &[tensor(&[4])], |b, x| vec![pair(b, x[0])[1]]);
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[4]
+        v1 = step
+        v2 = const 2
+        v3 = host.mod v1, v2
+        v8, v9 = if v3 {
+          v4 = neg v0 : f32[4]
+          v5 = sqrt v4 : f32[4]
+          yield v4, v5
+        } else {
+          v6 = abs v0 : f32[4]
+          v7 = sqrt v6 : f32[4]
+          yield v6, v7
+        } : f32[4]
+        yield v9
+        →
+        v0 = slot 0 : f32[4]
+        v1 = step
+        v2 = const 2
+        v3 = host.mod v1, v2
+        v9 = if v3 {
+          v4 = neg v0 : f32[4]
+          v5 = sqrt v4 : f32[4]
+          yield v5
+        } else {
+          v6 = abs v0 : f32[4]
+          v7 = sqrt v6 : f32[4]
+          yield v7
+        } : f32[4]
+        yield v9
+        ");
+    }
+
+    #[test]
+    fn a_branch_that_nobody_reads_goes() {
+        let shown = check(run, &[tensor(&[4])], |b, x| {
+            pair(b, x[0]);
+            vec![x[0]]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[4]
+        v1 = step
+        v2 = const 2
+        v3 = host.mod v1, v2
+        v8, v9 = if v3 {
+          v4 = neg v0 : f32[4]
+          v5 = sqrt v4 : f32[4]
+          yield v4, v5
+        } else {
+          v6 = abs v0 : f32[4]
+          v7 = sqrt v6 : f32[4]
+          yield v6, v7
+        } : f32[4]
+        yield v0
+        →
+        v0 = slot 0 : f32[4]
+        yield v0
+        ");
+    }
+}

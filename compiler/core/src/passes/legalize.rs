@@ -108,6 +108,9 @@ fn in_full(build: &mut Builder, operand: Value, dims: &[u64]) -> Value {
         },
     );
     let full = build.select(one, columns, nothing);
+    if order.is_sorted() {
+        return full;
+    }
     let place = |axis| {
         order
             .iter()
@@ -115,4 +118,177 @@ fn in_full(build: &mut Builder, operand: Value, dims: &[u64]) -> Value {
             .unwrap_or_default() as u32
     };
     build.permute(full, (0..dims.len()).map(place).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use crate::kernel::{BinaryOp, CompareOp};
+    use crate::passes::testing::{branch, check, tensor};
+    use insta::assert_snapshot;
+
+    #[test]
+    fn a_stretched_middle_axis_is_written_out() {
+        let shown = check(run, &[tensor(&[2, 3, 4]), tensor(&[2, 1, 4])], |b, x| {
+            vec![b.binary(BinaryOp::Mul, x[0], x[1])]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 4]
+        v2 = mul v0, v1 : f32[2, 3, 4]
+        yield v2
+        →
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 4]
+        v2 = reshape v1 : f32[2, 4]
+        v3 = const 0
+        v4 = const 1
+        v5 = fill v3 : f32[3, 2, 4]
+        v6 = select v4, v2, v5 : f32[3, 2, 4]
+        v7 = permute v6 [1, 0, 2] : f32[2, 3, 4]
+        v8 = mul v0, v7 : f32[2, 3, 4]
+        yield v8
+        ");
+    }
+
+    #[test]
+    fn of_two_cuts_the_first_stays() {
+        let inputs = [tensor(&[2, 3, 4]), tensor(&[2, 1, 1]), tensor(&[4])];
+        let shown = check(run, &inputs, |b, x| vec![b.lerp(x[0], x[1], x[2])]);
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 1]
+        v2 = slot 2 : f32[4]
+        v3 = lerp v0, v1, v2 : f32[2, 3, 4]
+        yield v3
+        →
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 1]
+        v2 = slot 2 : f32[4]
+        v3 = const 0
+        v4 = const 1
+        v5 = fill v3 : f32[2, 3, 4]
+        v6 = select v4, v2, v5 : f32[2, 3, 4]
+        v7 = lerp v0, v1, v6 : f32[2, 3, 4]
+        yield v7
+        ");
+    }
+
+    #[test]
+    fn a_mask_that_does_not_fit_is_made_again() {
+        let shown = check(run, &[tensor(&[2, 3, 4]), tensor(&[2, 1, 4])], |b, x| {
+            let zero = b.constant(0.0);
+            let mask = b.compare(CompareOp::Gt, x[1], zero);
+            vec![b.select(mask, x[0], zero)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 4]
+        v2 = const 0
+        v3 = cmp-gt v1, v2 : mask[2, 1, 4]
+        v4 = select v3, v0, v2 : f32[2, 3, 4]
+        yield v4
+        →
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[2, 1, 4]
+        v2 = const 0
+        v3 = cmp-gt v1, v2 : mask[2, 1, 4]
+        v4 = reshape v1 : f32[2, 4]
+        v5 = const 0
+        v6 = const 1
+        v7 = fill v5 : f32[3, 2, 4]
+        v8 = select v6, v4, v7 : f32[3, 2, 4]
+        v9 = permute v8 [1, 0, 2] : f32[2, 3, 4]
+        v10 = cmp-gt v9, v2 : mask[2, 3, 4]
+        v11 = select v10, v0, v2 : f32[2, 3, 4]
+        yield v11
+        ");
+    }
+
+    #[test]
+    fn a_mask_leaves_a_branch_as_numbers() {
+        let shown = check(run, &[tensor(&[4])], |b, x| {
+            let zero = b.constant(0.0);
+            let mask = branch(
+                b,
+                |b| b.compare(CompareOp::Gt, x[0], zero),
+                |b| b.compare(CompareOp::Lt, x[0], zero),
+            );
+            vec![b.select(mask, x[0], zero)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[4]
+        v1 = const 0
+        v2 = step
+        v3 = const 2
+        v4 = host.mod v2, v3
+        v7 = if v4 {
+          v5 = cmp-gt v0, v1 : mask[4]
+          yield v5
+        } else {
+          v6 = cmp-lt v0, v1 : mask[4]
+          yield v6
+        } : mask[4]
+        v8 = select v7, v0, v1 : f32[4]
+        yield v8
+        →
+        v0 = slot 0 : f32[4]
+        v1 = const 0
+        v2 = step
+        v3 = const 2
+        v4 = host.mod v2, v3
+        v15 = if v4 {
+          v5 = cmp-gt v0, v1 : mask[4]
+          v6 = const 1
+          v7 = const 0
+          v8 = fill v7 : f32[4]
+          v9 = select v5, v6, v8 : f32[4]
+          yield v9
+        } else {
+          v10 = cmp-lt v0, v1 : mask[4]
+          v11 = const 1
+          v12 = const 0
+          v13 = fill v12 : f32[4]
+          v14 = select v10, v11, v13 : f32[4]
+          yield v14
+        } : f32[4]
+        v16 = const 0
+        v17 = cmp-ne v15, v16 : mask[4]
+        v18 = select v17, v0, v1 : f32[4]
+        yield v18
+        ");
+    }
+
+    #[test]
+    fn rows_columns_and_single_numbers_stay() {
+        let shown = check(
+            run,
+            &[tensor(&[2, 3]), tensor(&[2, 1]), tensor(&[3]), tensor(&[])],
+            |b, x| {
+                let rows = b.binary(BinaryOp::Mul, x[0], x[1]);
+                let columns = b.binary(BinaryOp::Mul, x[0], x[2]);
+                let one = b.binary(BinaryOp::Mul, rows, x[3]);
+                vec![columns, one]
+            },
+        );
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 1]
+        v2 = slot 2 : f32[3]
+        v3 = slot 3 : f32[]
+        v4 = mul v0, v1 : f32[2, 3]
+        v5 = mul v0, v2 : f32[2, 3]
+        v6 = mul v4, v3 : f32[2, 3]
+        yield v5, v6
+        →
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 1]
+        v2 = slot 2 : f32[3]
+        v3 = slot 3 : f32[]
+        v4 = mul v0, v1 : f32[2, 3]
+        v5 = mul v0, v2 : f32[2, 3]
+        v6 = mul v4, v3 : f32[2, 3]
+        yield v5, v6
+        ");
+    }
 }

@@ -8,6 +8,8 @@ mod modes;
 mod products;
 mod rewrite;
 mod simplify;
+#[cfg(test)]
+mod testing;
 
 use crate::ir::{self, Function};
 

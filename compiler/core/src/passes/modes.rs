@@ -74,3 +74,106 @@ fn as_product(build: &Builder, kind: &OpKind) -> Option<Product> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use crate::passes::testing::{check, tensor};
+    use insta::assert_snapshot;
+
+    #[test]
+    fn modes_of_a_matrix_are_products() {
+        let shown = check(
+            run,
+            &[tensor(&[2, 3]), tensor(&[2, 2]), tensor(&[3, 3])],
+            |b, x| {
+                let rows = b.contract(x[0], x[1], 0, false);
+                let columns = b.contract(x[0], x[2], 1, false);
+                vec![rows, columns]
+            },
+        );
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 2]
+        v2 = slot 2 : f32[3, 3]
+        v3 = contract v0 mode 0 with v1 : f32[2, 3]
+        v4 = contract v0 mode 1 with v2 : f32[2, 3]
+        yield v3, v4
+        →
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 2]
+        v2 = slot 2 : f32[3, 3]
+        v3 = product v1', v0 : f32[2, 3]
+        v4 = product v0, v2 : f32[2, 3]
+        yield v3, v4
+        ");
+    }
+
+    #[test]
+    fn a_transposed_mode_turns_its_matrix() {
+        let shown = check(
+            run,
+            &[tensor(&[2, 3]), tensor(&[2, 2]), tensor(&[3, 3])],
+            |b, x| {
+                let rows = b.contract(x[0], x[1], 0, true);
+                let columns = b.contract(x[0], x[2], 1, true);
+                vec![rows, columns]
+            },
+        );
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 2]
+        v2 = slot 2 : f32[3, 3]
+        v3 = contract v0 mode 0 with v1' : f32[2, 3]
+        v4 = contract v0 mode 1 with v2' : f32[2, 3]
+        yield v3, v4
+        →
+        v0 = slot 0 : f32[2, 3]
+        v1 = slot 1 : f32[2, 2]
+        v2 = slot 2 : f32[3, 3]
+        v3 = product v1, v0 : f32[2, 3]
+        v4 = product v0, v2' : f32[2, 3]
+        yield v3, v4
+        ");
+    }
+
+    #[test]
+    fn grams_of_a_matrix_are_products() {
+        let shown = check(run, &[tensor(&[2, 3])], |b, x| {
+            vec![b.gram(x[0], 0), b.gram(x[0], 1)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3]
+        v1 = gram v0 mode 0 : f32[2, 2]
+        v2 = gram v0 mode 1 : f32[3, 3]
+        yield v1, v2
+        →
+        v0 = slot 0 : f32[2, 3]
+        v1 = product v0, v0' : f32[2, 2]
+        v2 = product v0', v0 : f32[3, 3]
+        yield v1, v2
+        ");
+    }
+
+    #[test]
+    fn other_ranks_keep_their_modes() {
+        let shown = check(run, &[tensor(&[2, 3, 4]), tensor(&[3, 3])], |b, x| {
+            let gram = b.gram(x[0], 2);
+            let rotated = b.contract(x[0], x[1], 1, false);
+            vec![gram, rotated]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[3, 3]
+        v2 = gram v0 mode 2 : f32[4, 4]
+        v3 = contract v0 mode 1 with v1 : f32[2, 3, 4]
+        yield v2, v3
+        →
+        v0 = slot 0 : f32[2, 3, 4]
+        v1 = slot 1 : f32[3, 3]
+        v2 = gram v0 mode 2 : f32[4, 4]
+        v3 = contract v0 mode 1 with v1 : f32[2, 3, 4]
+        yield v2, v3
+        ");
+    }
+}

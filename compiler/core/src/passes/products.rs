@@ -185,3 +185,181 @@ fn terms(build: &mut Builder, kind: &OpKind) -> Option<[Term; 2]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use crate::dtype::DType;
+    use crate::kernel::BinaryOp;
+    use crate::passes::testing::{check, hyper, slot, tensor};
+    use insta::assert_snapshot;
+
+    #[test]
+    fn an_average_with_a_product_is_one_call() {
+        let shown = check(run, &[tensor(&[3, 3]), tensor(&[3, 5])], |b, x| {
+            let product = b.matmul(x[1], false, x[1], true);
+            let weight = hyper(b);
+            vec![b.lerp(x[0], product, weight)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 5]
+        v2 = product v1, v1' : f32[3, 3]
+        v3 = hyper 0
+        v4 = lerp v0, v2, v3 : f32[3, 3]
+        yield v4
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 5]
+        v2 = product v1, v1' : f32[3, 3]
+        v3 = hyper 0
+        v4 = const 1
+        v5 = host.sub v4, v3
+        v6 = v3 product v1, v1' plus v5 v0 : f32[3, 3]
+        yield v6
+        ");
+    }
+
+    #[test]
+    fn an_average_of_a_gram_is_one_call() {
+        let shown = check(run, &[tensor(&[3, 3]), tensor(&[2, 3, 5])], |b, x| {
+            let gram = b.gram(x[1], 1);
+            let weight = hyper(b);
+            vec![b.lerp(x[0], gram, weight)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[2, 3, 5]
+        v2 = gram v1 mode 1 : f32[3, 3]
+        v3 = hyper 0
+        v4 = lerp v0, v2, v3 : f32[3, 3]
+        yield v4
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[2, 3, 5]
+        v2 = gram v1 mode 1 : f32[3, 3]
+        v3 = hyper 0
+        v4 = const 1
+        v5 = host.sub v4, v3
+        v6 = v3 gram v1 mode 1 plus v5 v0 : f32[3, 3]
+        yield v6
+        ");
+    }
+
+    #[test]
+    fn factors_and_sums_move_in() {
+        let shown = check(run, &[tensor(&[3, 3]), tensor(&[3, 3])], |b, x| {
+            let product = b.matmul(x[0], false, x[1], false);
+            let factor = hyper(b);
+            let scaled = b.binary(BinaryOp::Mul, factor, product);
+            let other = b.binary(BinaryOp::Mul, x[1], factor);
+            vec![b.binary(BinaryOp::Add, other, scaled)]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 3]
+        v2 = product v0, v1 : f32[3, 3]
+        v3 = hyper 0
+        v4 = mul v3, v2 : f32[3, 3]
+        v5 = mul v1, v3 : f32[3, 3]
+        v6 = add v5, v4 : f32[3, 3]
+        yield v6
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 3]
+        v2 = product v0, v1 : f32[3, 3]
+        v3 = hyper 0
+        v4 = v3 product v0, v1 : f32[3, 3]
+        v5 = mul v1, v3 : f32[3, 3]
+        v6 = v3 product v0, v1 plus v3 v1 : f32[3, 3]
+        yield v6
+        ");
+    }
+
+    #[test]
+    fn a_difference_negates_what_it_takes_away() {
+        let shown = check(run, &[tensor(&[3, 3]), tensor(&[3, 3])], |b, x| {
+            let first = b.matmul(x[0], false, x[1], false);
+            let less = b.binary(BinaryOp::Sub, x[0], first);
+            let second = b.matmul(x[1], false, x[0], false);
+            let more = b.binary(BinaryOp::Sub, second, x[0]);
+            vec![less, more]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 3]
+        v2 = product v0, v1 : f32[3, 3]
+        v3 = sub v0, v2 : f32[3, 3]
+        v4 = product v1, v0 : f32[3, 3]
+        v5 = sub v4, v0 : f32[3, 3]
+        yield v3, v5
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f32[3, 3]
+        v2 = product v0, v1 : f32[3, 3]
+        v3 = const 1
+        v4 = const -1
+        v5 = v4 product v0, v1 plus v0 : f32[3, 3]
+        v6 = product v1, v0 : f32[3, 3]
+        v7 = const 1
+        v8 = const -1
+        v9 = product v1, v0 plus v8 v0 : f32[3, 3]
+        yield v5, v9
+        ");
+    }
+
+    #[test]
+    fn a_product_that_is_read_twice_stays() {
+        let shown = check(run, &[tensor(&[3, 3])], |b, x| {
+            let product = b.matmul(x[0], false, x[0], false);
+            let sum = b.binary(BinaryOp::Add, product, x[0]);
+            vec![product, sum]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = product v0, v0 : f32[3, 3]
+        v2 = add v1, v0 : f32[3, 3]
+        yield v1, v2
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = product v0, v0 : f32[3, 3]
+        v2 = add v1, v0 : f32[3, 3]
+        yield v1, v2
+        ");
+    }
+
+    #[test]
+    fn a_sum_of_another_dtype_or_shape_stays_outside() {
+        let inputs = [
+            tensor(&[3, 3]),
+            slot(DType::F64, &[3, 3], crate::hir::Fact::General),
+            tensor(&[3]),
+        ];
+        let shown = check(run, &inputs, |b, x| {
+            let first = b.matmul(x[0], false, x[0], false);
+            let second = b.matmul(x[0], false, x[0], true);
+            let wide = b.binary(BinaryOp::Add, first, x[1]);
+            let row = b.binary(BinaryOp::Add, second, x[2]);
+            vec![wide, row]
+        });
+        assert_snapshot!(shown, @"
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f64[3, 3]
+        v2 = slot 2 : f32[3]
+        v3 = product v0, v0 : f32[3, 3]
+        v4 = product v0, v0' : f32[3, 3]
+        v5 = add v3, v1 : f64[3, 3]
+        v6 = add v4, v2 : f32[3, 3]
+        yield v5, v6
+        →
+        v0 = slot 0 : f32[3, 3]
+        v1 = slot 1 : f64[3, 3]
+        v2 = slot 2 : f32[3]
+        v3 = product v0, v0 : f32[3, 3]
+        v4 = product v0, v0' : f32[3, 3]
+        v5 = add v3, v1 : f64[3, 3]
+        v6 = add v4, v2 : f32[3, 3]
+        yield v5, v6
+        ");
+    }
+}

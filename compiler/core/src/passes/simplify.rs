@@ -48,6 +48,10 @@ const RULES: &[Rule] = &[
         name: "permute(permute(x)) = permute(x)",
         apply: permute_of_permute,
     },
+    Rule {
+        name: "permute of axes of length 1 = reshape",
+        apply: permute_as_reshape,
+    },
     // Products.
     Rule {
         name: "product(x', y) transposes while packing",
@@ -158,6 +162,20 @@ fn permute_of_permute(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Va
         return Some(source);
     }
     Some(build.permute(source, axes))
+}
+
+/// The elements stay where they are when the axes longer than 1 keep their order.
+fn permute_as_reshape(build: &mut Builder, kind: &OpKind, ty: &Type) -> Option<Value> {
+    let (OpKind::Permute(x, axes), Type::Tensor(ty)) = (kind, ty) else {
+        return None;
+    };
+    let dims = build.function.dims(*x);
+    let long: Vec<u32> = axes
+        .iter()
+        .copied()
+        .filter(|&axis| dims[axis as usize] != 1)
+        .collect();
+    long.is_sorted().then(|| build.reshape(*x, ty.dims.clone()))
 }
 
 /// The matrix that `value` is the transpose of.
@@ -417,3 +435,6 @@ fn diag_of_product(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value
     let terms = build.binary(BinaryOp::Mul, transposed, outer.b);
     Some(build.sum(terms, Reduce::Before(1)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,3 +150,6 @@ impl Emitter<'_> {
         self.order.push(fused);
     }
 }
+
+#[cfg(test)]
+mod tests;
