@@ -48,15 +48,32 @@ fn same(a: &OpKind, b: &OpKind) -> bool {
 }
 
 impl Visitor for Cse {
-    fn op(&mut self, build: &mut Builder, kind: OpKind, types: Vec<Type>, _: &[Value]) -> Vec<Value> {
+    fn op(
+        &mut self,
+        build: &mut Builder,
+        kind: OpKind,
+        types: Vec<Type>,
+        _: &[Value],
+    ) -> Vec<Value> {
         let key = (discriminant(&kind), kind.operands());
-        let found = self.scopes.iter().rev().filter_map(|scope| scope.get(&key)).flatten();
-        if let Some(known) = found.into_iter().find(|known| known.is(build, &kind, &types)) {
+        let found = self
+            .scopes
+            .iter()
+            .rev()
+            .filter_map(|scope| scope.get(&key))
+            .flatten();
+        if let Some(known) = found
+            .into_iter()
+            .find(|known| known.is(build, &kind, &types))
+        {
             return known.results.clone();
         }
         let results = build.push(kind.clone(), types);
         if let Some(scope) = self.scopes.last_mut() {
-            let known = Known { kind, results: results.clone() };
+            let known = Known {
+                kind,
+                results: results.clone(),
+            };
             scope.entry(key).or_default().push(known);
         }
         results
