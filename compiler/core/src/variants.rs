@@ -3,7 +3,7 @@
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
 //! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, with equal
 //! and different axes, below and above each int static, which is how limits are written) and for each static and each
-//! two of them switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
+//! two of them switched, more where there are few. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
 
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program, StaticType};
@@ -87,32 +87,42 @@ impl Variants {
     }
 }
 
-/// The settings as given, then with each bool, choice and dtype switched alone, then with every two of them.
+/// More settings than this are not planned only to meet a kernel that three or more switched statics need.
+const ENOUGH: usize = 32;
+
+/// The settings as given, then with each bool, choice and dtype switched alone, with every two of them, and with more
+/// while there are few.
 fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) -> Vec<Settings> {
     let Ok(given) = settle(program, optimizer, overrides) else {
         return Vec::new();
     };
-    let statics = &program.optimizers[optimizer].statics;
-    let once = |settings: &Settings, from: usize| -> Vec<(usize, Settings)> {
-        let declared = statics.iter().enumerate().skip(from);
-        declared
-            .flat_map(|(index, declared)| {
-                let values = alternatives(&declared.ty, &settings.statics[index]);
-                values.into_iter().map(move |value| (index, value))
-            })
-            .map(|(index, value)| (index, with(settings, index, value)))
-            .collect()
-    };
-    let single = once(&given, 0);
-    let pairs = single
-        .iter()
-        .flat_map(|(last, settings)| once(settings, last + 1));
-    let pairs: Vec<Settings> = pairs.map(|(_, settings)| settings).collect();
-    let single = single.into_iter().map(|(_, settings)| settings);
-    std::iter::once(given.clone())
-        .chain(single)
-        .chain(pairs)
-        .collect()
+    let types = program.optimizers[optimizer].statics.iter();
+    let types: Vec<&StaticType> = types.map(|declared| &declared.ty).collect();
+    let mut all = Vec::new();
+    let mut latest = vec![(0, given)];
+    for switches in 0.. {
+        let next: Vec<_> = latest
+            .iter()
+            .flat_map(|(from, settings)| switch_one(&types, settings, *from))
+            .collect();
+        all.extend(latest.into_iter().map(|(_, settings)| settings));
+        if next.is_empty() || switches >= 2 && all.len() + next.len() > ENOUGH {
+            break;
+        }
+        latest = next;
+    }
+    all
+}
+
+/// Settings in which one more static, at `from` or behind, is switched; and where the next switch may be.
+fn switch_one(types: &[&StaticType], settings: &Settings, from: usize) -> Vec<(usize, Settings)> {
+    let mut found = Vec::new();
+    for (index, ty) in types.iter().enumerate().skip(from) {
+        for value in alternatives(ty, &settings.statics[index]) {
+            found.push((index + 1, with(settings, index, value)));
+        }
+    }
+    found
 }
 
 fn with(settings: &Settings, index: usize, value: StaticValue) -> Settings {

@@ -249,11 +249,11 @@ fn a_comparison_keeps_its_precision_in_a_wider_kernel() {
     v0 = slot 0 : f32[4]
     v1 = slot 1 : f64[4]
     v2 = const 0.1
-    v4 = map_9b7f42f3 (v0, v1) scalars () over 4x1 : f64[4]
+    v4 = map_c3476a3e (v0, v1) scalars (v2) over 4x1 : f64[4]
     yield v4
-    map_9b7f42f3 = map flat f64 (%0: f32 full, %1: f64 full) scalars 0
+    map_c3476a3e = map flat f64 (%0: f32 full, %1: f64 full) scalars 1
     v0 = load %0
-    v1 = const 0.1
+    v1 = scalar s0
     v2 = round-f32 v1
     v3 = cmp-gt v0, v2
     v4 = load %1
