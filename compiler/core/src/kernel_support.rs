@@ -5,7 +5,7 @@
 //! | entry | operands | scalars | dims | work item |
 //! |---|---|---|---|---|
 //! | `optc_sums_<dtype>` | f64 partial sums `[chunks][columns]`; totals of the dtype | none | chunks, columns | [`SUMS_ITEM`] columns |
-//! | `optc_gather_<bytes>` | strided tensor; contiguous one | [`AXES`] pairs of length and stride in elements, as integers, the last axis first, unused ones 1 and 0 | elements, 1 | [`CHUNK`](crate::kernel::CHUNK) elements |
+//! | `optc_gather_<bytes>` | strided tensor; contiguous one | room for [`AXES`] pairs of length and stride in elements, as integers, the last axis first | elements, axes | [`CHUNK`](crate::kernel::CHUNK) elements |
 //! | `optc_scatter_<bytes>` | strided tensor; contiguous one | the same | the same | the same |
 //!
 //! Partial sums are added in the order of their chunks and the total is rounded once, as [`crate::kernel`] says. A

@@ -21,6 +21,8 @@ pub(crate) mod fake;
 mod library;
 mod run;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 pub use device::{Buffer, Device};
 pub use driver::{Address, Driver, Stream};

@@ -117,14 +117,9 @@ impl Strided {
         let operands = [view.data() as u64, dense.address()].into_iter();
         let pairs = view.dims().iter().zip(view.strides().unwrap_or(&[])).rev();
         let axes = pairs.flat_map(|(&dim, &stride)| [dim as u64, stride as u64]);
-        let unused = std::iter::repeat([1, 0]).flatten();
         let mut writer = self.table.writer(words);
-        writer.line(
-            operands,
-            axes.chain(unused).take(2 * AXES),
-            [count, 1],
-            count.div_ceil(CHUNK),
-        );
+        let dims = [count, view.dims().len() as u64];
+        writer.line(operands, axes, dims, count.div_ceil(CHUNK));
         writer.finish()
     }
 }
