@@ -368,21 +368,6 @@ pub(crate) const PAGES: &[Page] = &[
          must exist, be writable and have space. What was there before is untouched.",
     ),
     Page::new(
-        "opt::emit::arch",
-        "There is no PTX for this architecture",
-        "PTX is made for architectures from `sm_80` on.",
-    ),
-    Page::new(
-        "opt::emit::internal",
-        "The backend refused what the compiler gave it",
-        OUR_BUG,
-    ),
-    Page::new(
-        "opt::emit::linker",
-        "The linker that makes shared objects does not run",
-        "`optc compile` calls LLVM's linker, `ld.lld`, which Debian has in the package `lld-22`.",
-    ),
-    Page::new(
         "opt::cuda::call",
         "The CUDA driver failed",
         "The name is the driver's own (`CUDA_ERROR_…`, in NVIDIA's documentation). What a device is given fails late, so \
@@ -417,6 +402,21 @@ pub(crate) const PAGES: &[Page] = &[
         "The CUDA driver does not accept the artifact's PTX",
         "An artifact carries PTX, which the driver compiles for the GPU at hand when the first parameter is bound. The \
          message holds what its compiler said. A driver older than the PTX is the most likely cause: update it.",
+    ),
+    Page::new(
+        "opt::emit::arch",
+        "There is no PTX for this architecture",
+        "PTX is made for architectures from `sm_80` on.",
+    ),
+    Page::new(
+        "opt::emit::internal",
+        "The backend refused what the compiler gave it",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::emit::linker",
+        "The linker that makes shared objects does not run",
+        "`optc compile` calls LLVM's linker, `ld.lld`, which Debian has in the package `lld-22`.",
     ),
     Page::new(
         "opt::load::code",

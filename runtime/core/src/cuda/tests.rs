@@ -24,7 +24,7 @@ optimizer Normed {
     rule each(w: [...]) {
         state anchor = w
         state level: f32 [] = 0.25
-        level = lerp(level, mean(grad^2), 0.25)
+        level = lerp(level, sum(grad^2), 0.25)
         w -= lr * (grad + level * (w - anchor)) / (norm(grad) + 1e-7)
         every 2 steps { anchor = w }
     }
