@@ -20,7 +20,7 @@ use optc_core::plan::Plan;
 use optc_core::settings::{Settings, check_hyper};
 use optc_core::specialize::plan_for;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -132,14 +132,18 @@ impl Optimizer {
             .map(|(param, &group)| planner.entry(param, group));
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
         let wanted = kernels(&entries, Device::Cpu);
-        let kernels = rules.kernels(&wanted)?;
-        let report = Report::new(
+        let kernels_of_host = rules.kernels(&wanted)?;
+        let mut report = Report::new(
             rules.isa(),
             std::mem::take(&mut planner.rules),
             &wanted,
             &planner.products(),
-            &kernels,
+            &kernels_of_host,
         );
+        report.devices = devices(params)
+            .into_iter()
+            .map(|device| (device, kernels(&entries, device).len()))
+            .collect();
         let hypers = settings
             .into_iter()
             .map(|settings| settings.hypers)
@@ -148,7 +152,7 @@ impl Optimizer {
             targets: rules.ptx(),
             driver: options.cuda.as_ref(),
         };
-        let kernels = &kernels;
+        let kernels = &kernels_of_host;
         let code = Code { kernels, ptx };
         let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
         Ok(Optimizer {
@@ -448,6 +452,12 @@ impl<'a> Planner<'a> {
         dtypes.dedup();
         dtypes
     }
+}
+
+/// The CUDA devices of some parameters.
+fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
+    let all = params.iter().map(|param| param.device);
+    all.filter(|&device| device != Device::Cpu).collect()
 }
 
 /// The distinct kernels of all plans on a device, by hash.
