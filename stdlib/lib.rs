@@ -6,16 +6,22 @@
 
 /// Every module's name, in alphabetical order.
 pub const NAMES: &[&str] = &[
+    "std.adabelief",
     "std.adadelta",
     "std.adagrad",
     "std.adam",
     "std.adamax",
     "std.adamw",
+    "std.adan",
     "std.ademamix",
+    "std.adopt",
     "std.asgd",
     "std.cautious_adamw",
     "std.cautious_lion",
+    "std.clip_adamw",
+    "std.grams",
     "std.lamb",
+    "std.laprop",
     "std.lars",
     "std.lion",
     "std.mars",
@@ -29,21 +35,28 @@ pub const NAMES: &[&str] = &[
     "std.sgd",
     "std.signum",
     "std.soap",
+    "std.yogi",
 ];
 
 /// The text of a module.
 pub fn source(name: &str) -> Option<&'static str> {
     match name {
+        "std.adabelief" => Some(include_str!("adabelief.opt")),
         "std.adadelta" => Some(include_str!("adadelta.opt")),
         "std.adagrad" => Some(include_str!("adagrad.opt")),
         "std.adam" => Some(include_str!("adam.opt")),
         "std.adamax" => Some(include_str!("adamax.opt")),
         "std.adamw" => Some(include_str!("adamw.opt")),
+        "std.adan" => Some(include_str!("adan.opt")),
         "std.ademamix" => Some(include_str!("ademamix.opt")),
+        "std.adopt" => Some(include_str!("adopt.opt")),
         "std.asgd" => Some(include_str!("asgd.opt")),
         "std.cautious_adamw" => Some(include_str!("cautious_adamw.opt")),
         "std.cautious_lion" => Some(include_str!("cautious_lion.opt")),
+        "std.clip_adamw" => Some(include_str!("clip_adamw.opt")),
+        "std.grams" => Some(include_str!("grams.opt")),
         "std.lamb" => Some(include_str!("lamb.opt")),
+        "std.laprop" => Some(include_str!("laprop.opt")),
         "std.lars" => Some(include_str!("lars.opt")),
         "std.lion" => Some(include_str!("lion.opt")),
         "std.mars" => Some(include_str!("mars.opt")),
@@ -57,6 +70,7 @@ pub fn source(name: &str) -> Option<&'static str> {
         "std.sgd" => Some(include_str!("sgd.opt")),
         "std.signum" => Some(include_str!("signum.opt")),
         "std.soap" => Some(include_str!("soap.opt")),
+        "std.yogi" => Some(include_str!("yogi.opt")),
         _ => None,
     }
 }

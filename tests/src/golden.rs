@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 26] = [
+pub const FILES: [(&str, usize); 33] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -34,6 +34,13 @@ pub const FILES: [(&str, usize); 26] = [
     ("signum", 4),
     ("ademamix", 4),
     ("normalised_gd", 5),
+    ("adabelief", 3),
+    ("yogi", 3),
+    ("adan", 4),
+    ("laprop", 4),
+    ("adopt", 4),
+    ("grams", 3),
+    ("clip_norm_adamw", 7),
     ("lamb", 6),
     ("lars", 5),
     ("mars", 8),
@@ -68,6 +75,8 @@ pub struct Case {
     pub hyper: Map<String, Value>,
     /// The constructor's other arguments.
     pub defaults: Map<String, Value>,
+    /// What is done around the optimizer: clipping, entries, their arguments.
+    pub protocol: Map<String, Value>,
     /// The gradients of step t at index t - 1; a parameter without a gradient has no entry.
     pub grads: Vec<BTreeMap<String, Vec<f64>>>,
     /// The learning rate of step t at index t - 1, where it changes.
@@ -103,7 +112,12 @@ impl Case {
 
     /// An option of a group, or of the constructor for what the reference keeps outside its groups.
     pub fn option(&self, group: usize, name: &str) -> Option<&Value> {
-        let places = [&self.groups[group], &self.hyper, &self.defaults];
+        let places = [
+            &self.groups[group],
+            &self.hyper,
+            &self.defaults,
+            &self.protocol,
+        ];
         places.into_iter().find_map(|options| options.get(name))
     }
 
@@ -154,6 +168,8 @@ struct CaseMeta {
     groups: Vec<Map<String, Value>>,
     hyper: Map<String, Value>,
     defaults: Map<String, Value>,
+    #[serde(default)]
+    protocol: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
 }
 
@@ -202,6 +218,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         groups: meta.groups,
         hyper: meta.hyper,
         defaults: meta.defaults,
+        protocol: meta.protocol,
         grads: (1..=meta.steps)
             .map(|t| records.grads.remove(&t).unwrap_or_default())
             .collect(),
@@ -239,6 +256,8 @@ impl Records {
             // Options of a group at a snapshot: the learning rate, which `extra/lr` has for every step, and the number
             // of steps.
             ["extra", _, "lr" | "step", _] => {}
+            // Norms and gradients on the way from the recorded gradients to the recorded result.
+            ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
             _ => panic!("unknown key {key}"),
         }
     }

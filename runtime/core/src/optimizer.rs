@@ -115,7 +115,7 @@ impl Optimizer {
         );
         let hypers = settings
             .into_iter()
-            .map(|settings| settings.hypers)
+            .map(|settings| settings.inputs())
             .collect();
         let engine = Engine::new(entries, hypers, &kernels, pool(options), options.non_finite)?;
         Ok(Optimizer {
@@ -162,6 +162,18 @@ impl Optimizer {
             .iter()
             .map(|hyper| hyper.name.as_str());
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// All numbers of a group that a step reads: hyperparameters, then what its parameters share.
+    pub(crate) fn inputs(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
+        let names = self.program.input_names(self.id).into_iter();
+        names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// A number that the parameters of a group share.
+    pub fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let mut found = self.inputs(group).filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value)
     }
 
     /// One hyperparameter of a group.
@@ -392,7 +404,7 @@ impl<'a> Planner<'a> {
 
     /// The distinct kernels of all plans, by hash.
     fn kernels(&self) -> Vec<MapKernel> {
-        let all = self.plans.values().flat_map(|plan| &plan.kernels);
+        let all = self.plans.values().flat_map(|plan| plan.all_kernels());
         let by_hash: BTreeMap<String, MapKernel> =
             all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
         by_hash.into_values().collect()

@@ -383,6 +383,89 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adabelief",
+        module: "std.adabelief",
+        optimizer: "AdaBelief",
+        statics: &[("rectify", "rectify", no), WEIGHT_DECOUPLE],
+        states: &[("exp_avg", plain), ("exp_avg_var", plain)],
+        ..ROW
+    },
+    Row {
+        file: "yogi",
+        module: "std.yogi",
+        optimizer: "Yogi",
+        statics: &[
+            ("initial_accumulator", "initial_accumulator", || json!(1e-6)),
+            WEIGHT_DECOUPLE,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adan",
+        module: "std.adan",
+        optimizer: "Adan",
+        hypers: &[
+            LR,
+            ("betas", &["beta1", "beta2", "beta3"]),
+            EPS,
+            WEIGHT_DECAY,
+            ("max_grad_norm", &["max_grad_norm"]),
+        ],
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_diff", plain),
+            ("exp_avg_sq", plain),
+            ("previous_grad", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "laprop",
+        module: "std.laprop",
+        optimizer: "LaProp",
+        statics: &[
+            ("centered", "centered", no),
+            (
+                "steps_before_using_centered",
+                "steps_before_using_centered",
+                || json!(10),
+            ),
+            ("ams_bound", "ams_bound", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_lr_1", plain),
+            ("exp_avg_lr_2", unread),
+            ("exp_mean_avg_beta2", plain),
+            ("max_exp_avg_sq", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adopt",
+        module: "std.adopt",
+        optimizer: "Adopt",
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        ..ROW
+    },
+    Row {
+        file: "grams",
+        module: "std.grams",
+        optimizer: "Grams",
+        statics: &[WEIGHT_DECOUPLE],
+        ..ROW
+    },
+    Row {
+        file: "clip_norm_adamw",
+        module: "std.clip_adamw",
+        optimizer: "ClipAdamW",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
+        statics: &[("norm_type", "norm_type", || json!(2))],
+        ..ROW
+    },
+    Row {
         file: "lamb",
         module: "std.lamb",
         optimizer: "Lamb",

@@ -2,6 +2,7 @@
 
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
+use super::sums::Summand;
 use super::{Bucket, Engine, Entry, NonFinite, Param, Tables};
 use crate::error::BindError;
 use crate::execute::{self, Scratch, Scratches, Team};
@@ -46,6 +47,7 @@ impl Engine {
         let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
+        let sums = super::sums::inputs(&params);
         let scan = if non_finite == NonFinite::Error {
             scan_items(&params)
         } else {
@@ -58,6 +60,7 @@ impl Engine {
             lockstep,
             schedule,
             scan,
+            sums,
             strided,
         };
         let mut engine = Engine {
@@ -167,6 +170,7 @@ impl Binder<'_> {
         let states = slots
             .map(|slot| allocate(prepared.slot_bytes(slot)))
             .collect::<Result<Vec<Memory>, BindError>>()?;
+        let summands = self.summands(&entry)?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Memory::pointer)).collect(),
@@ -179,6 +183,7 @@ impl Binder<'_> {
             device: entry.device,
             hypers: entry.hypers,
             absent_zeros: entry.absent_zeros,
+            summands,
             name: entry.name,
             step: 0,
             dense_param: None,
@@ -189,6 +194,21 @@ impl Binder<'_> {
         };
         self.regs += param.prepared.plan.host.len();
         Ok(param)
+    }
+
+    fn summands(&mut self, entry: &Entry) -> Result<Vec<Summand>, BindError> {
+        let each = entry.plan.sums.iter().map(|sum| {
+            let prepared = self.prepare(&Entry {
+                plan: Arc::clone(&sum.plan),
+                ..entry.clone()
+            })?;
+            let regs = self.regs;
+            self.regs += prepared.plan.host.len();
+            Summand::new(sum.input, prepared, regs).ok_or_else(|| BindError::OutOfMemory {
+                name: entry.name.clone(),
+            })
+        });
+        each.collect()
     }
 
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
@@ -302,7 +322,10 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 }
 
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
-    let plans = params.iter().map(|param| &*param.prepared);
+    let plans = params.iter().flat_map(|param| {
+        let summands = param.summands.iter().map(|summand| &*summand.prepared);
+        std::iter::once(&*param.prepared).chain(summands)
+    });
     let largest = params
         .iter()
         .max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
