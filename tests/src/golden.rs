@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 33] = [
+pub const FILES: [(&str, usize); 37] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -41,6 +41,10 @@ pub const FILES: [(&str, usize); 33] = [
     ("adopt", 4),
     ("grams", 3),
     ("clip_norm_adamw", 7),
+    ("prodigy", 5),
+    ("schedule_free_adamw", 6),
+    ("schedule_free_sgd", 3),
+    ("schedule_free_radam", 3),
     ("lamb", 6),
     ("lars", 5),
     ("mars", 8),
@@ -83,6 +87,8 @@ pub struct Case {
     pub lr: Option<Vec<f64>>,
     /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
     pub response: BTreeMap<String, f64>,
+    /// Options of a group that change, by step and group.
+    pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
 }
 
@@ -224,6 +230,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
             .collect(),
         lr: records.lr,
         response: meta.response_4ulp,
+        options: records.options,
         snapshot: records.snapshot,
         name,
     }
@@ -235,6 +242,7 @@ struct Records {
     grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
     lr: Option<Vec<f64>>,
+    options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
 }
 
 impl Records {
@@ -253,11 +261,18 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
-            // Options of a group at a snapshot: the learning rate, which `extra/lr` has for every step, and the number
-            // of steps.
-            ["extra", _, "lr" | "step", _] => {}
+            // The point at which a model is evaluated: a function of the parameter and its state.
+            ["extra", "eval", _, _] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
+            ["extra", group, option, step] if group.starts_with("group") => {
+                let at = (
+                    number(step),
+                    group["group".len()..].parse().expect("a group"),
+                );
+                let options = self.options.entry(at).or_default();
+                options.insert(option.to_owned(), values(view)[0]);
+            }
             _ => panic!("unknown key {key}"),
         }
     }

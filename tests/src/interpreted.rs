@@ -37,6 +37,7 @@ struct Bound {
 pub struct Interpreted {
     /// Hyperparameters, shared numbers and sums of each group.
     inputs: Vec<Vec<f64>>,
+    names: Vec<String>,
     lr: usize,
     params: BTreeMap<String, Bound>,
 }
@@ -73,6 +74,7 @@ impl Interpreted {
         }
         Interpreted {
             inputs: settings.iter().map(Settings::inputs).collect(),
+            names: program.input_names(id),
             lr,
             params,
         }
@@ -257,6 +259,11 @@ impl Stepper for Interpreted {
 
     fn param(&self, name: &str) -> Vec<f64> {
         self.params[name].slots[interp::PARAM].clone()
+    }
+
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let at = self.names.iter().position(|known| known == name)?;
+        Some(self.inputs[group][at])
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

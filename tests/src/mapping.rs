@@ -160,6 +160,14 @@ pub fn open(case: &Case) -> Option<&'static str> {
     entry.map(|(_, _, reason)| *reason)
 }
 
+/// The recorded values of numbers that the parameters of a group share, at a step: our name, value.
+pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
+    let options = case.options.get(&(step, group));
+    let names = row(case).shared.iter().copied();
+    let each = names.filter_map(|name| Some((name, *options?.get(name)?)));
+    each.collect()
+}
+
 /// What kind of arithmetic the rule of a case is.
 pub fn work(case: &Case) -> Work {
     (row(case).work)(case)
