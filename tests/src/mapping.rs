@@ -147,9 +147,9 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 
 /// Recorded cases that no rule can follow yet, and why.
 const OPEN: &[(&str, &str, &str)] = &[(
-    "normalised_gd",
-    "global",
-    "a norm over all parameters needs `across params`",
+    "clip_norm_adamw",
+    "norm_inf",
+    "the largest element of all gradients needs a maximum over a tensor and over parameters",
 )];
 
 /// Why no rule can follow this case yet.
@@ -158,6 +158,14 @@ pub fn open(case: &Case) -> Option<&'static str> {
         .iter()
         .find(|(file, name, _)| case.file == *file && case.name == *name);
     entry.map(|(_, _, reason)| *reason)
+}
+
+/// The recorded values of numbers that the parameters of a group share, at a step: our name, value.
+pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
+    let options = case.options.get(&(step, group));
+    let names = row(case).shared.iter().copied();
+    let each = names.filter_map(|name| Some((name, *options?.get(name)?)));
+    each.collect()
 }
 
 /// What kind of arithmetic the rule of a case is.

@@ -40,6 +40,8 @@ pub(super) struct Row {
     /// Statics that all cases of the file have.
     pub(super) fixed: &'static [(&'static str, &'static str)],
     pub(super) states: &'static [StateRow],
+    /// Options of a group that the reference changes, and shared numbers of the same name.
+    pub(super) shared: &'static [&'static str],
     pub(super) work: fn(&Case) -> Work,
 }
 
@@ -52,6 +54,7 @@ const ROW: Row = Row {
     statics: &[],
     fixed: &[],
     states: ADAM_STATES,
+    shared: &[],
     work: |_| Work::Elementwise,
 };
 
@@ -110,6 +113,17 @@ const DECOUPLED: &[StaticRow] = &[
     MAXIMIZE,
 ];
 const LION_HYPERS: &[HyperRow] = &[LR, BETAS, WEIGHT_DECAY];
+const SCHEDULE_FREE_HYPERS: &[HyperRow] = &[
+    LR,
+    BETAS,
+    EPS,
+    WEIGHT_DECAY,
+    ("warmup_steps", &["warmup_steps"]),
+    ("r", &["r"]),
+    ("weight_lr_power", &["weight_lr_power"]),
+];
+const SCHEDULE_FREE_STATES: &[StateRow] = &[("z", plain), ("exp_avg_sq", plain)];
+const SCHEDULE_FREE_SHARED: &[&str] = &["k", "lr_max", "weight_sum"];
 const MUON_HYPERS: &[HyperRow] = &[LR, MOMENTUM, WEIGHT_DECAY];
 /// The groups of the author's Muon that its Adam takes.
 pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
@@ -383,6 +397,153 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adabelief",
+        module: "std.adabelief",
+        optimizer: "AdaBelief",
+        statics: &[("rectify", "rectify", no), WEIGHT_DECOUPLE],
+        states: &[("exp_avg", plain), ("exp_avg_var", plain)],
+        ..ROW
+    },
+    Row {
+        file: "yogi",
+        module: "std.yogi",
+        optimizer: "Yogi",
+        statics: &[
+            ("initial_accumulator", "initial_accumulator", || json!(1e-6)),
+            WEIGHT_DECOUPLE,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adan",
+        module: "std.adan",
+        optimizer: "Adan",
+        hypers: &[
+            LR,
+            ("betas", &["beta1", "beta2", "beta3"]),
+            EPS,
+            WEIGHT_DECAY,
+            ("max_grad_norm", &["max_grad_norm"]),
+        ],
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_diff", plain),
+            ("exp_avg_sq", plain),
+            ("previous_grad", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "laprop",
+        module: "std.laprop",
+        optimizer: "LaProp",
+        statics: &[
+            ("centered", "centered", no),
+            (
+                "steps_before_using_centered",
+                "steps_before_using_centered",
+                || json!(10),
+            ),
+            ("ams_bound", "ams_bound", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_lr_1", plain),
+            ("exp_avg_lr_2", unread),
+            ("exp_mean_avg_beta2", plain),
+            ("max_exp_avg_sq", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adopt",
+        module: "std.adopt",
+        optimizer: "Adopt",
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        ..ROW
+    },
+    Row {
+        file: "grams",
+        module: "std.grams",
+        optimizer: "Grams",
+        statics: &[WEIGHT_DECOUPLE],
+        ..ROW
+    },
+    Row {
+        file: "clip_norm_adamw",
+        module: "std.clip_adamw",
+        optimizer: "ClipAdamW",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
+        statics: &[("norm_type", "norm_type", || json!(2))],
+        ..ROW
+    },
+    Row {
+        file: "prodigy",
+        module: "std.prodigy",
+        optimizer: "Prodigy",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            EPS,
+            WEIGHT_DECAY,
+            ("d0", &["d0"]),
+            ("d_coef", &["d_coef"]),
+            ("growth_rate", &["growth_rate"]),
+        ],
+        statics: &[
+            ("decouple", "decouple", yes),
+            ("use_bias_correction", "use_bias_correction", no),
+            ("safeguard_warmup", "safeguard_warmup", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("p0", plain),
+            ("s", plain),
+            STEP,
+        ],
+        shared: &["d", "d_max", "d_numerator", "k"],
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_adamw",
+        module: "std.schedule_free_adamw",
+        optimizer: "ScheduleFreeAdamW",
+        hypers: SCHEDULE_FREE_HYPERS,
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_radam",
+        module: "std.schedule_free_radam",
+        optimizer: "ScheduleFreeRAdam",
+        hypers: SCHEDULE_FREE_HYPERS,
+        statics: &[("silent_sgd_phase", "silent_sgd_phase", yes)],
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_sgd",
+        module: "std.schedule_free_sgd",
+        optimizer: "ScheduleFreeSgd",
+        hypers: &[
+            LR,
+            MOMENTUM,
+            WEIGHT_DECAY,
+            ("warmup_steps", &["warmup_steps"]),
+            ("r", &["r"]),
+            ("weight_lr_power", &["weight_lr_power"]),
+        ],
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
         file: "lamb",
         module: "std.lamb",
         optimizer: "Lamb",
@@ -462,6 +623,7 @@ const TABLE: &[Row] = &[
         fixed: &[("norm_floor", "clamp")],
         states: MUON_STATES,
         work: |_| Work::Orthogonalised,
+        ..ROW
     },
     Row {
         file: "muon",
