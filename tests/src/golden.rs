@@ -14,16 +14,45 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The recorded files, by name.
-pub const FILES: [&str; 8] = [
-    "sgd",
-    "adam",
-    "adamw",
-    "torch_muon",
-    "muon",
-    "soap",
-    "soap_options",
-    "soap_long",
+/// The recorded files, and how many cases each has.
+pub const FILES: [(&str, usize); 37] = [
+    ("sgd", 8),
+    ("adagrad", 3),
+    ("adadelta", 3),
+    ("rmsprop", 5),
+    ("adam", 7),
+    ("adamw", 10),
+    ("nadam", 4),
+    ("radam", 4),
+    ("adamax", 3),
+    ("asgd", 3),
+    ("rprop", 3),
+    ("lion", 6),
+    ("lion_cautious", 5),
+    ("c_lion", 3),
+    ("c_adamw", 6),
+    ("signum", 4),
+    ("ademamix", 4),
+    ("normalised_gd", 5),
+    ("adabelief", 3),
+    ("yogi", 3),
+    ("adan", 4),
+    ("laprop", 4),
+    ("adopt", 4),
+    ("grams", 3),
+    ("clip_norm_adamw", 7),
+    ("prodigy", 5),
+    ("schedule_free_adamw", 6),
+    ("schedule_free_sgd", 3),
+    ("schedule_free_radam", 3),
+    ("lamb", 6),
+    ("lars", 5),
+    ("mars", 8),
+    ("torch_muon", 6),
+    ("muon", 5),
+    ("soap", 4),
+    ("soap_options", 8),
+    ("soap_long", 3),
 ];
 
 /// One recorded run of one optimizer.
@@ -48,12 +77,18 @@ pub struct Case {
     pub groups: Vec<Map<String, Value>>,
     /// What the case sets; the rest are the constructor's defaults.
     pub hyper: Map<String, Value>,
+    /// The constructor's other arguments.
+    pub defaults: Map<String, Value>,
+    /// What is done around the optimizer: clipping, entries, their arguments.
+    pub protocol: Map<String, Value>,
     /// The gradients of step t at index t - 1; a parameter without a gradient has no entry.
     pub grads: Vec<BTreeMap<String, Vec<f64>>>,
     /// The learning rate of step t at index t - 1, where it changes.
     pub lr: Option<Vec<f64>>,
     /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
     pub response: BTreeMap<String, f64>,
+    /// Options of a group that change, by step and group.
+    pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
 }
 
@@ -81,6 +116,17 @@ impl Case {
         format!("{}/{}", self.file, self.name)
     }
 
+    /// An option of a group, or of the constructor for what the reference keeps outside its groups.
+    pub fn option(&self, group: usize, name: &str) -> Option<&Value> {
+        let places = [
+            &self.groups[group],
+            &self.hyper,
+            &self.defaults,
+            &self.protocol,
+        ];
+        places.into_iter().find_map(|options| options.get(name))
+    }
+
     /// What was recorded of a parameter after a step.
     pub fn snapshot(&self, step: u64, param: &str) -> &Snapshot {
         let key = (step, param.to_owned());
@@ -104,7 +150,7 @@ pub fn load(file: &str) -> Vec<Case> {
 
 /// All cases of all files.
 pub fn load_all() -> Vec<Case> {
-    FILES.iter().flat_map(|file| load(file)).collect()
+    FILES.iter().flat_map(|(file, _)| load(file)).collect()
 }
 
 fn folder() -> PathBuf {
@@ -127,6 +173,9 @@ struct CaseMeta {
     params: BTreeMap<String, ParamMeta>,
     groups: Vec<Map<String, Value>>,
     hyper: Map<String, Value>,
+    defaults: Map<String, Value>,
+    #[serde(default)]
+    protocol: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
 }
 
@@ -174,11 +223,14 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         params: params.collect(),
         groups: meta.groups,
         hyper: meta.hyper,
+        defaults: meta.defaults,
+        protocol: meta.protocol,
         grads: (1..=meta.steps)
             .map(|t| records.grads.remove(&t).unwrap_or_default())
             .collect(),
         lr: records.lr,
         response: meta.response_4ulp,
+        options: records.options,
         snapshot: records.snapshot,
         name,
     }
@@ -190,6 +242,7 @@ struct Records {
     grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
     lr: Option<Vec<f64>>,
+    options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
 }
 
 impl Records {
@@ -208,8 +261,18 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
-            // Options of a group at a snapshot: only the learning rate changes, and `extra/lr` has it for every step.
-            ["extra", _, "lr", _] => {}
+            // The point at which a model is evaluated: a function of the parameter and its state.
+            ["extra", "eval", _, _] => {}
+            // Norms and gradients on the way from the recorded gradients to the recorded result.
+            ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
+            ["extra", group, option, step] if group.starts_with("group") => {
+                let at = (
+                    number(step),
+                    group["group".len()..].parse().expect("a group"),
+                );
+                let options = self.options.entry(at).or_default();
+                options.insert(option.to_owned(), values(view)[0]);
+            }
             _ => panic!("unknown key {key}"),
         }
     }
@@ -257,9 +320,10 @@ mod tests {
 
     #[test]
     fn every_case_is_whole() {
-        let cases = load_all();
-        assert_eq!(cases.len(), 8 + 7 + 10 + 6 + 5 + 4 + 8 + 3);
-        for case in cases {
+        for (file, count) in FILES {
+            assert_eq!(load(file).len(), count, "{file}");
+        }
+        for case in load_all() {
             assert_eq!(case.grads.len() as u64, case.steps, "{}", case.id());
             for (name, param) in &case.params {
                 let elements: usize = param.shape.iter().product();

@@ -16,6 +16,8 @@ pub trait Stepper {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>);
     /// A parameter, row-major.
     fn param(&self, name: &str) -> Vec<f64>;
+    /// A number that the parameters of a group share; groups count from 0, in the order of the reference.
+    fn shared(&self, group: usize, name: &str) -> Option<f64>;
     /// A state by its name in the language (`exp_avg`, `gram.0`), or the counter `step` as one number.
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>>;
 }
@@ -100,12 +102,32 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
                 stepper,
             });
             comparisons.extend(seen.flat_map(|seen| seen.compare()));
+            comparisons.extend(shared(case, precision, step, stepper));
         }
     }
     Report {
         case: case.id(),
         comparisons,
     }
+}
+
+/// What the parameters of each group share.
+fn shared(case: &Case, precision: Precision, step: u64, stepper: &dyn Stepper) -> Vec<Comparison> {
+    let groups = 0..case.groups.len();
+    let all = groups.flat_map(|group| {
+        let recorded = mapping::shared(case, step, group).into_iter();
+        recorded.map(move |(name, value)| (group, name, value))
+    });
+    all.map(|(group, name, reference)| {
+        let found: Vec<f64> = stepper.shared(group, name).into_iter().collect();
+        Comparison {
+            step,
+            what: format!("group {group}/{name}"),
+            distance: compare::relative(&found, &[reference]),
+            bound: bound(case, precision, Quantity::State(name)),
+        }
+    })
+    .collect()
 }
 
 fn grads(case: &Case, setup: &Setup, at: usize) -> BTreeMap<String, Vec<f64>> {
@@ -162,11 +184,25 @@ impl Seen<'_> {
             step: self.step,
             what: self.param.to_owned(),
             distance: compare::movement(&found, &self.snapshot().param, init),
-            bound: bound(self.case, self.precision, Quantity::Param),
+            bound: self.param_bound(),
         }
     }
 
-    /// Nothing for an option that the reference keeps among its states.
+    fn param_bound(&self) -> Bound {
+        let bound = bound(self.case, self.precision, Quantity::Param);
+        if self.precision == Precision::F64 {
+            return bound;
+        }
+        let (reference, init) = (&self.snapshot().param, &self.case.params[self.param].init);
+        let moved: Vec<f64> = reference.iter().zip(init).map(|(r, i)| r - i).collect();
+        bound.stored_in_f32(
+            self.step,
+            compare::largest(reference),
+            compare::largest(&moved),
+        )
+    }
+
+    /// Nothing for what the reference keeps among its states and does not read.
     fn compare_state(&self, recorded: &str) -> Option<Comparison> {
         Some(Comparison {
             step: self.step,
@@ -178,8 +214,8 @@ impl Seen<'_> {
 
     fn distance(&self, recorded: &str) -> Option<Distance> {
         let reference = &self.snapshot().states[recorded];
-        Some(match mapping::state(self.case, recorded) {
-            State::Option => return None,
+        Some(match mapping::state(self.case, self.param, recorded) {
+            State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
             State::Counter(ahead) => {
                 let count = self.ours("step");
@@ -212,7 +248,7 @@ impl Seen<'_> {
     fn signs(&self, mode: usize) -> Option<Vec<f64>> {
         let recorded = format!("Q.{mode}");
         let reference = self.snapshot().states.get(&recorded)?;
-        let State::Basis(name) = mapping::state(self.case, &recorded) else {
+        let State::Basis(name) = mapping::state(self.case, self.param, &recorded) else {
             return None;
         };
         let found = self.ours(&name);

@@ -329,7 +329,18 @@ pub(crate) const PAGES: &[Page] = &[
         "The command wants a source, and was given an artifact",
         "`optc inspect` reads both. The others want the `.opt` file.",
     ),
+    Page::new(
+        "opt::cli::bad_name",
+        "The name given to `optc new` is not a name",
+        "The file and the optimizer in it are named after it: a letter, then letters, digits and `_`. `my_rule` makes \
+         `my_rule.opt` with the optimizer `MyRule`.",
+    ),
     Page::new("opt::cli::bug", "A bug in optc", OUR_BUG),
+    Page::new(
+        "opt::cli::exists",
+        "The file that `optc new` would write exists",
+        "A file is never overwritten by `optc new`. Choose another name, or remove the file first.",
+    ),
     Page::new(
         "opt::cli::no_rule",
         "No rule takes a parameter of the shape given with `--shape`",
@@ -350,6 +361,11 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::cli::unknown_code",
         "No message has this code",
         "`optc explain` lists the codes.",
+    ),
+    Page::new(
+        "opt::cli::unknown_module",
+        "The standard library has no optimizer in the module given with `--from`",
+        "`optc list` shows the modules that declare optimizers; a module of functions alone is nothing to begin from.",
     ),
     Page::new(
         "opt::cli::unknown_optimizer",

@@ -68,8 +68,8 @@ pub(crate) fn save(optimizer: &Optimizer, path: &Path) -> Result<(), CheckpointE
 fn about(optimizer: &Optimizer) -> About {
     let list = |group| {
         optimizer
-            .hypers(group)
-            .map(|(name, value)| (name.to_owned(), value.to_bits()))
+            .inputs(group)
+            .map(|(name, value)| (name, value.to_bits()))
             .collect()
     };
     let hypers = (0..optimizer.group_count()).map(list).collect();
@@ -260,9 +260,9 @@ fn check_hypers(optimizer: &Optimizer, about: &About) -> Result<Vec<Vec<f64>>, C
     }
     for (group, list) in about.hypers.iter().enumerate() {
         if !optimizer
-            .hypers(group)
+            .inputs(group)
             .map(|(name, _)| name)
-            .eq(list.iter().map(|(name, _)| name.as_str()))
+            .eq(list.iter().map(|(name, _)| name.clone()))
         {
             return Err(CheckpointError::Groups {
                 what: format!("group {group} has other hyperparameters"),

@@ -146,7 +146,7 @@ impl Optimizer {
             .collect();
         let hypers = settings
             .into_iter()
-            .map(|settings| settings.hypers)
+            .map(|settings| settings.inputs())
             .collect();
         let ptx = Ptx {
             targets: rules.ptx(),
@@ -212,6 +212,18 @@ impl Optimizer {
             .iter()
             .map(|hyper| hyper.name.as_str());
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// All numbers of a group that a step reads: hyperparameters, then what its parameters share.
+    pub(crate) fn inputs(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
+        let names = self.program.input_names(self.id).into_iter();
+        names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// A number that the parameters of a group share.
+    pub fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let mut found = self.inputs(group).filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value)
     }
 
     /// One hyperparameter of a group.
@@ -467,7 +479,7 @@ fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
         .filter(|entry| entry.device == device)
         .map(|entry| (Arc::as_ptr(&entry.plan), &entry.plan))
         .collect();
-    let all = plans.into_values().flat_map(|plan| &plan.kernels);
+    let all = plans.into_values().flat_map(|plan| plan.all_kernels());
     let by_hash: BTreeMap<String, MapKernel> =
         all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
     by_hash.into_values().collect()

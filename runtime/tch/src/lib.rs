@@ -33,3 +33,8 @@ pub use error::Error;
 pub use optc_runtime::cuda::Stream;
 pub use optc_runtime::{Group, NonFinite, Pool, Rules};
 pub use optimizer::{Builder, Optimizer};
+
+/// The page about Rust programs: its blocks run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+struct Book;
