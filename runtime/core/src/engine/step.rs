@@ -34,11 +34,11 @@ impl Engine {
         }
         self.evaluate_host();
         self.initialise_late();
-        let launched = self.launch(inputs);
         if self.has_sums() {
             self.sum_parameters();
             self.outcome()?;
         }
+        let launched = self.launch(inputs);
         let outcome = self.run_bodies();
         self.finish(inputs);
         launched?;
