@@ -33,7 +33,7 @@ pub(crate) fn message_for(what: &str) -> String {
 #[cfg(debug_assertions)]
 pub(crate) fn provoke(abort: bool) -> Result<Exit, crate::error::Failure> {
     if abort {
-        return crate::supervise::in_child(|| std::process::abort());
+        return crate::backend::supervised(|| std::process::abort());
     }
     panic!("asked for with `optc panic`")
 }

@@ -1,28 +1,26 @@
 //! `optc compile`: a source → an artifact, or the text of one stage on the way.
 
-use crate::args::{self, Emit, Target};
-use crate::artifact::{self, Needs, PTX_TARGET, backend_isa};
+use crate::args::{self, Emit};
+use crate::backend;
 use crate::choice;
 use crate::error::{CommandError, Exit, Failure};
+use crate::needs::Needs;
 use crate::output;
 use crate::program::{self, module_name};
 use crate::report::Reporter;
 use crate::source::Input;
-use crate::supervise;
 use crate::text;
-use optc_artifact::{Features, Isa};
 use optc_core::hir::Program;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::specialize;
 use optc_core::variants::variants;
-use optc_mlir::{Stage, Unit};
 use std::path::{Path, PathBuf};
 
 /// Compiles, in a child process if LLVM takes part.
 pub(crate) fn run(args: &args::Compile, reporter: &Reporter) -> Result<Exit, Failure> {
     match args.emit {
         Some(Emit::Ast | Emit::Hir | Emit::Ir | Emit::Fused | Emit::Plan) => work(args, reporter),
-        _ => supervise::in_child(|| work(args, reporter)),
+        _ => backend::supervised(|| work(args, reporter)),
     }
 }
 
@@ -49,7 +47,7 @@ fn make(args: &args::Compile, input: &Input, reporter: &Reporter) -> Result<(), 
         .unwrap_or_else(|| PathBuf::from(format!("{root}.optc")));
     let program = program::check(input, reporter)?;
     let needs = needs(args, &program)?;
-    let bytes = artifact::build(&program, &root, &needs, &args.target)?;
+    let bytes = backend::artifact(&program, &root, &needs, &args.target)?;
     output::write(&output, &bytes)?;
     let (size, kernels) = (text::bytes(bytes.len() as f64), needs.kernels.len());
     reporter.note(&format!(
@@ -81,7 +79,9 @@ fn emit(
     match stage {
         Emit::Ast | Emit::Hir => Ok(program.to_string()),
         Emit::Ir | Emit::Fused | Emit::Plan => one_shape(args, stage, &program),
-        Emit::Mlir | Emit::Llvm | Emit::Asm | Emit::Ptx => backend(args, stage, &program),
+        Emit::Mlir | Emit::Llvm | Emit::Asm | Emit::Ptx => {
+            backend::text(args, stage, &needs(args, &program)?)
+        }
     }
 }
 
@@ -128,26 +128,5 @@ fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<Str
         Emit::Ir => lower(&spec).to_string(),
         Emit::Fused => specialize::function_for(&spec).to_string(),
         _ => specialize::plan_for(&spec).to_string(),
-    })
-}
-
-fn backend(args: &args::Compile, stage: Emit, program: &Program) -> Result<String, Failure> {
-    let needs = needs(args, program)?;
-    let unit = Unit {
-        kernels: &needs.kernels,
-        products: &needs.products,
-    };
-    let isa = backend_isa(
-        args.isa
-            .or_else(|| Features::detect().best())
-            .unwrap_or(Isa::X86_64V3),
-    );
-    let cuda = args.target.contains(&Target::Cuda);
-    Ok(match stage {
-        Emit::Ptx => optc_mlir::compile_ptx(&needs.kernels, PTX_TARGET)?,
-        Emit::Mlir if cuda => optc_mlir::emit_mlir_cuda(&needs.kernels)?,
-        Emit::Llvm => optc_mlir::emit_cpu_text(&unit, isa, Stage::Llvm)?,
-        Emit::Asm => optc_mlir::emit_cpu_text(&unit, isa, Stage::Asm)?,
-        _ => optc_mlir::emit_cpu_text(&unit, isa, Stage::Mlir)?,
     })
 }

@@ -51,6 +51,15 @@ pub(crate) struct Machine {
     pub gbytes: f64,
 }
 
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine {
+            gflops: 200.0,
+            gbytes: 50.0,
+        }
+    }
+}
+
 impl FromStr for Machine {
     type Err = String;
 

@@ -7,8 +7,10 @@ use optc_grammar::ast::Span;
 
 /// The optimizers of the root file.
 ///
-/// Errors: a default outside of its own interval, which the checker reports before.
-pub(crate) fn optimizers(program: &Program) -> Result<Vec<Optimizer>, SettingError> {
+/// # Errors
+///
+/// A default outside of its own interval, which the checker reports before.
+pub fn optimizers(program: &Program) -> Result<Vec<Optimizer>, SettingError> {
     program
         .roots
         .iter()
@@ -115,6 +117,7 @@ fn slice(text: &str, span: Span) -> String {
 }
 
 /// The documentation of optimizers, as Markdown.
+#[cfg(feature = "compile")]
 pub(crate) fn docs(optimizers: &[Optimizer]) -> String {
     optimizers
         .iter()
@@ -123,6 +126,7 @@ pub(crate) fn docs(optimizers: &[Optimizer]) -> String {
         .join("\n")
 }
 
+#[cfg(feature = "compile")]
 fn chapter(optimizer: &Optimizer) -> String {
     let mut text = format!("# {}\n\n{}\n", optimizer.name, optimizer.docs.trim());
     if !optimizer.hypers.is_empty() {
@@ -158,7 +162,7 @@ fn chapter(optimizer: &Optimizer) -> String {
 }
 
 /// `[0, inf)`
-pub(crate) fn interval(range: Range) -> String {
+pub fn interval(range: Range) -> String {
     let open = if range.lo_closed { '[' } else { '(' };
     let close = if range.hi_closed { ']' } else { ')' };
     format!("{open}{}, {}{close}", range.lo.0, range.hi.0)

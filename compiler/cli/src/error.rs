@@ -3,9 +3,9 @@
 use miette::Diagnostic;
 use optc_artifact::LoadError;
 use optc_core::settings::SettingError;
+#[cfg(feature = "compile")]
 use optc_mlir::EmitError;
 use std::fmt;
-use std::process::ExitCode;
 use thiserror::Error;
 
 /// How the command ends. Documented in `--help`.
@@ -25,6 +25,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// The meaning of an exit code of this program.
+    #[cfg(feature = "compile")]
     pub(crate) fn from_code(code: i32) -> Option<Exit> {
         [
             Exit::Success,
@@ -38,12 +39,6 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
-    }
-}
-
 /// Why a command stopped.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -53,12 +48,25 @@ pub(crate) enum Failure {
     Command(CommandError),
 }
 
+impl Failure {
+    /// What is left to be shown.
+    pub(crate) fn into_diagnostic(self) -> Box<dyn Diagnostic + Send + Sync> {
+        Box::new(match self {
+            Failure::Command(error) => error,
+            Failure::Reported => CommandError::Bug {
+                what: "a message was shown to nobody".into(),
+            },
+        })
+    }
+}
+
 impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Failure {
         Failure::Command(error)
     }
 }
 
+#[cfg(feature = "compile")]
 impl From<EmitError> for Failure {
     fn from(error: EmitError) -> Failure {
         Failure::Command(error.into())
@@ -155,9 +163,22 @@ pub(crate) enum CommandError {
     Setting(#[from] SettingError),
 
     /// The backend failed.
+    #[cfg(feature = "compile")]
     #[error(transparent)]
     #[diagnostic(transparent)]
     Emit(#[from] EmitError),
+
+    /// This build has no backend.
+    #[cfg(not(feature = "compile"))]
+    #[error("this `optc` came with the Python package, which has no LLVM to compile with")]
+    #[diagnostic(
+        code(opt::cli::no_backend),
+        help(
+            "install LLVM and MLIR 22 and build the command from the repository with `make build`; \
+             a `.opt` file loads without compiling it first"
+        )
+    )]
+    NoBackend,
 
     /// Something that cannot happen.
     #[error("{}", crate::bug::message_for(what))]
@@ -270,8 +291,13 @@ impl CommandError {
             Self::Read { .. } | Self::NotText { .. } | Self::Exists { .. } | Self::Write { .. } => {
                 Exit::Io
             }
-            Self::Emit(EmitError::Internal { .. }) | Self::Bug { .. } => Exit::Bug,
+            #[cfg(feature = "compile")]
+            Self::Emit(EmitError::Internal { .. }) => Exit::Bug,
+            #[cfg(feature = "compile")]
             Self::Emit(_) => Exit::Io,
+            #[cfg(not(feature = "compile"))]
+            Self::NoBackend => Exit::Usage,
+            Self::Bug { .. } => Exit::Bug,
             Self::IsArtifact { .. }
             | Self::UnknownOptimizer { .. }
             | Self::WhichOptimizer { .. }

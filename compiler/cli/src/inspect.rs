@@ -10,9 +10,11 @@ use crate::program;
 use crate::report::Reporter;
 use crate::source::Input;
 use crate::text::{bytes, flops, seconds, table};
+use miette::Diagnostic;
 use optc_artifact::layout::ABI;
 use optc_artifact::manifest::Optimizer;
 use optc_artifact::{Artifact, Features};
+use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::lower::{Spec, rule_for};
 use optc_core::plan::{Plan, Role};
@@ -30,6 +32,43 @@ pub(crate) fn run(args: &args::Inspect, reporter: &Reporter) -> Result<Exit, Fai
     };
     output::print(text)?;
     Ok(Exit::Success)
+}
+
+/// What to show of a checked program.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Which optimizer, if the program has several.
+    pub optimizer: Option<&'a str>,
+    /// Statics in place of their defaults, as text.
+    pub statics: &'a [(String, String)],
+    /// Shapes of parameters for state, plan and cost.
+    pub shapes: &'a [Vec<u64>],
+    /// The parameters' element type.
+    pub dtype: DType,
+}
+
+/// The text of `optc inspect` for a program that was checked already.
+///
+/// # Errors
+///
+/// A diagnostic for names and values that do not exist.
+pub fn inspect(
+    program: &Program,
+    question: &Question<'_>,
+) -> Result<String, Box<dyn Diagnostic + Send + Sync>> {
+    let setting = |(name, value): &(String, String)| args::Setting {
+        name: name.clone(),
+        value: value.clone(),
+    };
+    let args = args::Inspect {
+        file: String::new(),
+        shape: question.shapes.iter().cloned().map(Shape).collect(),
+        optimizer: question.optimizer.map(str::to_owned),
+        statics: question.statics.iter().map(setting).collect(),
+        dtype: question.dtype,
+        roofline: Machine::default(),
+    };
+    of_program(&args, program, None).map_err(Failure::into_diagnostic)
 }
 
 fn of_source(args: &args::Inspect, input: &Input, reporter: &Reporter) -> Result<String, Failure> {

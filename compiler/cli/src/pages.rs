@@ -342,6 +342,13 @@ pub(crate) const PAGES: &[Page] = &[
         "A file is never overwritten by `optc new`. Choose another name, or remove the file first.",
     ),
     Page::new(
+        "opt::cli::no_backend",
+        "This build of the command cannot compile",
+        "The Python package brings the command without LLVM: it checks, inspects and explains. To compile to native code, \
+         install LLVM and MLIR 22 and build the command from the repository with `make build`. A `.opt` file needs no \
+         compiling to be loaded.",
+    ),
+    Page::new(
         "opt::cli::no_rule",
         "No rule takes a parameter of the shape given with `--shape`",
         "A stage is shown for one parameter shape. Choose one that a rule of the optimizer takes.",
@@ -476,6 +483,70 @@ pub(crate) const PAGES: &[Page] = &[
         "Compile ahead of time with `optc compile`.",
     ),
     Page::new(
+        "opt::python::compiler",
+        "The compiler that was found has failed",
+        "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
+         Its message says what is wrong. Without it, a rule's kernels are compiled in memory when an optimizer is made.",
+    ),
+    Page::new(
+        "opt::python::device",
+        "A tensor on a device that the wheel cannot step on",
+        "Move the model to a device it can step on before the optimizer is made.",
+    ),
+    Page::new(
+        "opt::python::differentiable",
+        "A step cannot be differentiated",
+        "The update runs in compiled kernels that autograd does not see. Use one of torch's optimizers where the step itself \
+         needs a gradient.",
+    ),
+    Page::new(
+        "opt::python::dtype",
+        "A tensor of a type that no optimizer steps on",
+        "Parameters and gradients are float64, float32, bfloat16 or float16. A complex parameter can be kept as its real \
+         view: `torch.view_as_real`.",
+    ),
+    Page::new(
+        "opt::python::duplicate",
+        "A parameter is given twice",
+        "Every parameter has one group and one place in it. Leave the second one out.",
+    ),
+    Page::new(
+        "opt::python::names",
+        "Patterns need names",
+        "Groups with a `pattern` look for it in the names of parameters: pass `model.named_parameters()`, not \
+         `model.parameters()`.",
+    ),
+    Page::new(
+        "opt::python::option",
+        "An option that the optimizer does not have",
+        "Options are the hyperparameters and statics that the rule declares; the message lists them.",
+    ),
+    Page::new(
+        "opt::python::overlapping",
+        "Elements of a parameter share memory with each other",
+        "An expanded tensor has several indices for one element, so a step would write it several times. Make it contiguous.",
+    ),
+    Page::new(
+        "opt::python::shared",
+        "Two tensors of one step share memory",
+        "One of them would be written while the other is read or written. Give a tied parameter once.",
+    ),
+    Page::new(
+        "opt::python::sparse",
+        "A parameter or its gradient is sparse",
+        "A sparse tensor has no place in memory for each element. Build the embedding with `sparse=False`.",
+    ),
+    Page::new(
+        "opt::python::state",
+        "State that does not fit its parameter",
+        "The state dict is of another optimizer or of other shapes. Load it into the model and optimizer that saved it.",
+    ),
+    Page::new(
+        "opt::python::threads",
+        "Two threads use one optimizer at once",
+        "Step, save and load one optimizer from one thread at a time; different optimizers may step at the same time.",
+    ),
+    Page::new(
         "opt::step::count",
         "A step is given fewer or more parameters than are bound",
         "Each step takes every bound parameter, in the order of `bind`; one without a gradient is given with none.",
@@ -517,6 +588,12 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::step::shape",
         "A tensor has another shape than when it was bound",
         "State and plan belong to the shape at bind. Bind again after a change.",
+    ),
+    Page::new(
+        "opt::step::state",
+        "State that the caller keeps does not fit",
+        "An optimizer bound with `state_is_lent` wants the state of every parameter that has a gradient before each step: \
+         one contiguous tensor per state of the rule, in its order.",
     ),
     Page::new(
         "opt::step::strides",
@@ -582,12 +659,18 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// The codes that `text` gives to errors. Split so that this file has none.
+    /// The codes that `text` gives to errors, in Rust or in Python. Split so that this file has none.
     fn codes_in(text: &str) -> impl Iterator<Item = String> {
-        let parts = text.split(concat!("code(", "opt::")).skip(1);
-        parts
-            .filter_map(|rest| rest.split_once(')'))
-            .map(|(code, _)| format!("opt::{code}"))
+        let forms = [
+            (concat!("code(", "opt::"), ')'),
+            (concat!("code=\"", "opt::"), '"'),
+        ];
+        forms.into_iter().flat_map(move |(begin, end)| {
+            let parts = text.split(begin).skip(1);
+            parts
+                .filter_map(move |rest| rest.split_once(end))
+                .map(|(code, _)| format!("opt::{code}"))
+        })
     }
 
     fn collect(path: &Path, found: &mut BTreeSet<String>) {
@@ -595,7 +678,10 @@ mod tests {
             fs::read_dir(path)
                 .unwrap()
                 .for_each(|entry| collect(&entry.unwrap().path(), found));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "rs" || extension == "py")
+        {
             found.extend(codes_in(&fs::read_to_string(path).unwrap()));
         }
     }

@@ -551,6 +551,20 @@ pub enum StepError {
         /// Strides.
         found: usize,
     },
+    /// The caller keeps the state, and what was lent for this step cannot be used.
+    #[error("the state lent for parameter `{name}` does not fit: {what}")]
+    #[diagnostic(
+        code(opt::step::state),
+        help(
+            "lend a contiguous tensor for each state of the rule, in its order, before every step"
+        )
+    )]
+    State {
+        /// The parameter.
+        name: String,
+        /// The difference.
+        what: String,
+    },
     /// A parameter's view may not be written.
     #[error("parameter `{name}` is given as read-only")]
     #[diagnostic(code(opt::step::read_only), help("make its view from a mutable slice"))]

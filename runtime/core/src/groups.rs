@@ -6,39 +6,84 @@
 //! let group = Group::new("(embed|norm|bias)").rule("other").hyper("lr", 1e-3);
 //! ```
 //!
-//! A parameter belongs to the one group whose pattern is found in its name, or to group 0, which has the settings of
-//! the optimizer itself. Group `n` of a bound optimizer is the `n`-th that was given, counted from 1.
+//! A parameter belongs to the one group whose pattern is found in its name, or which lists it; or to group 0, which
+//! has the settings of the optimizer itself. Group `n` of a bound optimizer is the `n`-th that was given, counted
+//! from 1.
 
 use crate::error::BindError;
 use crate::optimizer::{BindOptions, ParamDesc};
-use optc_core::hir::{OptimizerId, Program};
+use crate::rules::Rules;
+use optc_core::hir::{Optimizer, OptimizerId, Program};
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use regex::Regex;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-/// Settings for the parameters whose name holds a pattern.
-#[derive(Debug, Clone, PartialEq)]
+/// Settings for some of the parameters.
+#[derive(Debug, Clone)]
 pub struct Group {
-    pub(crate) pattern: String,
-    pub(crate) rule: Option<String>,
+    members: Members,
+    other: Option<Other>,
+    rule: Option<String>,
     pub(crate) hypers: Vec<(String, f64)>,
     pub(crate) statics: Vec<(String, String)>,
+}
+
+/// Another optimizer than that of the other parameters.
+#[derive(Debug, Clone)]
+struct Other {
+    rules: Rules,
+    optimizer: Option<String>,
+}
+
+/// Who belongs to a group.
+#[derive(Debug, Clone)]
+enum Members {
+    Pattern(String),
+    Names(HashSet<String>),
 }
 
 impl Group {
     /// A group of all parameters in whose name the regular expression is found.
     pub fn new(pattern: &str) -> Group {
+        Group::with(Members::Pattern(pattern.to_owned()))
+    }
+
+    /// A group of the parameters with these names; it may be empty.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Group {
+        Group::with(Members::Names(
+            names.into_iter().map(str::to_owned).collect(),
+        ))
+    }
+
+    fn with(members: Members) -> Group {
         Group {
-            pattern: pattern.to_owned(),
+            members,
+            other: None,
             rule: None,
             hypers: Vec::new(),
             statics: Vec::new(),
         }
     }
 
+    /// These parameters take the optimizer of another source or artifact, by name if it declares several. It starts
+    /// from its own defaults.
+    pub fn uses(mut self, rules: &Rules, optimizer: Option<&str>) -> Group {
+        self.other = Some(Other {
+            rules: rules.clone(),
+            optimizer: optimizer.map(str::to_owned),
+        });
+        self
+    }
+
     /// These parameters take that rule, not the first that fits.
     pub fn rule(mut self, name: &str) -> Group {
         self.rule = Some(name.to_owned());
         self
+    }
+
+    pub(crate) fn other_rules(&self) -> Option<&Rules> {
+        self.other.as_ref().map(|other| &other.rules)
     }
 
     /// A hyperparameter's value in this group.
@@ -54,30 +99,78 @@ impl Group {
     }
 }
 
-/// The settings of all groups, the optimizer's own first.
-pub(crate) fn settings(
-    program: &Program,
-    id: OptimizerId,
-    options: &BindOptions,
-) -> Result<Vec<Settings>, BindError> {
-    let own = Group::new("");
-    let each = |group: &Group| {
-        let hypers = options
-            .hypers
-            .iter()
-            .chain(&group.hypers)
-            .cloned()
-            .collect();
-        let statics = options.statics.iter().chain(&group.statics);
-        let statics = statics
-            .map(|(name, text)| parse(program, id, name, text))
-            .collect::<Result<_, BindError>>()?;
-        Ok(settle(program, id, &Overrides { hypers, statics })?)
+/// What a group has settled on.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) program: Arc<Program>,
+    pub(crate) id: OptimizerId,
+    pub(crate) settings: Settings,
+    /// The rule to take, in place of the first that fits.
+    pub(crate) rule: Option<String>,
+}
+
+impl Terms {
+    pub(crate) fn optimizer(&self) -> &Optimizer {
+        &self.program.optimizers[self.id]
+    }
+
+    /// Whether both have the same plan for the same parameter and rule.
+    pub(crate) fn plans_like(&self, other: &Terms) -> bool {
+        Arc::ptr_eq(&self.program, &other.program)
+            && self.id == other.id
+            && self.settings.statics == other.settings.statics
+    }
+}
+
+/// The terms of all groups, the optimizer's own first.
+pub(crate) fn terms(rules: &Rules, options: &BindOptions) -> Result<Vec<Terms>, BindError> {
+    let id = rules.optimizer(options.optimizer.as_deref())?;
+    let own = Group {
+        hypers: options.hypers.clone(),
+        statics: options.statics.clone(),
+        rule: options.rule.clone(),
+        ..Group::of([])
     };
-    std::iter::once(&own)
-        .chain(&options.groups)
-        .map(each)
+    let each = |group: &Group| match &group.other {
+        Some(Other { rules, optimizer }) => {
+            terms_of(rules, rules.optimizer(optimizer.as_deref())?, group)
+        }
+        None => terms_of(rules, id, &group.after(&own)),
+    };
+    let own_terms = terms_of(rules, id, &own);
+    std::iter::once(own_terms)
+        .chain(options.groups.iter().map(each))
         .collect()
+}
+
+impl Group {
+    /// This group with the settings of `own` where it has none.
+    fn after(&self, own: &Group) -> Group {
+        Group {
+            hypers: [&own.hypers[..], &self.hypers].concat(),
+            statics: [&own.statics[..], &self.statics].concat(),
+            ..self.clone()
+        }
+    }
+}
+
+fn terms_of(rules: &Rules, id: OptimizerId, group: &Group) -> Result<Terms, BindError> {
+    let program = &rules.program;
+    let statics = group
+        .statics
+        .iter()
+        .map(|(name, text)| parse(program, id, name, text))
+        .collect::<Result<_, BindError>>()?;
+    let overrides = Overrides {
+        hypers: group.hypers.clone(),
+        statics,
+    };
+    Ok(Terms {
+        program: Arc::clone(program),
+        id,
+        settings: settle(program, id, &overrides)?,
+        rule: group.rule.clone(),
+    })
 }
 
 /// A static's value from its text; what cannot be read stays a word, which `settle` refuses with its own message.
@@ -104,39 +197,68 @@ fn parse(
 ///
 /// A pattern that is no regular expression, one that is found in no name, or a parameter of two groups.
 pub(crate) fn assign(groups: &[Group], params: &[ParamDesc]) -> Result<Vec<usize>, BindError> {
-    let patterns = groups
+    let matchers = groups
         .iter()
-        .map(compile)
-        .collect::<Result<Vec<Regex>, BindError>>()?;
+        .map(Matcher::new)
+        .collect::<Result<Vec<Matcher>, BindError>>()?;
     let found = params
         .iter()
-        .map(|param| group_of(&patterns, groups, param))
+        .map(|param| group_of(&matchers, param))
         .collect::<Result<Vec<usize>, BindError>>()?;
-    match (1..=groups.len()).find(|group| !found.contains(group)) {
-        Some(empty) => Err(BindError::NothingMatches {
-            pattern: groups[empty - 1].pattern.clone(),
+    let empty = (0..matchers.len()).find(|group| !found.contains(&(group + 1)));
+    match empty.map(|group| &matchers[group]) {
+        Some(Matcher::Pattern(pattern)) => Err(BindError::NothingMatches {
+            pattern: pattern.to_string(),
         }),
-        None => Ok(found),
+        _ => Ok(found),
     }
 }
 
-fn compile(group: &Group) -> Result<Regex, BindError> {
-    let pattern = || group.pattern.clone();
-    Regex::new(&group.pattern).map_err(|error| BindError::Pattern {
-        pattern: pattern(),
-        message: error.to_string(),
-    })
+/// A group's members, ready to be asked.
+enum Matcher<'a> {
+    Pattern(Regex),
+    Names(&'a HashSet<String>),
 }
 
-fn group_of(patterns: &[Regex], groups: &[Group], param: &ParamDesc) -> Result<usize, BindError> {
-    let mut matching = (0..patterns.len()).filter(|&n| patterns[n].is_match(&param.name));
+impl Matcher<'_> {
+    fn new(group: &Group) -> Result<Matcher<'_>, BindError> {
+        match &group.members {
+            Members::Names(names) => Ok(Matcher::Names(names)),
+            Members::Pattern(pattern) => {
+                let regex = Regex::new(pattern).map_err(|error| BindError::Pattern {
+                    pattern: pattern.clone(),
+                    message: error.to_string(),
+                })?;
+                Ok(Matcher::Pattern(regex))
+            }
+        }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Matcher::Pattern(regex) => regex.is_match(name),
+            Matcher::Names(names) => names.contains(name),
+        }
+    }
+
+    /// What a message calls the group.
+    fn label(&self) -> String {
+        match self {
+            Matcher::Pattern(regex) => regex.to_string(),
+            Matcher::Names(_) => "a list of names".to_owned(),
+        }
+    }
+}
+
+fn group_of(matchers: &[Matcher<'_>], param: &ParamDesc) -> Result<usize, BindError> {
+    let mut matching = (0..matchers.len()).filter(|&n| matchers[n].takes(&param.name));
     match (matching.next(), matching.next()) {
         (None, _) => Ok(0),
         (Some(only), None) => Ok(only + 1),
         (Some(a), Some(b)) => Err(BindError::TwoGroups {
             name: param.name.clone(),
-            first: groups[a].pattern.clone(),
-            second: groups[b].pattern.clone(),
+            first: matchers[a].label(),
+            second: matchers[b].label(),
         }),
     }
 }
@@ -165,6 +287,13 @@ mod tests {
             .unwrap(),
             [2, 0, 1]
         );
+    }
+
+    #[test]
+    fn a_list_of_names_may_be_empty() {
+        let groups = [Group::of(["b"]), Group::of([])];
+        let params = ["a", "b"].map(|name| ParamDesc::new(name, &[1], DType::F32));
+        assert_eq!(assign(&groups, &params).unwrap(), [0, 1]);
     }
 
     #[test]

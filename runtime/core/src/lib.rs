@@ -28,6 +28,7 @@ pub mod error;
 mod execute;
 mod groups;
 pub mod kernels;
+mod lent;
 mod memory;
 mod moves;
 mod object;
@@ -40,6 +41,7 @@ mod routine;
 mod rules;
 pub mod view;
 
+pub use checkpoint::{Saved, SavedParam};
 pub use engine::{NonFinite, StepInput};
 pub use error::{BindError, CheckpointError, HyperError, LoadError, StepError};
 pub use groups::Group;

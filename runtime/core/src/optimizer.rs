@@ -1,23 +1,23 @@
 //! A bound optimizer: the public face of a step.
 
-use crate::checkpoint;
+use crate::checkpoint::{self, Saved};
 use crate::cuda::{CudaError, Driver, Stream};
 use crate::engine::bind::Code;
 use crate::engine::device::bind::Ptx;
 use crate::engine::storage::Storage;
-use crate::engine::{Engine, Entry, NonFinite, StepInput};
+use crate::engine::{Engine, Entry, NonFinite, Param, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
-use crate::groups::{self, Group};
+use crate::groups::{self, Group, Terms};
+use crate::lent;
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::rules::Rules;
-use crate::view::Device;
+use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
-use optc_core::hir::{OptimizerId, Program};
 use optc_core::kernel::MapKernel;
 use optc_core::lower::{Spec, rule_for, rule_takes};
 use optc_core::plan::Plan;
-use optc_core::settings::{Settings, check_hyper};
+use optc_core::settings::check_hyper;
 use optc_core::specialize::plan_for;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -61,6 +61,8 @@ pub struct BindOptions {
     pub hypers: Vec<(String, f64)>,
     /// Statics that differ from their defaults, as text.
     pub statics: Vec<(String, String)>,
+    /// The rule that parameters of no group take, in place of the first that fits.
+    pub rule: Option<String>,
     /// Parameters with settings of their own.
     pub groups: Vec<Group>,
     /// What to do about NaN and infinities in gradients.
@@ -69,6 +71,8 @@ pub struct BindOptions {
     pub threads: Option<usize>,
     /// A pool to share with other optimizers; goes before `threads`.
     pub pool: Option<Arc<Pool>>,
+    /// State is the caller's: nothing is allocated for it, and [`Optimizer::lend_state`] comes before every step.
+    pub state_is_lent: bool,
     /// The driver of parameters on CUDA devices; the machine's own when absent.
     pub cuda: Option<Driver>,
 }
@@ -77,8 +81,9 @@ pub struct BindOptions {
 #[derive(Debug)]
 pub struct Optimizer {
     pub(crate) engine: Engine,
-    program: Arc<Program>,
-    id: OptimizerId,
+    /// One per group.
+    terms: Vec<Terms>,
+    /// The group of each parameter.
     groups: Vec<usize>,
     report: Report,
 }
@@ -122,17 +127,17 @@ impl Optimizer {
         params: &[ParamDesc],
         options: &BindOptions,
     ) -> Result<Optimizer, BindError> {
-        let id = rules.optimizer(options.optimizer.as_deref())?;
-        let settings = groups::settings(&rules.program, id, options)?;
+        let terms = groups::terms(rules, options)?;
         let groups = groups::assign(&options.groups, params)?;
-        let mut planner = Planner::new(&rules.program, id, &settings, options);
+        let mut planner = Planner::new(&terms, options.state_is_lent);
         let each = params
             .iter()
             .zip(&groups)
             .map(|(param, &group)| planner.entry(param, group));
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
         let wanted = kernels(&entries, Device::Cpu);
-        let kernels_of_host = rules.kernels(&wanted)?;
+        let others = options.groups.iter().filter_map(Group::other_rules);
+        let kernels_of_host = Rules::kernels(std::iter::once(rules).chain(others), &wanted)?;
         let mut report = Report::new(
             rules.isa(),
             std::mem::take(&mut planner.rules),
@@ -144,9 +149,9 @@ impl Optimizer {
             .into_iter()
             .map(|device| (device, kernels(&entries, device).len()))
             .collect();
-        let hypers = settings
-            .into_iter()
-            .map(|settings| settings.inputs())
+        let hypers = terms
+            .iter()
+            .map(|terms| terms.settings.inputs())
             .collect();
         let ptx = Ptx {
             targets: rules.ptx(),
@@ -157,8 +162,7 @@ impl Optimizer {
         let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
         Ok(Optimizer {
             engine,
-            program: Arc::clone(&rules.program),
-            id,
+            terms,
             groups,
             report,
         })
@@ -177,7 +181,63 @@ impl Optimizer {
     ///
     /// See [`StepError`]. Tensors are checked before anything is written.
     pub fn step(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
-        self.engine.step(inputs)
+        let done = self.engine.step(inputs);
+        self.reclaim_state();
+        done
+    }
+
+    /// Lends the state of one parameter, by its position, with the steps it has taken: for the next step, save or
+    /// load. At its first step, state is zeros, and the step fills it.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::State`]: not the tensors that [`Optimizer::state_layout`] lists.
+    ///
+    /// # Safety
+    ///
+    /// The promises of [`TensorView::from_raw`] for a step's parameter hold for every tensor, until the next
+    /// [`Optimizer::step`] or [`Optimizer::reclaim_state`] returns.
+    pub unsafe fn lend_state(
+        &mut self,
+        param: usize,
+        step: u64,
+        state: &[TensorView<'_>],
+    ) -> Result<(), StepError> {
+        let misfit = |name: &str, what: String| StepError::State {
+            name: name.to_owned(),
+            what,
+        };
+        let Some(bound) = self.engine.params.get(param) else {
+            return Err(misfit(&param.to_string(), "no such parameter".into()));
+        };
+        lent::check(bound, state).map_err(|what| misfit(&bound.name, what))?;
+        // SAFETY: by the caller's promise, and the layout was checked.
+        unsafe { self.engine.lend(param, step, state) };
+        Ok(())
+    }
+
+    /// Ends the loan of all state.
+    pub fn reclaim_state(&mut self) {
+        self.engine.params.iter_mut().for_each(Param::reclaim);
+    }
+
+    /// The state of a parameter, by its position: name, element type and shape of each piece, in order.
+    pub fn state_layout(&self, param: usize) -> impl Iterator<Item = (&str, DType, &[u64])> {
+        let param = self.engine.params.get(param);
+        let slots = param.into_iter().flat_map(Param::state_slots);
+        slots.map(|slot| (slot.name.as_str(), slot.dtype, slot.dims.as_slice()))
+    }
+
+    /// Whether a parameter, by its position, takes part in a step without a gradient: its rule says
+    /// `absent grad: zeros`.
+    pub fn steps_without_gradient(&self, param: usize) -> bool {
+        let terms = self.group_of(param).and_then(|group| self.terms.get(group));
+        terms.is_some_and(|terms| terms.optimizer().absent_grad_is_zero)
+    }
+
+    /// Steps that a parameter has taken, by its position.
+    pub fn step_at(&self, param: usize) -> Option<u64> {
+        self.engine.params.get(param).map(|known| known.step)
     }
 
     /// Steps parameters of that CUDA device on another stream from now on, after all that was asked on the one before.
@@ -192,7 +252,13 @@ impl Optimizer {
 
     /// The optimizer's name in its source.
     pub fn name(&self) -> &str {
-        &self.program.optimizers[self.id].name
+        self.name_of(0).unwrap_or_default()
+    }
+
+    /// The name of the optimizer that a group takes.
+    pub fn name_of(&self, group: usize) -> Option<&str> {
+        let terms = self.terms.get(group)?;
+        Some(&terms.optimizer().name)
     }
 
     /// Groups, the optimizer's own settings counted as group 0.
@@ -207,16 +273,19 @@ impl Optimizer {
 
     /// Hyperparameters of a group, in declaration order; none if there is no such group.
     pub fn hypers(&self, group: usize) -> impl Iterator<Item = (&str, f64)> {
-        let names = self.program.optimizers[self.id]
-            .hypers
-            .iter()
-            .map(|hyper| hyper.name.as_str());
+        let declared = self
+            .terms
+            .get(group)
+            .into_iter()
+            .flat_map(|terms| &terms.optimizer().hypers);
+        let names = declared.map(|hyper| hyper.name.as_str());
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
     }
 
     /// All numbers of a group that a step reads: hyperparameters, then what its parameters share.
     pub(crate) fn inputs(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
-        let names = self.program.input_names(self.id).into_iter();
+        let terms = self.terms.get(group).into_iter();
+        let names = terms.flat_map(|terms| terms.program.input_names(terms.id));
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
     }
 
@@ -240,13 +309,14 @@ impl Optimizer {
     ///
     /// No such group or hyperparameter, or a value outside its interval.
     pub fn set_hyper(&mut self, group: usize, name: &str, value: f64) -> Result<(), HyperError> {
-        let optimizer = &self.program.optimizers[self.id];
         let groups = self.engine.hypers.len();
-        let hypers = self
-            .engine
-            .hypers
-            .get_mut(group)
-            .ok_or(HyperError::UnknownGroup { group, groups })?;
+        let unknown = HyperError::UnknownGroup { group, groups };
+        let (Some(terms), Some(hypers)) =
+            (self.terms.get(group), self.engine.hypers.get_mut(group))
+        else {
+            return Err(unknown);
+        };
+        let optimizer = terms.optimizer();
         let Some(index) = optimizer.hypers.iter().position(|hyper| hyper.name == name) else {
             let known = optimizer
                 .hypers
@@ -322,7 +392,7 @@ impl Optimizer {
     ///
     /// The file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        checkpoint::save(self, path.as_ref())
+        checkpoint::write(self, path.as_ref())
     }
 
     /// Reads what [`Optimizer::save`] wrote; the next step continues bit for bit.
@@ -331,7 +401,17 @@ impl Optimizer {
     ///
     /// A damaged file, or one of another optimizer, other parameters, shapes or groups. Nothing is changed then.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        checkpoint::load(self, path.as_ref())
+        let saved = self.read(path)?;
+        Ok(checkpoint::restore(self, &saved)?)
+    }
+
+    /// Reads a checkpoint and changes nothing: for callers that keep the state themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Optimizer::load`].
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Saved, CheckpointError> {
+        checkpoint::read(self, path.as_ref())
     }
 }
 
@@ -349,27 +429,18 @@ type Key = (usize, usize, Vec<u64>, DType, DType);
 
 /// Picks rules and makes plans, one for all parameters alike.
 struct Planner<'a> {
-    program: &'a Program,
-    id: OptimizerId,
-    settings: &'a [Settings],
-    options: &'a BindOptions,
+    terms: &'a [Terms],
+    state_is_lent: bool,
     plans: HashMap<Key, Arc<Plan>>,
     /// The rule of each parameter so far.
     rules: Vec<(String, String)>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(
-        program: &'a Program,
-        id: OptimizerId,
-        settings: &'a [Settings],
-        options: &'a BindOptions,
-    ) -> Planner<'a> {
+    fn new(terms: &'a [Terms], state_is_lent: bool) -> Planner<'a> {
         Planner {
-            program,
-            id,
-            settings,
-            options,
+            terms,
+            state_is_lent,
             plans: HashMap::new(),
             rules: Vec::new(),
         }
@@ -377,79 +448,40 @@ impl<'a> Planner<'a> {
 
     fn entry(&mut self, param: &ParamDesc, group: usize) -> Result<Entry, BindError> {
         let dims = dims_of(param)?;
-        let rule = self.rule(param, &dims, group)?;
-        self.rules.push((
-            param.name.clone(),
-            self.program.optimizers[self.id].rules[rule].name.clone(),
-        ));
+        let terms = &self.terms[group];
+        let rule = rule(param, &dims, terms)?;
+        let chosen = terms.optimizer().rules[rule].name.clone();
+        self.rules.push((param.name.clone(), chosen.clone()));
         Ok(Entry {
-            rule: self.program.optimizers[self.id].rules[rule].name.clone(),
+            rule: chosen,
             name: param.name.clone(),
             dims: param.dims.clone(),
             dtype: param.dtype,
             device: param.device,
             plan: self.plan(param, dims, group, rule),
             hypers: group,
-            absent_zeros: self.program.optimizers[self.id].absent_grad_is_zero,
+            absent_zeros: terms.optimizer().absent_grad_is_zero,
+            lent: self.state_is_lent,
         })
     }
 
-    fn rule(&self, param: &ParamDesc, dims: &[u64], group: usize) -> Result<usize, BindError> {
-        let optimizer = &self.program.optimizers[self.id];
-        let (name, dims_found) = (param.name.clone(), param.dims.clone());
-        let Some(wanted) = group
-            .checked_sub(1)
-            .and_then(|group| self.options.groups[group].rule.as_ref())
-        else {
-            let found = rule_for(self.program, self.id, &self.settings[group], dims);
-            let optimizer = optimizer.name.clone();
-            return found.ok_or(BindError::NoRule {
-                name,
-                dims: dims_found,
-                optimizer,
-            });
-        };
-        let Some(rule) = optimizer.rules.iter().position(|rule| rule.name == *wanted) else {
-            let known = optimizer
-                .rules
-                .iter()
-                .map(|rule| format!("`{}`", rule.name))
-                .collect::<Vec<_>>()
-                .join(", ");
-            return Err(BindError::UnknownRule {
-                rule: wanted.clone(),
-                optimizer: optimizer.name.clone(),
-                known,
-            });
-        };
-        match rule_takes(self.program, self.id, &self.settings[group], rule, dims) {
-            true => Ok(rule),
-            false => Err(BindError::RuleRefuses {
-                name,
-                rule: wanted.clone(),
-                dims: dims_found,
-            }),
-        }
-    }
-
     fn plan(&mut self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Arc<Plan> {
-        let same_statics = |settings: &Settings| settings.statics == self.settings[group].statics;
-        let statics = self.settings.iter().position(same_statics).unwrap_or(group);
-        let (program, optimizer, settings) = (self.program, self.id, &self.settings[group]);
+        let terms = &self.terms[group];
+        let alike = |other: &Terms| other.plans_like(terms);
+        let first = self.terms.iter().position(alike).unwrap_or(group);
         let (dtype, grad_dtype) = (param.dtype, param.grad_dtype);
         let make = |key: &Key| {
-            let dims = &key.2;
             Arc::new(plan_for(&Spec {
-                program,
-                optimizer,
-                settings,
+                program: &terms.program,
+                optimizer: terms.id,
+                settings: &terms.settings,
                 rule,
-                dims,
+                dims: &key.2,
                 dtype,
                 grad_dtype,
             }))
         };
-        let key = (statics, rule, dims, dtype, grad_dtype);
+        let key = (first, rule, dims, dtype, grad_dtype);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
     }
 
@@ -470,6 +502,39 @@ impl<'a> Planner<'a> {
 fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
     let all = params.iter().map(|param| param.device);
     all.filter(|&device| device != Device::Cpu).collect()
+}
+
+/// The rule that takes a parameter.
+fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
+    let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
+    let Some(wanted) = &terms.rule else {
+        let found = rule_for(program, id, &terms.settings, dims);
+        return found.ok_or_else(|| BindError::NoRule {
+            name: param.name.clone(),
+            dims: param.dims.clone(),
+            optimizer: optimizer.name.clone(),
+        });
+    };
+    let Some(rule) = optimizer.rules.iter().position(|rule| rule.name == *wanted) else {
+        let known: Vec<String> = optimizer
+            .rules
+            .iter()
+            .map(|rule| format!("`{}`", rule.name))
+            .collect();
+        return Err(BindError::UnknownRule {
+            rule: wanted.clone(),
+            optimizer: optimizer.name.clone(),
+            known: known.join(", "),
+        });
+    };
+    match rule_takes(program, id, &terms.settings, rule, dims) {
+        true => Ok(rule),
+        false => Err(BindError::RuleRefuses {
+            name: param.name.clone(),
+            rule: wanted.clone(),
+            dims: param.dims.clone(),
+        }),
+    }
 }
 
 /// The distinct kernels of all plans on a device, by hash.

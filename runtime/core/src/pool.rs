@@ -37,6 +37,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Held during a run; a second caller works alone meanwhile.
     busy: Mutex<()>,
+    /// The process that has the workers: a fork of it has none, and runs every task on the calling thread.
+    process: u32,
 }
 
 impl Pool {
@@ -61,6 +63,7 @@ impl Pool {
             shared,
             workers,
             busy: Mutex::new(()),
+            process: std::process::id(),
         }
     }
 
@@ -80,11 +83,16 @@ impl Pool {
     ///
     /// [`Panicked`] if any task panicked; the others have run all the same.
     pub fn run(&self, tasks: usize, task: Task<'_>) -> Result<(), Panicked> {
-        let alone = self.workers.is_empty() || tasks <= 1;
+        let alone = self.workers.is_empty() || tasks <= 1 || self.is_of_another_process();
         match self.busy.try_lock() {
             Ok(_busy) if !alone => self.run_together(tasks, task),
             _ => run_alone(tasks, task),
         }
+    }
+
+    /// This process is a fork of the one that has the workers.
+    fn is_of_another_process(&self) -> bool {
+        std::process::id() != self.process
     }
 
     fn run_together(&self, tasks: usize, task: Task<'_>) -> Result<(), Panicked> {
@@ -103,6 +111,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.is_of_another_process() {
+            // There is nobody to wait for.
+            self.workers.drain(..).for_each(std::mem::forget);
+            return;
+        }
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.wake(usize::MAX);
         for worker in self.workers.drain(..) {

@@ -23,7 +23,7 @@ use crate::kernels::KernelSet;
 use crate::object::Object;
 use crate::optimizer::{BindOptions, Optimizer, ParamDesc};
 use optc_artifact::{Artifact, Features, Isa};
-use optc_core::check;
+use optc_core::check::{self, Located};
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::kernel::MapKernel;
 use optc_core::source::Sources;
@@ -35,6 +35,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub(crate) program: Arc<Program>,
+    warnings: Arc<[Located]>,
     code: Option<Code>,
     /// The artifact's PTX by target.
     ptx: Arc<BTreeMap<String, String>>,
@@ -54,6 +55,23 @@ impl Rules {
     /// [`LoadError::Source`] with every mistake.
     pub fn from_source(name: &str, text: &str) -> Result<Rules, LoadError> {
         Rules::check(name, text, &Imports::default())
+    }
+
+    /// Checks a source whose imports are given, by module name; the standard library fills the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Source`] with every mistake.
+    pub fn from_sources(
+        name: &str,
+        text: &str,
+        modules: BTreeMap<String, String>,
+    ) -> Result<Rules, LoadError> {
+        let imports = Imports {
+            folder: None,
+            embedded: modules,
+        };
+        Rules::check(name, text, &imports)
     }
 
     /// A module of the standard library, such as `std.adamw`.
@@ -158,11 +176,7 @@ impl Rules {
 
     fn of_sources(artifact: &Artifact<'_>) -> Result<Rules, LoadError> {
         let sources = artifact.sources();
-        let imports = Imports {
-            folder: None,
-            embedded: sources.modules.clone(),
-        };
-        Rules::check(&sources.root, sources.root_text(), &imports)
+        Rules::from_sources(&sources.root, sources.root_text(), sources.modules.clone())
     }
 
     fn check(name: &str, text: &str, imports: &Imports) -> Result<Rules, LoadError> {
@@ -170,6 +184,7 @@ impl Rules {
             check::check(name, text, imports).map_err(|source| LoadError::Source { source })?;
         Ok(Rules {
             program: Arc::new(checked.program),
+            warnings: checked.warnings.into(),
             code: None,
             ptx: Arc::default(),
         })
@@ -181,6 +196,11 @@ impl Rules {
             .roots
             .iter()
             .map(|&id| self.program.optimizers[id].name.as_str())
+    }
+
+    /// What looks like an oversight in the root file.
+    pub fn warnings(&self) -> &[Located] {
+        &self.warnings
     }
 
     /// The checked program.
@@ -212,7 +232,11 @@ impl Rules {
     }
 
     /// The optimizer of that name, or the only one.
-    pub(crate) fn optimizer(&self, name: Option<&str>) -> Result<OptimizerId, BindError> {
+    ///
+    /// # Errors
+    ///
+    /// No such optimizer, or several and no name.
+    pub fn optimizer(&self, name: Option<&str>) -> Result<OptimizerId, BindError> {
         let roots = &self.program.roots;
         let known = || {
             self.optimizers()
@@ -234,10 +258,13 @@ impl Rules {
         }
     }
 
-    /// Code for the kernels: from the artifact where it has them, else from the quick tier.
-    pub(crate) fn kernels(&self, wanted: &[MapKernel]) -> Result<KernelSet, BindError> {
+    /// Code for the kernels: from the artifacts where they have them, else from the quick tier.
+    pub(crate) fn kernels<'a>(
+        all: impl Iterator<Item = &'a Rules>,
+        wanted: &[MapKernel],
+    ) -> Result<KernelSet, BindError> {
         let mut set = KernelSet::default();
-        if let Some(code) = &self.code {
+        for code in all.filter_map(|rules| rules.code.as_ref()) {
             // SAFETY: who loaded the artifact trusts that its symbols are what they are called.
             unsafe { set.add_object(Arc::clone(&code.object), wanted) };
         }

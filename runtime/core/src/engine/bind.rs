@@ -5,7 +5,8 @@ use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
 use super::storage::Storage;
 use super::sums::Summand;
-use super::{Bucket, Engine, Entry, NonFinite, Param, Tables};
+use super::{Bucket, Engine, Entry, Home, NonFinite, Param, Tables};
+use crate::cuda::CudaError;
 use crate::error::BindError;
 use crate::execute::{self, Scratch, Scratches, Team};
 use crate::kernels::KernelSet;
@@ -92,7 +93,41 @@ impl Engine {
 
     /// Fills the state of every parameter that does not need to see its tensors for it.
     fn initialise_all(&mut self) -> Result<(), BindError> {
+        if self.initialise_early(|_| true)? {
+            return Ok(());
+        }
+        let source = InvalidPlan::Broken {
+            what: "the initial state cannot be computed".into(),
+        };
+        Err(BindError::InvalidPlan {
+            name: self.params[0].name.clone(),
+            source,
+        })
+    }
+
+    /// Makes the state of the chosen parameters, by position, what it was at bind.
+    pub(crate) fn reset(&mut self, chosen: impl Fn(usize) -> bool) -> Result<(), CudaError> {
+        for (_, param) in self
+            .params
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| chosen(*n))
+        {
+            for n in 0..param.states.len() {
+                let zeros = vec![0; param.prepared.slot_bytes(n + 2) as usize];
+                param.states[n].write(&zeros)?;
+            }
+        }
+        // On the host it did not fail at bind, and nothing that it reads has changed since.
+        self.initialise_early(chosen).map(drop)
+    }
+
+    /// Runs the initial thunks of the chosen parameters that need no tensors for it; false if some failed on the host.
+    fn initialise_early(&mut self, chosen: impl Fn(usize) -> bool) -> Result<bool, CudaError> {
         self.evaluate_for_init();
+        for (n, param) in self.params.iter_mut().enumerate() {
+            param.active = chosen(n) && !param.initialised_late();
+        }
         for part in &mut self.parts {
             part.initialise(&self.params, &self.regs)?;
         }
@@ -100,21 +135,11 @@ impl Engine {
         let this = &*self;
         let outcome = this.pool.run(this.params.len(), &|worker, n| {
             let param = &this.params[n];
-            let early = param.on_host() && !param.prepared.init_reads_views;
-            if early && this.initialise(n, worker).is_err() {
+            if param.on_host() && param.active && this.initialise(n, worker).is_err() {
                 broken.store(true, Ordering::Relaxed);
             }
         });
-        if outcome.is_err() || broken.into_inner() {
-            let source = InvalidPlan::Broken {
-                what: "the initial state cannot be computed".into(),
-            };
-            return Err(BindError::InvalidPlan {
-                name: self.params[0].name.clone(),
-                source,
-            });
-        }
-        Ok(())
+        Ok(outcome.is_ok() && !broken.into_inner())
     }
 
     /// Host scalars of the first step, for whose sake the state is there.
@@ -145,6 +170,13 @@ impl Engine {
                 &param.prepared.plan.init,
             )
         }
+    }
+}
+
+impl Param {
+    /// Its state is filled at its first step: it depends on tensors that are not here before.
+    pub(super) fn initialised_late(&self) -> bool {
+        self.prepared.init_reads_views || self.home != Home::Own
     }
 }
 
@@ -184,12 +216,17 @@ impl Binder<'_> {
         };
         let slots = 2..prepared.plan.slots.len();
         let states = slots
+            .filter(|_| !entry.lent)
             .map(|slot| self.allocate(&entry, prepared.slot_bytes(slot)))
             .collect::<Result<Vec<Storage>, BindError>>()?;
         let summands = self.summands(&entry)?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Storage::pointer)).collect(),
+            home: match entry.lent {
+                true => Home::Lent { here: false },
+                false => Home::Own,
+            },
             arena: on_the_host(&entry.name, arena)?,
             bucket: self.bucket(&prepared, entry.hypers),
             own_regs: self.regs,
@@ -243,6 +280,7 @@ impl Binder<'_> {
     }
 
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
+        self.check_hypers(entry)?;
         let on_host = entry.device == Device::Cpu;
         if let Device::Cuda(ordinal) = entry.device {
             self.devices.device(entry, ordinal)?;
@@ -258,16 +296,19 @@ impl Binder<'_> {
             Prepared::for_device(plan)
         };
         let prepared = Arc::new(prepared.map_err(|source| unusable(entry, source))?);
-        self.check_hypers(entry)?;
         check_fit(entry, &prepared)?;
         self.prepared.insert(key, Arc::clone(&prepared));
         Ok(prepared)
     }
 
     fn check_hypers(&self, entry: &Entry) -> Result<(), BindError> {
-        let count = self.hypers.iter().map(Vec::len).min().unwrap_or(0);
-        let known = |inst: &HostInst| !matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
-        if entry.hypers < self.hypers.len() && entry.plan.host.iter().all(known) {
+        let count = self.hypers.get(entry.hypers).map(Vec::len);
+        let known = |count: usize| {
+            let beyond =
+                |inst: &HostInst| matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
+            !entry.plan.host.iter().any(beyond)
+        };
+        if count.is_some_and(known) {
             return Ok(());
         }
         invalid(entry, "a hyperparameter does not exist")

@@ -27,7 +27,7 @@ use crate::view::{Device, TensorView};
 use device::Part;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
-use optc_core::plan::Plan;
+use optc_core::plan::{Plan, Slot};
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     pub(crate) hypers: usize,
     /// A missing gradient counts as zeros.
     pub(crate) absent_zeros: bool,
+    /// The caller keeps the state.
+    pub(crate) lent: bool,
 }
 
 /// Parameters, their state, and everything a step needs.
@@ -123,8 +125,9 @@ pub(crate) struct Param {
     pub(crate) hypers: usize,
     /// Steps taken.
     pub(crate) step: u64,
-    /// One buffer per slot after the gradient.
+    /// One buffer per slot after the gradient; the caller's while it lends them.
     pub(crate) states: Vec<Storage>,
+    pub(crate) home: Home,
     absent_zeros: bool,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
@@ -144,6 +147,16 @@ pub(crate) struct Param {
     failed: AtomicBool,
 }
 
+/// Whose memory holds a parameter's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    Own,
+    /// The caller's; `here` while it is lent.
+    Lent {
+        here: bool,
+    },
+}
+
 #[derive(Debug)]
 struct Bucket {
     prepared: Arc<Prepared>,
@@ -153,17 +166,37 @@ struct Bucket {
 }
 
 impl Param {
-    /// Its state, in declaration order.
+    /// What its state is, in declaration order.
+    pub(crate) fn state_slots(&self) -> &[Slot] {
+        &self.prepared.plan.slots[2..]
+    }
+
+    /// Its state, in declaration order; nothing while it is not lent.
     pub(crate) fn states(&self) -> impl Iterator<Item = StateView<'_>> {
-        self.prepared.plan.slots[2..]
-            .iter()
-            .zip(&self.states)
-            .map(|(slot, storage)| StateView {
-                name: &slot.name,
-                dtype: slot.dtype,
-                dims: &slot.dims,
-                storage,
-            })
+        let all = self.state_slots().iter().zip(&self.states);
+        all.map(|(slot, storage)| StateView {
+            name: &slot.name,
+            dtype: slot.dtype,
+            dims: &slot.dims,
+            storage,
+        })
+    }
+
+    /// Takes the caller's memory for its state.
+    fn lend(&mut self, step: u64, state: Vec<Storage>) {
+        self.step = step;
+        self.slots.truncate(2);
+        self.slots.extend(state.iter().map(Storage::pointer));
+        self.states = state;
+        self.home = Home::Lent { here: true };
+    }
+
+    /// Forgets lent memory.
+    pub(crate) fn reclaim(&mut self) {
+        if let Home::Lent { here } = &mut self.home {
+            *here = false;
+            self.states.clear();
+        }
     }
 
     pub(crate) fn on_host(&self) -> bool {

@@ -3,8 +3,8 @@
 //! Devices get their work first, so that they are busy while the host steps its own parameters.
 
 use super::device::Part;
-use super::storage::Storage;
-use super::{Engine, NonFinite, Param, StepInput};
+use super::storage::{Lent, Storage};
+use super::{Engine, Home, NonFinite, Param, StepInput};
 use crate::cuda::device::download;
 use crate::cuda::{CudaError, Stream};
 use crate::error::{StepError, Which};
@@ -63,6 +63,26 @@ impl Engine {
             .map_or(Ok(()), |part| part.set_stream(stream))
     }
 
+    /// Takes the caller's memory for a parameter's state.
+    ///
+    /// # Safety
+    ///
+    /// The views have the layout of the state, and stay what they are until it is reclaimed.
+    pub(crate) unsafe fn lend(&mut self, n: usize, step: u64, state: &[TensorView<'_>]) {
+        let param = &mut self.params[n];
+        let device = part_of(&mut self.parts, param.device).map(|part| part.device().clone());
+        let bytes = (2..).map(|slot| param.prepared.slot_bytes(slot));
+        // SAFETY: by the caller's promise.
+        let lent = |(view, bytes)| unsafe { Lent::new(address(view), bytes, device.clone()) };
+        let lent: Vec<Storage> = state
+            .iter()
+            .zip(bytes)
+            .map(lent)
+            .map(Storage::Lent)
+            .collect();
+        param.lend(step, lent);
+    }
+
     fn check(&self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
         if inputs.len() != self.params.len() {
             return Err(StepError::Count {
@@ -80,6 +100,7 @@ impl Engine {
                         name: param.name.clone(),
                     });
                 }
+                check_state(param, input)?;
                 input
                     .grad
                     .as_ref()
@@ -227,8 +248,8 @@ impl Engine {
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
     fn initialise_late(&self) {
         let late = |param: &Param| {
-            let reads = param.on_host() && param.prepared.init_reads_views;
-            reads && param.active && param.step == 0
+            let here = param.on_host() && param.initialised_late();
+            here && param.active && param.step == 0
         };
         if !self.params.iter().any(late) {
             return;
@@ -373,6 +394,18 @@ fn check_view(param: &Param, view: &TensorView<'_>, which: Which) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// Whoever keeps a parameter's state has lent it.
+fn check_state(param: &Param, input: &StepInput<'_>) -> Result<(), StepError> {
+    let steps = input.grad.is_some() || param.absent_zeros;
+    if steps && param.home == (Home::Lent { here: false }) {
+        return Err(StepError::State {
+            name: param.name.clone(),
+            what: "it was not lent for this step".into(),
+        });
+    }
+    Ok(())
 }
 
 /// The error that names the first bad element; a gradient on a device is copied for that.

@@ -377,6 +377,7 @@ fn entry(name: &str, plan: Plan) -> Entry {
         rule: "each".into(),
         hypers: 0,
         absent_zeros: false,
+        lent: false,
     }
 }
 

@@ -54,11 +54,11 @@ impl Part {
         self.ring.change_stream(stream)
     }
 
-    /// Fills the state that needs no tensors.
+    /// Fills the state of the active parameters, which need no tensors for it.
     pub(super) fn initialise(&mut self, params: &[Param], regs: &[f64]) -> Result<(), CudaError> {
-        let early = |param: &Param| !param.prepared.init_reads_views;
+        let active = |param: &Param| param.active;
         self.init
-            .run(&mut self.ring, &self.device, (params, regs), early)?;
+            .run(&mut self.ring, &self.device, (params, regs), active)?;
         // The first step may come on another stream.
         self.device.synchronize()
     }
@@ -88,8 +88,7 @@ impl Part {
         regs: &[f64],
         inputs: &[StepInput<'_>],
     ) -> Result<(), CudaError> {
-        let late =
-            |param: &Param| param.active && param.step == 0 && param.prepared.init_reads_views;
+        let late = |param: &Param| param.active && param.step == 0 && param.initialised_late();
         self.init
             .run(&mut self.ring, &self.device, (params, regs), late)?;
         self.body

@@ -1,0 +1,80 @@
+"""From what a person names to a checked artifact: a path, a text, a name of the standard library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Union
+
+from . import _native
+from ._errors import OptError
+from ._optc import Artifact, check_file, check_text, standard_library
+
+Source = Union[str, "os.PathLike[str]", Artifact]
+
+
+def load(source: Source, optimizer: str | None = None) -> Artifact:
+    """Reads and checks `source`; `optimizer` chooses one where it declares several."""
+    if isinstance(source, Artifact):
+        return source
+    if is_text(source):
+        return Artifact.from_text(str(source), optimizer=optimizer)
+    path = Path(source)
+    module = standard_module(str(source))
+    if module is not None and not path.is_file():
+        return Artifact.from_std(module, optimizer)
+    if not path.exists():
+        raise missing(str(source))
+    return Artifact.open(path, optimizer)
+
+
+def compile(
+    source: Source,
+    optimizer: str | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Artifact:
+    """The artifact of a rule: with native code where the `optc` command with LLVM is installed.
+
+    Otherwise its kernels are compiled in memory when an optimizer is made. `progress` is told what is being done.
+    """
+    tell = progress or (lambda _: None)
+    tell("checking")
+    artifact = load(source, optimizer)
+    if artifact.isa is not None:
+        return artifact
+    compiled = _native.compile(artifact, tell)
+    tell("done")
+    return Artifact.from_bytes(compiled, artifact.name) if compiled is not None else artifact
+
+
+def check(source: str | os.PathLike[str]) -> list[OptError]:
+    """Every mistake and warning in a rule, in the order of its text; none if it is right."""
+    if is_text(source):
+        return check_text(str(source))
+    module = standard_module(str(source))
+    if module is not None and not Path(source).is_file():
+        return []
+    return check_file(Path(source))
+
+
+def is_text(source: str | os.PathLike[str]) -> bool:
+    """Only a text has lines or braces."""
+    return isinstance(source, str) and ("\n" in source or "{" in source)
+
+
+def standard_module(name: str) -> str | None:
+    """`adamw` and `std.adamw` are the same module."""
+    full = name if name.startswith("std.") else f"std.{name}"
+    return full if full in standard_library() else None
+
+
+def missing(source: str) -> OptError:
+    """A name that is neither a file nor a module."""
+    names = ", ".join(name.removeprefix("std.") for name in standard_library())
+    return OptError(
+        f"there is no file `{source}`, and no rule of that name in the standard library",
+        code="opt::load::file",
+        help=f"give a `.opt` or `.optc` file, the text of a rule, or one of {names}",
+    )

@@ -1,0 +1,103 @@
+"""Which parameters belong to which group: torch's lists of dicts, and patterns over names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from ._errors import OptError
+
+Group = dict[str, Any]
+Named = tuple[str, torch.Tensor]
+
+# What torch's schedulers and trainers keep in a group beside the options of a rule.
+BOOKKEEPING = frozenset(
+    """params param_names use name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
+    maximize foreach fused capturable differentiable decoupled_weight_decay""".split()
+)
+
+
+def split(params: Any, groups: Sequence[Group] | None) -> Any:
+    """The parameter groups for torch: `params` as it is, or divided by the patterns of `groups`."""
+    if not groups or isinstance(params, torch.Tensor):
+        return params
+    named = list(params)
+    if not all(isinstance(param, tuple) for param in named):
+        raise OptError(
+            "groups with patterns need parameters with names",
+            code="opt::python::names",
+            help="pass `model.named_parameters()`",
+        )
+    members = assign(named, [re.compile(group["pattern"]) for group in groups])
+    rest = {"params": members[0], "param_names": []}
+    return [rest] + [fill(group, found) for group, found in zip(groups, members[1:])]
+
+
+def assign(named: Iterable[Named], patterns: Sequence[re.Pattern[str]]) -> list[list[Named]]:
+    """The parameters that no pattern finds, then those of each pattern."""
+    members: list[list[Named]] = [[] for _ in range(len(patterns) + 1)]
+    for name, tensor in named:
+        found = [n for n, pattern in enumerate(patterns) if pattern.search(name)]
+        if len(found) > 1:
+            raise two_groups(name, *(patterns[n].pattern for n in found[:2]))
+        members[found[0] + 1 if found else 0].append((name, tensor))
+    for pattern, found_here in zip(patterns, members[1:]):
+        if not found_here:
+            raise nothing_matches(pattern.pattern)
+    return members
+
+
+def fill(group: Group, members: list[Named]) -> Group:
+    """A group with the parameters that its pattern found."""
+    options = {key: value for key, value in group.items() if key != "pattern"}
+    return {"params": members, "param_names": [], **options}
+
+
+def options_of(group: Group) -> Group:
+    """What a group says to its rule."""
+    return {key: value for key, value in group.items() if key not in BOOKKEEPING}
+
+
+def names_of(groups: Iterable[Group]) -> list[list[str]]:
+    """The names of all parameters; those without one are numbered, as in a state dict."""
+    names, count = [], 0
+    for group in groups:
+        numbers = [str(n) for n in range(count, count + len(group["params"]))]
+        names.append(list(group.get("param_names") or numbers))
+        count += len(numbers)
+    return names
+
+
+def check_distinct(params: Iterable[Any]) -> None:
+    """A parameter stands in a group once."""
+    seen: set[int] = set()
+    for param in params:
+        tensor = param[1] if isinstance(param, tuple) else param
+        if id(tensor) in seen:
+            raise OptError(
+                "a parameter appears twice in one group",
+                code="opt::python::duplicate",
+                help="give every parameter once",
+            )
+        seen.add(id(tensor))
+
+
+def two_groups(name: str, first: str, second: str) -> OptError:
+    """A parameter that two patterns find."""
+    return OptError(
+        f"parameter `{name}` matches both `{first}` and `{second}`",
+        code="opt::bind::two_groups",
+        help="make one of the patterns more exact: a parameter has one group",
+    )
+
+
+def nothing_matches(pattern: str) -> OptError:
+    """A pattern that finds nothing."""
+    return OptError(
+        f"the pattern `{pattern}` matches no parameter",
+        code="opt::bind::nothing_matches",
+        help="correct the pattern or remove the group",
+    )

@@ -1,0 +1,231 @@
+"""The optimizer: torch's class, with the update of a rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from . import _document, _groups, _state
+from ._artifact import Source, load
+from ._errors import OptError
+from ._optc import Artifact, Engine
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Steps parameters by a rule.
+
+    `source` is the path of a `.opt` or `.optc` file, the text of a rule, an `Artifact`, or a name of the standard
+    library such as "adamw"; a `.optc` file holds machine code, so open only files that you trust. Keywords are the
+    rule's hyperparameters and statics. `groups` gives parameters whose name a pattern finds other options, or another
+    rule with `use`:
+
+        optc.Optimizer(model.named_parameters(), "soap", lr=3e-3,
+                       groups=[{"pattern": r"norm|bias", "use": "adamw", "lr": 1e-3}])
+
+    All that a run changes is where torch keeps it: options in `param_groups`, state in `state`.
+    """
+
+    # Scaled gradients are unscaled inside of `step`, and one with infinities changes nothing.
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: Any,
+        source: Source,
+        *,
+        optimizer: str | None = None,
+        groups: Sequence[dict[str, Any]] | None = None,
+        non_finite: Literal["propagate", "error"] = "propagate",
+        maximize: bool = False,
+        differentiable: bool = False,
+        **options: Any,
+    ) -> None:
+        refuse_differentiable(differentiable)
+        self._engine: Engine | None = None
+        self._artifact = load(source, optimizer)
+        self._uses: dict[str, Artifact] = {}
+        self._refuse_non_finite = non_finite == "error"
+        self._given = {**options, "maximize": maximize}
+        super().__init__(_groups.split(params, groups), self._complete(self._artifact, self._given))
+        self._bind()
+        self.__doc__ = _document.docstring(self._artifact)
+
+    # Groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, whose options start from those of the optimizer."""
+        if not isinstance(param_group, dict):
+            return super().add_param_group(param_group)
+        group = dict(param_group)
+        if not isinstance(group["params"], (torch.Tensor, set)):
+            group["params"] = list(group["params"])
+            _groups.check_distinct(group["params"])
+        artifact, _ = self._resolve(group.get("use"))
+        own = self._given if artifact is self._artifact else {}
+        given = {"maximize": self._given["maximize"], **own, **_groups.options_of(group)}
+        given.update({key: group[key] for key in ("maximize",) if key in group})
+        refuse_differentiable(group.get("differentiable", False))
+        options = self._complete(artifact, given)
+        super().add_param_group({**group, **options})
+        foreign = set(self.defaults) - set(options) - _groups.BOOKKEEPING - set(group)
+        for key in foreign:
+            del self.param_groups[-1][key]
+        self._rebind_with_new_group()
+
+    def _rebind_with_new_group(self) -> None:
+        """Binds a group that was added later; one that cannot be bound is taken back."""
+        if self._engine is None:
+            return
+        try:
+            self._bind()
+        except Exception:
+            self.param_groups.pop()
+            raise
+
+    def _complete(self, artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
+        """All options of a group. Every rule can maximize, whether it has a word for it or not."""
+        statics = {name for name, *_ in artifact.statics}
+        if "maximize" in statics:
+            return artifact.complete(given)
+        rest = {key: value for key, value in given.items() if key != "maximize"}
+        return {**artifact.complete(rest), "maximize": given["maximize"]}
+
+    def _resolve(self, use: str | None) -> tuple[Artifact, str | None]:
+        """What a group's `use` means: a rule of this optimizer, or another source."""
+        if use is None:
+            return self._artifact, None
+        if use in (name for name, _ in self._artifact.rules):
+            return self._artifact, use
+        if use not in self._uses:
+            self._uses[use] = load(use)
+        return self._uses[use], None
+
+    # Binding
+
+    def _bind(self, groups: list[dict[str, Any]] | None = None) -> Engine:
+        """Compiles for the parameters as they are."""
+        groups = self.param_groups if groups is None else groups
+        resolved = [self._resolve(group.get("use")) for group in groups]
+        self._engine = Engine(
+            [artifact for artifact, _ in resolved],
+            [rule for _, rule in resolved],
+            groups,
+            _groups.names_of(groups),
+            torch.get_num_threads(),
+            self._refuse_non_finite,
+        )
+        return self._engine
+
+    def _current_engine(self) -> Engine:
+        """What was bound, if it still is what the groups say; otherwise it is bound again."""
+        engine = self._engine
+        if engine is not None and engine.follow(self.param_groups):
+            return engine
+        return self._bind()
+
+    # Stepping
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step. A closure computes the loss once more, and its result is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if not self._found_inf():
+            self._update()
+        return loss
+
+    def _found_inf(self) -> bool:
+        """Whether a gradient scaler has found that this step must not happen."""
+        found = getattr(self, "found_inf", None)
+        return found is not None and bool(found)
+
+    @torch._disable_dynamo  # type: ignore[attr-defined, untyped-decorator, unused-ignore]
+    @torch.no_grad()
+    def _update(self) -> None:
+        self._unscale()
+        stepped = self._current_engine().step(self.state)
+        # Autograd must notice that the parameters are other ones now.
+        torch.autograd.graph.increment_version(stepped)
+
+    def _unscale(self) -> None:
+        """Divides gradients by the scale that a gradient scaler left to us."""
+        scale = getattr(self, "grad_scale", None)
+        if scale is None:
+            return
+        params = [param for group in self.param_groups for param in group["params"]]
+        for param in params:
+            if param.grad is not None:
+                param.grad.div_(scale)
+
+    # State dicts, pickles and files
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Loads a state dict of this optimizer, or of torch's optimizer with the same state."""
+        seal = self.register_load_state_dict_pre_hook(_state.seal)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            seal.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("_artifact", "_uses", "_refuse_non_finite", "_given")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_artifact" not in state:
+            state = self._fitting(state)
+        else:
+            self._engine = None
+        super().__setstate__(state)
+        self.__doc__ = _document.docstring(self._artifact)
+
+    def _fitting(self, loaded: dict[str, Any]) -> dict[str, Any]:
+        """What torch's `load_state_dict` found, made to fit; nothing has changed if it does not."""
+        bound = self._engine
+        groups = _state.fit_groups(loaded["param_groups"], self.param_groups)
+        try:
+            engine = self._bind(groups)
+            return {"param_groups": groups, "state": _state.fit(loaded["state"], groups, engine)}
+        except Exception:
+            self._engine = bound
+            raise
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes options, step counts and state; what the file held before is replaced at once or not at all.
+
+        Rust and C++ read the same file. Parameters and schedulers are not in it.
+        """
+        self._current_engine().save(Path(path), self.state)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Reads what `save` wrote, here or in Rust or C++; with the parameters of that moment the run continues."""
+        engine = self._current_engine()
+        options, saved = engine.load(Path(path))
+        state = _state.from_file(saved, self.param_groups, engine)
+        for group, values in zip(self.param_groups, options):
+            _state.set_options(group, values)
+        self.state.clear()
+        self.state.update(state)
+
+    # How it shows itself
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, self._artifact.name, 1)
+
+    def _repr_html_(self) -> str:
+        return _document.html(self._artifact, self.param_groups, self._current_engine())
+
+
+def refuse_differentiable(wanted: bool) -> None:
+    """A compiled step has no gradient of its own."""
+    if wanted:
+        raise OptError(
+            "differentiable=True is not possible: the step runs in compiled kernels that autograd does not see",
+            code="opt::python::differentiable",
+            help="use one of torch's optimizers where the step itself needs a gradient",
+        )

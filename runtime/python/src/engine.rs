@@ -1,0 +1,320 @@
+//! The optimizer bound to tensors: what happens in one call per step.
+
+use crate::artifact::Artifact;
+use crate::error::raise;
+use crate::groups::Group;
+use crate::overlap;
+use crate::params::{Candidate, Kept, Param, Tensors};
+use miette::Diagnostic;
+use optc_runtime::{
+    BindOptions, NonFinite, Optimizer, ParamDesc, StepError, StepInput, TensorView,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A second thread came while the first was inside.
+#[derive(Debug, Error, Diagnostic)]
+#[error("two threads use this optimizer at once")]
+#[diagnostic(
+    code(opt::python::threads),
+    help("step, save and load one optimizer from one thread at a time")
+)]
+struct Busy;
+
+/// Machine code and metadata for the tensors of one optimizer. All that changes, parameters, state and options, stays
+/// in torch's own places and is read again in every step, so an engine can be thrown away at any time.
+#[pyclass(module = "optc._optc")]
+pub(crate) struct Engine {
+    optimizer: Optimizer,
+    groups: Vec<Group>,
+    params: Vec<Param>,
+    /// The addresses that were last found apart.
+    apart: Vec<usize>,
+}
+
+/// What a checkpoint holds: options of each group, then steps and state of each parameter.
+type Saved<'py> = (
+    Vec<Vec<(String, f64)>>,
+    Vec<(u64, Vec<Bound<'py, PyBytes>>)>,
+);
+
+#[pymethods]
+impl Engine {
+    /// Binds the parameters of all groups. `rules` names each group's rule, where it takes a certain one.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        artifacts: Vec<Py<Artifact>>,
+        rules: Vec<Option<String>>,
+        groups: Vec<Bound<'_, PyDict>>,
+        names: Vec<Vec<String>>,
+        threads: usize,
+        refuse_non_finite: bool,
+    ) -> PyResult<Engine> {
+        let mut candidates = Vec::new();
+        for (group, names) in groups.iter().zip(&names) {
+            let params = group.as_any().get_item("params")?;
+            for (tensor, name) in params.try_iter()?.zip(names) {
+                candidates.push(Candidate::new(name.clone(), &tensor?)?);
+            }
+        }
+        let mut options = bind_options(&artifacts, &rules, &groups, &names)?;
+        options.pool = Some(crate::pool::shared(threads));
+        if refuse_non_finite {
+            options.non_finite = NonFinite::Error;
+        }
+        let described: Vec<ParamDesc> = candidates.iter().map(Candidate::describe).collect();
+        let rules = &artifacts[0].get().rules;
+        let optimizer = py
+            .detach(|| rules.bind(&described, &options))
+            .map_err(|error| raise(py, &error))?;
+        Engine::of(py, optimizer, candidates, &artifacts, &groups)
+    }
+
+    /// Takes over the numbers of torch's groups; false if the groups are not those that were bound.
+    fn follow(this: &Bound<'_, Self>, groups: Vec<Bound<'_, PyDict>>) -> PyResult<bool> {
+        let mut this = this.try_borrow_mut().map_err(|_| raise(this.py(), &Busy))?;
+        this.adopt(&groups)
+    }
+
+    /// One step. Returns the parameters that took part.
+    fn step<'py>(
+        this: &Bound<'py, Self>,
+        state: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = this.py();
+        let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
+        let tensors = this.read(py, state)?;
+        this.check_apart(py, &tensors)?;
+        let outcome = this.run(py, &tensors);
+        this.store_steps(&tensors);
+        outcome.map_err(|error| raise(py, &error))?;
+        let stepped = this.params.iter().zip(&tensors);
+        let stepped = stepped
+            .filter(|(_, tensors)| tensors.kept.is_some())
+            .map(|(param, _)| &param.tensor);
+        PyList::new(py, stepped.collect::<Vec<_>>())
+    }
+
+    /// Writes options, steps and state.
+    fn save(this: &Bound<'_, Self>, path: PathBuf, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let py = this.py();
+        let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
+        let this = &mut *this;
+        let kept = this
+            .params
+            .iter()
+            .map(|param| param.read_kept(state))
+            .collect::<PyResult<Vec<Option<Kept>>>>()?;
+        for (n, kept) in kept.iter().enumerate() {
+            let lent = kept.as_ref().map_or(Ok(()), |kept| {
+                // SAFETY: `kept` was read from tensors that `state` holds, which nobody frees until the loan ends.
+                unsafe { lend(&mut this.optimizer, &this.params[n], n, kept) }
+            });
+            lent.map_err(|error| raise(py, &error))?;
+        }
+        let saved = py.detach(|| this.optimizer.save(path));
+        this.optimizer.reclaim_state();
+        saved.map_err(|error| raise(py, &error))
+    }
+
+    /// Reads a checkpoint that fits what is bound.
+    fn load<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Saved<'py>> {
+        let saved = py.detach(|| self.optimizer.read(path));
+        let saved = saved.map_err(|error| raise(py, &error))?;
+        let named = |(group, values): (usize, &Vec<f64>)| {
+            let names = self
+                .optimizer
+                .hypers(group)
+                .map(|(name, _)| name.to_owned());
+            names.zip(values.iter().copied()).collect()
+        };
+        let hypers = saved.hypers().iter().enumerate().map(named).collect();
+        let bytes =
+            |state: Vec<&[u8]>| state.into_iter().map(|one| PyBytes::new(py, one)).collect();
+        let params = saved
+            .params()
+            .map(|param| (param.step, bytes(param.states)));
+        Ok((hypers, params.collect()))
+    }
+
+    /// Name, torch's element type and shape of each piece of a parameter's state.
+    fn layout(&self, param: usize) -> Vec<(String, &'static str, Vec<u64>)> {
+        let pieces = self.optimizer.state_layout(param);
+        pieces
+            .map(|(name, dtype, dims)| {
+                (
+                    name.to_owned(),
+                    crate::value::torch_name(dtype),
+                    dims.to_vec(),
+                )
+            })
+            .collect()
+    }
+
+    /// The rule of each parameter, by name.
+    #[getter]
+    fn rules(&self) -> Vec<(String, String)> {
+        self.optimizer.report().rules.clone()
+    }
+
+    /// What was bound and where its code comes from.
+    #[getter]
+    fn report(&self) -> String {
+        self.optimizer.report().to_string()
+    }
+}
+
+/// How the groups are bound; the first has what no other takes.
+fn bind_options(
+    artifacts: &[Py<Artifact>],
+    rules: &[Option<String>],
+    groups: &[Bound<'_, PyDict>],
+    names: &[Vec<String>],
+) -> PyResult<BindOptions> {
+    let first = artifacts[0].get();
+    let terms = first.terms(&groups[0])?;
+    let mut options = BindOptions {
+        optimizer: Some(first.optimizer().name.clone()),
+        hypers: terms.hypers,
+        statics: terms.statics,
+        rule: rules[0].clone(),
+        state_is_lent: true,
+        ..BindOptions::default()
+    };
+    for n in 1..groups.len() {
+        let group = optc_runtime::Group::of(names[n].iter().map(String::as_str));
+        options.groups.push(
+            artifacts[n]
+                .get()
+                .fill(group, &groups[n], rules[n].as_deref())?,
+        );
+    }
+    Ok(options)
+}
+
+/// # Safety
+///
+/// The tensors that `kept` was read from stay as they are until the optimizer's next step, or until it reclaims them.
+unsafe fn lend(
+    optimizer: &mut Optimizer,
+    param: &Param,
+    n: usize,
+    kept: &Kept,
+) -> Result<(), StepError> {
+    let pieces = kept.state.iter().zip(&param.state);
+    // SAFETY: the memory was read for these layouts, and stays by the caller's promise.
+    let views: Vec<TensorView<'_>> = pieces
+        .map(|(memory, state)| unsafe { memory.view(&state.layout) })
+        .collect();
+    // SAFETY: as above; `check_apart` found no overlap before a step, and a save only reads.
+    unsafe { optimizer.lend_state(n, kept.step, &views) }
+}
+
+impl Engine {
+    fn of(
+        py: Python<'_>,
+        optimizer: Optimizer,
+        candidates: Vec<Candidate>,
+        artifacts: &[Py<Artifact>],
+        groups: &[Bound<'_, PyDict>],
+    ) -> PyResult<Engine> {
+        let params = candidates
+            .into_iter()
+            .enumerate()
+            .map(|(n, candidate)| candidate.bound(py, &optimizer, n))
+            .collect::<PyResult<Vec<Param>>>()?;
+        let bound = artifacts.iter().zip(groups);
+        let groups = bound
+            .map(|(artifact, group)| Group::new(py, artifact, group))
+            .collect::<PyResult<Vec<Group>>>()?;
+        Ok(Engine {
+            optimizer,
+            groups,
+            params,
+            apart: Vec::new(),
+        })
+    }
+
+    /// Takes over the groups' numbers, if the groups are still those that were bound.
+    fn adopt(&mut self, groups: &[Bound<'_, PyDict>]) -> PyResult<bool> {
+        if groups.len() != self.groups.len() {
+            return Ok(false);
+        }
+        let mut params = self.params.iter();
+        for (n, (bound, group)) in self.groups.iter_mut().zip(groups).enumerate() {
+            if !bound.adopt(group, n, &mut self.optimizer)? {
+                return Ok(false);
+            }
+            let members = group.as_any().get_item("params")?.cast_into::<PyList>()?;
+            for tensor in members.iter() {
+                if !params.next().is_some_and(|param| param.tensor.is(&tensor)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(params.next().is_none())
+    }
+
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        state: &Bound<'py, PyDict>,
+    ) -> PyResult<Vec<Tensors<'py>>> {
+        let each = self.params.iter().enumerate().map(|(n, param)| {
+            let group = self.optimizer.group_of(n).unwrap_or_default();
+            param.read(py, state, self.groups[group].negates())
+        });
+        each.collect()
+    }
+
+    /// Checks that written tensors share no memory, unless everything is where it was when that was last checked.
+    fn check_apart(&mut self, py: Python<'_>, tensors: &[Tensors<'_>]) -> PyResult<()> {
+        let addresses: Vec<usize> = tensors.iter().flat_map(Tensors::addresses).collect();
+        if addresses == self.apart {
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        for (param, tensors) in self.params.iter().zip(tensors) {
+            parts.extend(param.parts(tensors));
+        }
+        overlap::check(py, parts)?;
+        self.apart = addresses;
+        Ok(())
+    }
+
+    fn run(&mut self, py: Python<'_>, tensors: &[Tensors<'_>]) -> Result<(), StepError> {
+        let memories: Vec<_> = tensors.iter().map(Tensors::memories).collect();
+        let (optimizer, params) = (&mut self.optimizer, &self.params);
+        py.detach(|| {
+            for (n, memories) in memories.iter().enumerate() {
+                if let Some(kept) = memories.kept {
+                    // SAFETY: `tensors` and the state it was read from live until this returns.
+                    unsafe { lend(optimizer, &params[n], n, kept)? };
+                }
+            }
+            let inputs = memories
+                .iter()
+                .zip(params)
+                .map(|(memories, param)| StepInput {
+                    // SAFETY: read for this layout from a live tensor, found apart from all others.
+                    param: unsafe { memories.param.view(&param.layout) },
+                    // SAFETY: as above; a gradient is only read.
+                    grad: memories.grad.map(|grad| unsafe { grad.view(&param.grad) }),
+                });
+            let inputs: Vec<StepInput<'_>> = inputs.collect();
+            optimizer.step(&inputs)
+        })
+    }
+
+    /// Counts the steps that were done, where torch keeps the count.
+    fn store_steps(&self, tensors: &[Tensors<'_>]) {
+        for (n, tensors) in tensors.iter().enumerate() {
+            if let (Some(kept), Some(step)) = (&tensors.kept, self.optimizer.step_at(n)) {
+                kept.store_step(step);
+            }
+        }
+    }
+}

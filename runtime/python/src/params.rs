@@ -1,0 +1,272 @@
+//! A bound parameter: its tensors are found again in every step, in torch's own places.
+
+use crate::error::raise;
+use crate::overlap::Part;
+use crate::tensor::{Label, Layout, Memory, TensorError};
+use miette::Diagnostic;
+use optc_core::dtype::DType;
+use optc_runtime::{Optimizer, ParamDesc};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use thiserror::Error;
+
+/// State that is not what the rule declares.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the state of parameter `{name}` lacks `{key}`")]
+#[diagnostic(
+    code(opt::python::state),
+    help("load a state dict of this optimizer, or remove the parameter's entry to start afresh")
+)]
+struct Lacks {
+    name: String,
+    key: String,
+}
+
+/// A parameter.
+pub(crate) struct Param {
+    pub(crate) name: String,
+    pub(crate) tensor: Py<PyAny>,
+    pub(crate) layout: Layout,
+    pub(crate) grad: Layout,
+    pub(crate) state: Vec<State>,
+    counter: Layout,
+    /// Steps even without a gradient.
+    always: bool,
+}
+
+/// A piece of its state.
+pub(crate) struct State {
+    key: Py<PyString>,
+    pub(crate) layout: Layout,
+}
+
+/// Its tensors in one step.
+pub(crate) struct Tensors<'py> {
+    pub(crate) param: Memory,
+    pub(crate) grad: Option<Memory>,
+    /// None when it takes no part.
+    pub(crate) kept: Option<Kept>,
+    /// Keeps a gradient alive that was made for this step.
+    _made: Option<Bound<'py, PyAny>>,
+}
+
+/// Its state in one step.
+pub(crate) struct Kept {
+    pub(crate) state: Vec<Memory>,
+    /// Steps taken, and where torch keeps the number.
+    pub(crate) step: u64,
+    counter: usize,
+}
+
+/// A tensor on its way to being bound.
+pub(crate) struct Candidate {
+    name: String,
+    tensor: Py<PyAny>,
+    layout: Layout,
+    grad: Layout,
+}
+
+impl Candidate {
+    pub(crate) fn new(name: String, tensor: &Bound<'_, PyAny>) -> PyResult<Candidate> {
+        let layout = Layout::of(tensor, Label::Parameter(&name))?;
+        let grad = tensor.getattr("grad")?;
+        let like = if grad.is_none() { tensor } else { &grad };
+        Ok(Candidate {
+            grad: Layout::of(like, Label::Gradient(&name))?,
+            tensor: tensor.clone().unbind(),
+            layout,
+            name,
+        })
+    }
+
+    pub(crate) fn describe(&self) -> ParamDesc {
+        ParamDesc {
+            grad_dtype: self.grad.dtype,
+            ..ParamDesc::new(&self.name, &self.layout.dims, self.layout.dtype)
+        }
+    }
+
+    /// The parameter at that position of a bound optimizer.
+    pub(crate) fn bound(self, py: Python<'_>, optimizer: &Optimizer, n: usize) -> PyResult<Param> {
+        let state = optimizer.state_layout(n).map(|(name, dtype, dims)| {
+            Ok(State {
+                key: PyString::intern(py, name).unbind(),
+                layout: Layout::new(py, dtype, dims)?,
+            })
+        });
+        Ok(Param {
+            state: state.collect::<PyResult<_>>()?,
+            counter: Layout::new(py, DType::F32, &[])?,
+            always: optimizer.steps_without_gradient(n),
+            name: self.name,
+            tensor: self.tensor,
+            layout: self.layout,
+            grad: self.grad,
+        })
+    }
+}
+
+impl Param {
+    /// Finds everything that a step needs, and makes the state of a first step.
+    pub(crate) fn read<'py>(
+        &self,
+        py: Python<'py>,
+        states: &Bound<'py, PyDict>,
+        negate: bool,
+    ) -> PyResult<Tensors<'py>> {
+        let tensor = self.tensor.bind(py);
+        let param = self.layout.read(tensor, Label::Parameter(&self.name))?;
+        if param.overlaps(&self.layout.dims) {
+            let tensor = Label::Parameter(&self.name).to_string();
+            return Err(raise(py, &TensorError::Overlapping { tensor }));
+        }
+        let grad = tensor.getattr(intern!(py, "grad"))?;
+        let (grad, made) = match grad.is_none() {
+            true => (None, None),
+            false => self.read_grad(grad, negate)?,
+        };
+        let kept = match grad.is_some() || self.always {
+            true => Some(self.read_state(py, states)?),
+            false => None,
+        };
+        Ok(Tensors {
+            param,
+            grad,
+            kept,
+            _made: made,
+        })
+    }
+
+    fn read_grad<'py>(
+        &self,
+        grad: Bound<'py, PyAny>,
+        negate: bool,
+    ) -> PyResult<(Option<Memory>, Option<Bound<'py, PyAny>>)> {
+        let label = Label::Gradient(&self.name);
+        let memory = self.grad.read(&grad, label)?;
+        let made = match () {
+            () if negate => grad.call_method0("neg")?,
+            () if memory.overlaps(&self.grad.dims) => grad.call_method0("contiguous")?,
+            () => return Ok((Some(memory), None)),
+        };
+        Ok((Some(self.grad.read(&made, label)?), Some(made)))
+    }
+
+    /// Its state as torch keeps it, if it has any.
+    pub(crate) fn read_kept(&self, states: &Bound<'_, PyDict>) -> PyResult<Option<Kept>> {
+        let entry = states.get_item(&self.tensor)?;
+        match entry.map(|entry| entry.cast_into::<PyDict>()).transpose()? {
+            Some(entry) if !entry.is_empty() => self.kept(&entry).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn read_state<'py>(&self, py: Python<'py>, states: &Bound<'py, PyDict>) -> PyResult<Kept> {
+        if let Some(kept) = self.read_kept(states)? {
+            return Ok(kept);
+        }
+        let entry = self.fresh(py)?;
+        states.set_item(&self.tensor, &entry)?;
+        self.kept(&entry)
+    }
+
+    /// The entry of a parameter that has not stepped.
+    fn fresh<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let entry = PyDict::new(py);
+        entry.set_item("step", self.counter.zeros(py)?)?;
+        for state in &self.state {
+            entry.set_item(&state.key, state.layout.zeros(py)?)?;
+        }
+        Ok(entry)
+    }
+
+    fn kept(&self, entry: &Bound<'_, PyDict>) -> PyResult<Kept> {
+        let counter = self.piece(entry, intern!(entry.py(), "step"), &self.counter)?;
+        let mut state = Vec::with_capacity(self.state.len());
+        for one in &self.state {
+            state.push(self.piece(entry, one.key.bind(entry.py()), &one.layout)?);
+        }
+        Ok(Kept {
+            state,
+            step: count(counter.address),
+            counter: counter.address,
+        })
+    }
+
+    fn piece(
+        &self,
+        entry: &Bound<'_, PyDict>,
+        key: &Bound<'_, PyString>,
+        layout: &Layout,
+    ) -> PyResult<Memory> {
+        let Some(tensor) = entry.get_item(key)? else {
+            let (name, key) = (self.name.clone(), key.to_string());
+            return Err(raise(entry.py(), &Lacks { name, key }));
+        };
+        // Only a message needs the name as a string.
+        let memory = layout.read(&tensor, Label::State("", &self.name));
+        memory.or_else(|_| layout.read(&tensor, Label::State(&key.to_string(), &self.name)))
+    }
+}
+
+impl Tensors<'_> {
+    /// Where everything is.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
+        let kept = self.kept.iter().flat_map(|kept| &kept.state);
+        let all = std::iter::once(&self.param).chain(&self.grad).chain(kept);
+        all.map(|memory| memory.address)
+    }
+
+    /// The part of it that needs no interpreter.
+    pub(crate) fn memories(&self) -> Memories<'_> {
+        Memories {
+            param: &self.param,
+            grad: self.grad.as_ref(),
+            kept: self.kept.as_ref(),
+        }
+    }
+}
+
+/// Where a parameter's tensors are in one step.
+pub(crate) struct Memories<'a> {
+    pub(crate) param: &'a Memory,
+    pub(crate) grad: Option<&'a Memory>,
+    pub(crate) kept: Option<&'a Kept>,
+}
+
+impl Param {
+    /// Its tensors, to be compared with those of others.
+    pub(crate) fn parts<'a>(&'a self, tensors: &Tensors<'_>) -> Vec<Part<'a>> {
+        let part = |memory: &Memory, layout: &Layout, written| Part {
+            bytes: memory.span(layout),
+            written,
+            owner: &self.name,
+        };
+        let kept = tensors
+            .kept
+            .iter()
+            .flat_map(|kept| kept.state.iter().zip(&self.state));
+        let states = kept.map(|(memory, state)| part(memory, &state.layout, true));
+        let grad = tensors
+            .grad
+            .iter()
+            .map(|memory| part(memory, &self.grad, false));
+        let own = part(&tensors.param, &self.layout, true);
+        states.chain(grad).chain([own]).collect()
+    }
+}
+
+impl Kept {
+    /// Stores the number of steps where torch keeps it.
+    pub(crate) fn store_step(&self, step: u64) {
+        // SAFETY: `Param::kept` read this address from a float32 scalar that the state still holds.
+        unsafe { (self.counter as *mut f32).write_unaligned(step as f32) }
+    }
+}
+
+fn count(counter: usize) -> u64 {
+    // SAFETY: `Param::kept` read this address from a float32 scalar that is alive.
+    let steps = unsafe { (counter as *const f32).read_unaligned() };
+    steps as u64
+}

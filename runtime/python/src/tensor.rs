@@ -1,0 +1,250 @@
+//! One torch tensor, read through its Python methods: what it must be, and where its elements are.
+
+use crate::error::raise;
+use miette::Diagnostic;
+use optc_core::dtype::DType;
+use optc_runtime::{Device, TensorView};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::ffi::c_void;
+use std::fmt;
+use thiserror::Error;
+
+/// A tensor that no step can use.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum TensorError {
+    /// Elements that no optimizer steps on, or other ones than at bind.
+    #[error("{tensor} is stored as {found}, not {expected}")]
+    #[diagnostic(
+        code(opt::python::dtype),
+        help(
+            "parameters and gradients are float64, float32, bfloat16 or float16, and stay what they were when bound"
+        )
+    )]
+    DType {
+        tensor: String,
+        found: String,
+        expected: String,
+    },
+    /// Another shape than at bind.
+    #[error("{tensor} has shape {found:?}, bound as {expected:?}")]
+    #[diagnostic(
+        code(opt::step::shape),
+        help("make a new optimizer after changing a parameter's shape")
+    )]
+    Shape {
+        tensor: String,
+        found: Vec<i64>,
+        expected: Vec<i64>,
+    },
+    /// A device that this build cannot step on.
+    #[error("{tensor} is on {found}, not on the cpu")]
+    #[diagnostic(
+        code(opt::python::device),
+        help("this build steps on the cpu: move the model there before the optimizer is made")
+    )]
+    Device { tensor: String, found: String },
+    /// No place in memory for each element.
+    #[error("{tensor} is sparse")]
+    #[diagnostic(
+        code(opt::python::sparse),
+        help("build the embedding with `sparse=False`")
+    )]
+    Sparse { tensor: String },
+    /// Several indices are one element in memory.
+    #[error("elements of {tensor} share memory with each other")]
+    #[diagnostic(
+        code(opt::python::overlapping),
+        help("make it contiguous; an expanded tensor cannot be stepped")
+    )]
+    Overlapping { tensor: String },
+}
+
+/// What a tensor must be.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) dims: Vec<i64>,
+    pub(crate) dtype: DType,
+    /// `torch.Size` and `torch.dtype` to compare with.
+    shape: Py<PyAny>,
+    torch_dtype: Py<PyAny>,
+}
+
+/// Where a tensor's elements are.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) address: usize,
+    /// None when contiguous.
+    strides: Option<Vec<i64>>,
+}
+
+/// What a message calls a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Label<'a> {
+    /// Of this name.
+    Parameter(&'a str),
+    /// Of the parameter of this name.
+    Gradient(&'a str),
+    /// A piece of state, and its parameter.
+    State(&'a str, &'a str),
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Label::Parameter(name) => write!(f, "parameter `{name}`"),
+            Label::Gradient(name) => write!(f, "the gradient of `{name}`"),
+            Label::State(state, name) => write!(f, "the state `{state}` of `{name}`"),
+        }
+    }
+}
+
+impl Layout {
+    /// The layout that a tensor has now.
+    pub(crate) fn of(tensor: &Bound<'_, PyAny>, label: Label<'_>) -> PyResult<Layout> {
+        let py = tensor.py();
+        let torch_dtype = tensor.getattr(intern!(py, "dtype"))?;
+        let name = torch_dtype.str()?.to_string();
+        let known = crate::value::dtype_name(name.trim_start_matches("torch."));
+        let Some(dtype) = known.filter(|&dtype| dtype != DType::I64) else {
+            return Err(raise(py, &label.dtype(name, "a float".into())));
+        };
+        let layout = Layout {
+            dims: tensor.getattr(intern!(py, "shape"))?.extract()?,
+            dtype,
+            shape: tensor.getattr(intern!(py, "shape"))?.unbind(),
+            torch_dtype: torch_dtype.unbind(),
+        };
+        layout.read(tensor, label).map(|_| layout)
+    }
+
+    /// The layout of a tensor that is to be made.
+    pub(crate) fn new(py: Python<'_>, dtype: DType, dims: &[u64]) -> PyResult<Layout> {
+        let torch = py.import("torch")?;
+        let dims: Vec<i64> = dims.iter().map(|&dim| dim as i64).collect();
+        Ok(Layout {
+            shape: torch.getattr("Size")?.call1((dims.clone(),))?.unbind(),
+            torch_dtype: torch.getattr(crate::value::torch_name(dtype))?.unbind(),
+            dims,
+            dtype,
+        })
+    }
+
+    /// A new tensor of zeros.
+    pub(crate) fn zeros<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let options = pyo3::types::PyDict::new(py);
+        options.set_item("dtype", &self.torch_dtype)?;
+        let zeros = py.import("torch")?.getattr("zeros")?;
+        zeros.call((self.shape.bind(py),), Some(&options))
+    }
+
+    /// Where the elements of a tensor of this layout are now.
+    pub(crate) fn read(&self, tensor: &Bound<'_, PyAny>, label: Label<'_>) -> PyResult<Memory> {
+        let py = tensor.py();
+        let dtype = tensor.getattr(intern!(py, "dtype"))?;
+        if !dtype.is(&self.torch_dtype) {
+            let expected = self.torch_dtype.bind(py).str()?.to_string();
+            return Err(raise(py, &label.dtype(dtype.str()?.to_string(), expected)));
+        }
+        let shape = tensor.getattr(intern!(py, "shape"))?;
+        if !shape.eq(&self.shape)? {
+            let error = TensorError::Shape {
+                tensor: label.to_string(),
+                found: shape.extract()?,
+                expected: self.dims.clone(),
+            };
+            return Err(raise(py, &error));
+        }
+        if !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
+            let found = tensor.getattr("device")?.str()?.to_string();
+            let tensor = label.to_string();
+            return Err(raise(py, &TensorError::Device { tensor, found }));
+        }
+        let address = tensor.call_method0(intern!(py, "data_ptr"));
+        let address = address
+            .map_err(|error| label.unreadable(tensor, error))?
+            .extract()?;
+        let contiguous = tensor
+            .call_method0(intern!(py, "is_contiguous"))?
+            .is_truthy()?;
+        let strides = match contiguous {
+            true => None,
+            false => Some(tensor.call_method0(intern!(py, "stride"))?.extract()?),
+        };
+        Ok(Memory { address, strides })
+    }
+}
+
+impl Label<'_> {
+    fn dtype(self, found: String, expected: String) -> TensorError {
+        TensorError::DType {
+            tensor: self.to_string(),
+            found,
+            expected,
+        }
+    }
+
+    /// A tensor without an address is sparse; anything else is torch's to say.
+    fn unreadable(self, tensor: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+        let layout = tensor.getattr("layout");
+        match layout.and_then(|layout| Ok(layout.str()?.to_string())) {
+            Ok(layout) if layout != "torch.strided" => {
+                let tensor_name = self.to_string();
+                raise(
+                    tensor.py(),
+                    &TensorError::Sparse {
+                        tensor: tensor_name,
+                    },
+                )
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Memory {
+    /// The elements, as the runtime sees them.
+    ///
+    /// # Safety
+    ///
+    /// The promises of [`TensorView::from_raw`] for a tensor of this layout.
+    pub(crate) unsafe fn view<'a>(&'a self, layout: &'a Layout) -> TensorView<'a> {
+        let (data, strides) = (self.address as *mut c_void, self.strides.as_deref());
+        // SAFETY: by the caller's promise.
+        unsafe { TensorView::from_raw(data, layout.dtype, &layout.dims, strides, Device::Cpu) }
+    }
+
+    /// Whether two indices may be one element: an axis steps less far than the axes inside of it reach.
+    pub(crate) fn overlaps(&self, dims: &[i64]) -> bool {
+        let Some(strides) = &self.strides else {
+            return false;
+        };
+        let mut axes: Vec<(i64, i64)> = strides.iter().copied().zip(dims.iter().copied()).collect();
+        axes.retain(|&(_, dim)| dim > 1);
+        axes.sort_unstable();
+        let mut reach = 0;
+        !dims.contains(&0)
+            && axes.iter().any(|&(stride, dim)| {
+                let inside = stride <= reach;
+                reach += stride * (dim - 1);
+                inside
+            })
+    }
+
+    /// The bytes from the first element to the last.
+    pub(crate) fn span(&self, layout: &Layout) -> std::ops::Range<usize> {
+        let size = layout.dtype.size() as usize;
+        let count: i64 = match &self.strides {
+            _ if layout.dims.contains(&0) => 0,
+            None => layout.dims.iter().product(),
+            Some(strides) => {
+                let far = strides
+                    .iter()
+                    .zip(&layout.dims)
+                    .map(|(stride, dim)| stride * (dim - 1));
+                1 + far.sum::<i64>()
+            }
+        };
+        self.address..self.address + count as usize * size
+    }
+}
