@@ -8,6 +8,8 @@
 pub const NAMES: &[&str] = &[
     "std.adabelief",
     "std.adadelta",
+    "std.adafactor",
+    "std.adafactor_fairseq",
     "std.adagrad",
     "std.adam",
     "std.adamax",
@@ -48,6 +50,8 @@ pub fn source(name: &str) -> Option<&'static str> {
     match name {
         "std.adabelief" => Some(include_str!("adabelief.opt")),
         "std.adadelta" => Some(include_str!("adadelta.opt")),
+        "std.adafactor" => Some(include_str!("adafactor.opt")),
+        "std.adafactor_fairseq" => Some(include_str!("adafactor_fairseq.opt")),
         "std.adagrad" => Some(include_str!("adagrad.opt")),
         "std.adam" => Some(include_str!("adam.opt")),
         "std.adamax" => Some(include_str!("adamax.opt")),

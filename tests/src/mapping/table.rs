@@ -544,6 +544,53 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adafactor",
+        module: "std.adafactor",
+        optimizer: "Adafactor",
+        hypers: &[
+            LR,
+            ("beta2_decay", &["beta2_decay"]),
+            ("eps", &["eps1", "eps2"]),
+            ("d", &["d"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[MAXIMIZE],
+        states: &[
+            ("row_var", plain),
+            ("col_var", plain),
+            ("variance", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adafactor_fairseq",
+        module: "std.adafactor_fairseq",
+        optimizer: "AdafactorFairseq",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("eps", &["eps1", "eps2"]),
+            ("clip_threshold", &["clip_threshold"]),
+            ("decay_rate", &["decay_rate"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("relative_step", "relative_step", yes),
+            ("scale_parameter", "scale_parameter", yes),
+            ("warmup_init", "warmup_init", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_sq_row", plain),
+            ("exp_avg_sq_col", plain),
+            ("RMS", unread),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
         file: "lamb",
         module: "std.lamb",
         optimizer: "Lamb",
