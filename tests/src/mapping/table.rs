@@ -132,10 +132,33 @@ pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
     ("eps", &["adam_eps"]),
     ("weight_decay", &["adam_weight_decay"]),
 ];
+const MOONLIGHT_HYPERS: &[HyperRow] = &[
+    LR,
+    ("wd", &["wd"]),
+    MOMENTUM,
+    ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+    ("adamw_eps", &["adamw_eps"]),
+];
 const MUON_STATES: &[StateRow] = &[
     ("momentum_buffer", plain),
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
+    STEP,
+];
+/// The reference keeps the previous gradient of every parameter, and reads that of matrices.
+fn of_matrices(recorded: &Recorded) -> State {
+    match recorded.case.params[recorded.param].shape.len() {
+        2 => plain(recorded),
+        _ => State::Unread,
+    }
+}
+
+const MOONLIGHT_STATES: &[StateRow] = &[
+    ("momentum_buffer", plain),
+    ("moment1", plain),
+    ("moment2", plain),
+    ("last_grad", of_matrices),
+    ("use_muon", unread),
     STEP,
 ];
 const SOAP_STATICS: &[StaticRow] = &[
@@ -678,6 +701,32 @@ const TABLE: &[Row] = &[
         optimizer: "Muon",
         hypers: MUON_HYPERS,
         states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "moonlight_muon",
+        module: "std.moonlight_muon",
+        optimizer: "MoonlightMuon",
+        hypers: MOONLIGHT_HYPERS,
+        statics: &[("nesterov", "nesterov", yes)],
+        states: MOONLIGHT_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "mars_m",
+        module: "std.mars_m",
+        optimizer: "MarsM",
+        hypers: &[
+            LR,
+            ("wd", &["wd"]),
+            MOMENTUM,
+            ("gamma", &["gamma"]),
+            ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+            ("adamw_eps", &["adamw_eps"]),
+        ],
+        states: MOONLIGHT_STATES,
         work: |_| Work::Orthogonalised,
         ..ROW
     },
