@@ -9,7 +9,7 @@ OUT := out
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
-.PHONY: help setup build demo test bench docs fmt format-check lint clean
+.PHONY: help setup build demo test bench gpu docs fmt format-check lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,6 +43,17 @@ bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@$(ENV) for name in soap muon adamw; do $(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; done
 	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/run.py --bench $(TARGET)/release/optc-bench --artifacts $(OUT) \
 		--out docs/benchmarks --commit "$$(git rev-parse --short HEAD)"
+
+gpu: setup ## what a machine with a GPU runs, packed into out/gpu: every kernel, whole steps, times beside torch
+	@mkdir -p $(OUT)/gpu
+	@$(ENV) cargo build --release -p optc-cli -p optc-tests --bin optc --bin optc-gpu
+	@$(ENV) for name in adamw adam sgd muon soap; do \
+		$(TARGET)/release/optc compile stdlib/$$name.opt --target cpu,cuda -o $(OUT)/gpu/$$name.optc; \
+	done
+	@strip -o $(OUT)/gpu/optc-gpu $(TARGET)/release/optc-gpu
+	@cp tests/gpu/run.py tests/bench/shapes.json $(OUT)/gpu
+	@git rev-parse --short HEAD > $(OUT)/gpu/commit
+	@echo 'on a machine with a GPU and torch: python $(OUT)/gpu/run.py --out $(OUT)/gpu'
 
 docs: setup ## the Rust documentation of every crate; the book is docs/README.md
 	@$(ENV) cargo doc --workspace --no-deps

@@ -4,6 +4,7 @@
 //! JSON text: format, optimizer, hyperparameters of all groups, and the blake3 hash of everything else. A file is
 //! written beside its place, synced, and renamed; it is validated as a whole before any state changes.
 
+use crate::cuda::CudaError;
 use crate::engine::Param;
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
@@ -11,6 +12,7 @@ use optc_core::dtype::DType;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
@@ -47,7 +49,9 @@ pub(crate) fn save(optimizer: &Optimizer, path: &Path) -> Result<(), CheckpointE
         .iter()
         .map(|param| param.step.to_le_bytes())
         .collect();
-    let tensors = collect(optimizer, &steps).map_err(|error| failed(io::Error::other(error)))?;
+    let states = read_states(optimizer)?;
+    let tensors =
+        collect(optimizer, &steps, &states).map_err(|error| failed(io::Error::other(error)))?;
     let mut about = About {
         hash: String::new(),
         ..about(optimizer)
@@ -77,21 +81,30 @@ fn about(optimizer: &Optimizer) -> About {
     }
 }
 
+/// The bytes of every parameter's state; those of a device are copied.
+fn read_states(optimizer: &Optimizer) -> Result<Vec<Vec<Cow<'_, [u8]>>>, CudaError> {
+    let params = optimizer.engine.params.iter();
+    params
+        .map(|param| param.states().map(|state| state.bytes()).collect())
+        .collect()
+}
+
 fn collect<'a>(
-    optimizer: &'a Optimizer,
+    optimizer: &Optimizer,
     steps: &'a [[u8; 8]],
+    states: &'a [Vec<Cow<'a, [u8]>>],
 ) -> Result<Tensors<'a>, SafeTensorError> {
     let mut tensors = Tensors::new();
-    for (param, step) in optimizer.engine.params.iter().zip(steps) {
+    for ((param, step), states) in optimizer.engine.params.iter().zip(steps).zip(states) {
         tensors.insert(
             key(param, "step"),
             TensorView::new(Dtype::I64, Vec::new(), step)?,
         );
-        for state in param.states() {
+        for (state, bytes) in param.states().zip(states) {
             let shape = state.dims.iter().map(|&dim| dim as usize).collect();
             tensors.insert(
                 key(param, state.name),
-                TensorView::new(stored(state.dtype), shape, state.bytes)?,
+                TensorView::new(stored(state.dtype), shape, bytes)?,
             );
         }
     }
@@ -189,10 +202,13 @@ pub(crate) fn load(optimizer: &mut Optimizer, path: &Path) -> Result<(), Checkpo
         check_hypers(optimizer, &about)?,
         check_tensors(optimizer, &tensors)?,
     );
-    optimizer.engine.hypers = hypers;
-    for (param, step) in optimizer.engine.params.iter_mut().zip(steps) {
-        restore(param, step, &tensors);
+    for param in &mut optimizer.engine.params {
+        restore(param, &tensors)?;
     }
+    for (param, step) in optimizer.engine.params.iter_mut().zip(steps) {
+        param.step = step;
+    }
+    optimizer.engine.hypers = hypers;
     Ok(())
 }
 
@@ -339,12 +355,12 @@ fn check_tensor<'t>(
 }
 
 /// Copies validated state.
-fn restore(param: &mut Param, step: u64, tensors: &Tensors<'_>) {
-    param.step = step;
+fn restore(param: &mut Param, tensors: &Tensors<'_>) -> Result<(), CudaError> {
     let keys: Vec<String> = param.states().map(|state| key(param, state.name)).collect();
-    for (memory, key) in param.states.iter_mut().zip(keys) {
+    for (storage, key) in param.states.iter_mut().zip(keys) {
         if let Some(tensor) = tensors.get(&key) {
-            memory.as_mut_slice().copy_from_slice(tensor.data());
+            storage.write(tensor.data())?;
         }
     }
+    Ok(())
 }

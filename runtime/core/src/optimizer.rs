@@ -1,6 +1,10 @@
 //! A bound optimizer: the public face of a step.
 
 use crate::checkpoint;
+use crate::cuda::{CudaError, Driver, Stream};
+use crate::engine::bind::Code;
+use crate::engine::device::bind::Ptx;
+use crate::engine::storage::Storage;
 use crate::engine::{Engine, Entry, NonFinite, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
 use crate::groups::{self, Group};
@@ -15,6 +19,7 @@ use optc_core::lower::{Spec, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::settings::{Settings, check_hyper};
 use optc_core::specialize::plan_for;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -64,6 +69,8 @@ pub struct BindOptions {
     pub threads: Option<usize>,
     /// A pool to share with other optimizers; goes before `threads`.
     pub pool: Option<Arc<Pool>>,
+    /// The driver of parameters on CUDA devices; the machine's own when absent.
+    pub cuda: Option<Driver>,
 }
 
 /// An optimizer bound to parameters.
@@ -77,7 +84,7 @@ pub struct Optimizer {
 }
 
 /// A piece of a parameter's state.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct StateView<'a> {
     /// Its name in the rule, with its mode if it has one: `exp_avg`, `gram.0`.
     pub name: &'a str,
@@ -85,8 +92,28 @@ pub struct StateView<'a> {
     pub dtype: DType,
     /// Its shape.
     pub dims: &'a [u64],
-    /// Its elements, row-major, in the machine's byte order.
-    pub bytes: &'a [u8],
+    pub(crate) storage: &'a Storage,
+}
+
+impl<'a> StateView<'a> {
+    /// Its elements, row-major, in the machine's byte order; those on a device are copied.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device.
+    pub fn bytes(&self) -> Result<Cow<'a, [u8]>, CudaError> {
+        self.storage.bytes()
+    }
+
+    /// How many bytes that are.
+    pub fn len(&self) -> u64 {
+        self.dims.iter().product::<u64>() * self.dtype.size()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Optimizer {
@@ -104,7 +131,7 @@ impl Optimizer {
             .zip(&groups)
             .map(|(param, &group)| planner.entry(param, group));
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
-        let wanted = planner.kernels();
+        let wanted = kernels(&entries, Device::Cpu);
         let kernels = rules.kernels(&wanted)?;
         let report = Report::new(
             rules.isa(),
@@ -117,7 +144,13 @@ impl Optimizer {
             .into_iter()
             .map(|settings| settings.inputs())
             .collect();
-        let engine = Engine::new(entries, hypers, &kernels, pool(options), options.non_finite)?;
+        let ptx = Ptx {
+            targets: rules.ptx(),
+            driver: options.cuda.as_ref(),
+        };
+        let kernels = &kernels;
+        let code = Code { kernels, ptx };
+        let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
         Ok(Optimizer {
             engine,
             program: Arc::clone(&rules.program),
@@ -130,6 +163,9 @@ impl Optimizer {
     /// One step over all parameters, in the order of `bind`. Those without a gradient are skipped, unless the
     /// optimizer says `absent grad: zeros`.
     ///
+    /// Parameters on a CUDA device are stepped in the order of their stream; the call does not wait for them, unless
+    /// `NonFinite::Error` needs to look at their gradients.
+    ///
     /// Allocates nothing after the first step (a strided tensor gets a contiguous copy when first seen, and faer's own
     /// products keep a buffer per thread).
     ///
@@ -138,6 +174,16 @@ impl Optimizer {
     /// See [`StepError`]. Tensors are checked before anything is written.
     pub fn step(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
         self.engine.step(inputs)
+    }
+
+    /// Steps parameters of that CUDA device on another stream from now on, after all that was asked on the one before.
+    /// At first it is the legacy default stream. Without parameters on the device nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device.
+    pub fn set_stream(&mut self, ordinal: u32, stream: Stream) -> Result<(), CudaError> {
+        self.engine.set_stream(ordinal, stream)
     }
 
     /// The optimizer's name in its source.
@@ -257,7 +303,7 @@ impl Optimizer {
             .params
             .iter()
             .flat_map(crate::engine::Param::states);
-        states.map(|state| state.bytes.len() as u64).sum()
+        states.map(|state| state.len()).sum()
     }
 
     /// What was bound and where its code comes from.
@@ -333,6 +379,7 @@ impl<'a> Planner<'a> {
             self.program.optimizers[self.id].rules[rule].name.clone(),
         ));
         Ok(Entry {
+            rule: self.program.optimizers[self.id].rules[rule].name.clone(),
             name: param.name.clone(),
             dims: param.dims.clone(),
             dtype: param.dtype,
@@ -402,14 +449,6 @@ impl<'a> Planner<'a> {
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
     }
 
-    /// The distinct kernels of all plans, by hash.
-    fn kernels(&self) -> Vec<MapKernel> {
-        let all = self.plans.values().flat_map(|plan| plan.all_kernels());
-        let by_hash: BTreeMap<String, MapKernel> =
-            all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
-        by_hash.into_values().collect()
-    }
-
     /// The dtypes of all products.
     fn products(&self) -> Vec<DType> {
         let mut dtypes: Vec<DType> = self
@@ -421,6 +460,19 @@ impl<'a> Planner<'a> {
         dtypes.dedup();
         dtypes
     }
+}
+
+/// The distinct kernels of all plans on a device, by hash.
+fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
+    let plans: HashMap<*const Plan, &Arc<Plan>> = entries
+        .iter()
+        .filter(|entry| entry.device == device)
+        .map(|entry| (Arc::as_ptr(&entry.plan), &entry.plan))
+        .collect();
+    let all = plans.into_values().flat_map(|plan| plan.all_kernels());
+    let by_hash: BTreeMap<String, MapKernel> =
+        all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
+    by_hash.into_values().collect()
 }
 
 fn dims_of(param: &ParamDesc) -> Result<Vec<u64>, BindError> {

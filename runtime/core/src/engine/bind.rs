@@ -1,7 +1,9 @@
 //! Allocates and initialises state, and builds the tables of a step.
 
+use super::device::bind::{Devices, Ptx, failed};
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
+use super::storage::Storage;
 use super::sums::Summand;
 use super::{Bucket, Engine, Entry, NonFinite, Param, Tables};
 use crate::error::BindError;
@@ -17,6 +19,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// The code that plans may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code<'a> {
+    pub(crate) kernels: &'a KernelSet,
+    pub(crate) ptx: Ptx<'a>,
+}
+
 impl Engine {
     /// Binds parameters to their plans.
     ///
@@ -28,16 +37,17 @@ impl Engine {
     pub(crate) fn new(
         entries: Vec<Entry>,
         hypers: Vec<Vec<f64>>,
-        kernels: &KernelSet,
+        code: Code<'_>,
         pool: Arc<Pool>,
         non_finite: NonFinite,
     ) -> Result<Engine, BindError> {
         let mut binder = Binder {
-            kernels,
+            kernels: code.kernels,
             hypers: &hypers,
             prepared: HashMap::new(),
             buckets: Vec::new(),
             regs: 0,
+            devices: Devices::new(code.ptx),
         };
         check_names(&entries)?;
         let params = entries
@@ -45,6 +55,7 @@ impl Engine {
             .map(|entry| binder.param(entry))
             .collect::<Result<Vec<Param>, BindError>>()?;
         let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
+        let parts = binder.devices.parts(&params, non_finite)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
         let sums = super::sums::inputs(&params);
@@ -68,6 +79,7 @@ impl Engine {
             hypers,
             non_finite,
             pool,
+            parts,
             scratches,
             regs,
             tables,
@@ -81,10 +93,15 @@ impl Engine {
     /// Fills the state of every parameter that does not need to see its tensors for it.
     fn initialise_all(&mut self) -> Result<(), BindError> {
         self.evaluate_for_init();
+        for part in &mut self.parts {
+            part.initialise(&self.params, &self.regs)?;
+        }
         let broken = AtomicBool::new(false);
         let this = &*self;
         let outcome = this.pool.run(this.params.len(), &|worker, n| {
-            if !this.params[n].prepared.init_reads_views && this.initialise(n, worker).is_err() {
+            let param = &this.params[n];
+            let early = param.on_host() && !param.prepared.init_reads_views;
+            if early && this.initialise(n, worker).is_err() {
                 broken.store(true, Ordering::Relaxed);
             }
         });
@@ -147,34 +164,33 @@ fn check_names(entries: &[Entry]) -> Result<(), BindError> {
 struct Binder<'a> {
     kernels: &'a KernelSet,
     hypers: &'a [Vec<f64>],
-    prepared: HashMap<*const Plan, Arc<Prepared>>,
+    /// By plan, and whether for a device.
+    prepared: HashMap<(*const Plan, bool), Arc<Prepared>>,
     buckets: Vec<(Arc<Prepared>, usize)>,
     /// Host scalars given out.
     regs: usize,
+    devices: Devices<'a>,
 }
 
 impl Binder<'_> {
     fn param(&mut self, entry: Entry) -> Result<Param, BindError> {
         check_entry(&entry)?;
         let prepared = self.prepare(&entry)?;
-        let arena = if in_lockstep(&prepared) {
+        let on_host = entry.device == Device::Cpu;
+        let arena = if on_host && in_lockstep(&prepared) {
             padded(prepared.plan.arena_bytes) + prepared.work_bytes
         } else {
             0
         };
-        let out_of_memory = || BindError::OutOfMemory {
-            name: entry.name.clone(),
-        };
-        let allocate = |bytes| Memory::zeroed(bytes).ok_or_else(out_of_memory);
         let slots = 2..prepared.plan.slots.len();
         let states = slots
-            .map(|slot| allocate(prepared.slot_bytes(slot)))
-            .collect::<Result<Vec<Memory>, BindError>>()?;
+            .map(|slot| self.allocate(&entry, prepared.slot_bytes(slot)))
+            .collect::<Result<Vec<Storage>, BindError>>()?;
         let summands = self.summands(&entry)?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
-            slots: views.chain(states.iter().map(Memory::pointer)).collect(),
-            arena: allocate(arena)?,
+            slots: views.chain(states.iter().map(Storage::pointer)).collect(),
+            arena: on_the_host(&entry.name, arena)?,
             bucket: self.bucket(&prepared, entry.hypers),
             own_regs: self.regs,
             regs: self.regs,
@@ -196,6 +212,20 @@ impl Binder<'_> {
         Ok(param)
     }
 
+    /// Zeros where the parameter is.
+    fn allocate(&mut self, entry: &Entry, bytes: u64) -> Result<Storage, BindError> {
+        match entry.device {
+            Device::Cpu => on_the_host(&entry.name, bytes).map(Storage::Host),
+            Device::Cuda(ordinal) => {
+                let device = self.devices.device(entry, ordinal)?;
+                let buffer = device.zeroed(bytes);
+                buffer
+                    .map(Storage::Device)
+                    .map_err(|error| failed(error, &entry.name, entry.device))
+            }
+        }
+    }
+
     fn summands(&mut self, entry: &Entry) -> Result<Vec<Summand>, BindError> {
         let each = entry.plan.sums.iter().map(|sum| {
             let prepared = self.prepare(&Entry {
@@ -206,31 +236,28 @@ impl Binder<'_> {
             self.regs += prepared.plan.host.len();
             Summand::new(sum.input, prepared, regs).ok_or_else(|| BindError::OutOfMemory {
                 name: entry.name.clone(),
+                device: Device::Cpu,
             })
         });
         each.collect()
     }
 
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
-        let key = Arc::as_ptr(&entry.plan);
+        let on_host = entry.device == Device::Cpu;
+        if let Device::Cuda(ordinal) = entry.device {
+            self.devices.device(entry, ordinal)?;
+        }
+        let key = (Arc::as_ptr(&entry.plan), on_host);
         if let Some(prepared) = self.prepared.get(&key) {
             return check_fit(entry, prepared).map(|()| Arc::clone(prepared));
         }
-        let name = entry.name.clone();
-        let prepared =
-            Prepared::new(Arc::clone(&entry.plan), self.kernels).map_err(
-                |source| match source {
-                    InvalidPlan::MissingKernel { hash } => BindError::MissingKernel {
-                        name: name.clone(),
-                        hash,
-                    },
-                    source => BindError::InvalidPlan {
-                        name: name.clone(),
-                        source,
-                    },
-                },
-            )?;
-        let prepared = Arc::new(prepared);
+        let plan = Arc::clone(&entry.plan);
+        let prepared = if on_host {
+            Prepared::new(plan, self.kernels)
+        } else {
+            Prepared::for_device(plan)
+        };
+        let prepared = Arc::new(prepared.map_err(|source| unusable(entry, source))?);
         self.check_hypers(entry)?;
         check_fit(entry, &prepared)?;
         self.prepared.insert(key, Arc::clone(&prepared));
@@ -265,6 +292,22 @@ impl Binder<'_> {
     }
 }
 
+fn unusable(entry: &Entry, source: InvalidPlan) -> BindError {
+    let name = entry.name.clone();
+    match source {
+        InvalidPlan::MissingKernel { hash } => BindError::MissingKernel { name, hash },
+        source => BindError::InvalidPlan { name, source },
+    }
+}
+
+/// Zeros in host memory.
+fn on_the_host(name: &str, bytes: u64) -> Result<Memory, BindError> {
+    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory {
+        name: name.to_owned(),
+        device: Device::Cpu,
+    })
+}
+
 fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
     let source = InvalidPlan::Broken { what: what.into() };
     Err(BindError::InvalidPlan {
@@ -276,12 +319,6 @@ fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
 /// What can be said about a parameter without its plan.
 fn check_entry(entry: &Entry) -> Result<(), BindError> {
     let name = entry.name.clone();
-    if entry.device != Device::Cpu {
-        return Err(BindError::Device {
-            name,
-            device: entry.device,
-        });
-    }
     if entry.dims.len() > MAX_RANK {
         return Err(BindError::Rank {
             name,
@@ -322,15 +359,16 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 }
 
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
-    let plans = params.iter().flat_map(|param| {
+    let hosted = params.iter().filter(|param| param.on_host());
+    let plans = hosted.clone().flat_map(|param| {
         let summands = param.summands.iter().map(|summand| &*summand.prepared);
         std::iter::once(&*param.prepared).chain(summands)
     });
-    let largest = params
-        .iter()
-        .max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
+    let largest =
+        hosted.max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
     let out_of_memory = || BindError::OutOfMemory {
         name: largest.map(|p| p.name.clone()).unwrap_or_default(),
+        device: Device::Cpu,
     };
     let all = (0..threads).map(|_| Scratch::new(plans.clone()).ok_or_else(out_of_memory));
     Ok(Scratches::new(
@@ -341,15 +379,17 @@ fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
 fn zeros(params: &[Param]) -> Result<Memory, BindError> {
     let largest = params
         .iter()
-        .filter(|param| param.absent_zeros)
+        .filter(|param| param.on_host() && param.absent_zeros)
         .max_by_key(|param| param.prepared.slot_bytes(1));
     let bytes = largest.map_or(0, |param| param.prepared.slot_bytes(1));
-    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory {
-        name: largest.map(|p| p.name.clone()).unwrap_or_default(),
-    })
+    on_the_host(largest.map_or("", |param| &param.name), bytes)
 }
 
 fn scan_items(params: &[Param]) -> Vec<super::lockstep::Item> {
     let each = |(n, param): (usize, &Param)| ranges(n, param.elements(), 4, 1);
-    params.iter().enumerate().flat_map(each).collect()
+    let hosted = params
+        .iter()
+        .enumerate()
+        .filter(|(_, param)| param.on_host());
+    hosted.flat_map(each).collect()
 }

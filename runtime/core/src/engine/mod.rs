@@ -3,12 +3,16 @@
 //! Parameters whose plans are maps alone are stepped in lockstep: stage by stage, all of them at once, split by bytes,
 //! so that thousands of small tensors cost their bytes ([`lockstep`]). Every other parameter's plan runs on one worker
 //! from beginning to end, the costliest first; one that is too large for that has each of its thunks shared by the
-//! pool ([`schedule`]). None of this changes a result.
+//! pool ([`schedule`]). Parameters on a CUDA device are launched there before the host begins with its own
+//! ([`device`]). None of this changes a result.
 
-mod bind;
+pub(crate) mod bind;
+pub(crate) mod device;
 mod lockstep;
 mod schedule;
+mod stages;
 mod step;
+pub(crate) mod storage;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -20,12 +24,14 @@ use crate::optimizer::StateView;
 use crate::pool::Pool;
 use crate::prepared::Prepared;
 use crate::view::{Device, TensorView};
+use device::Part;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::Plan;
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use storage::Storage;
 use sums::Summand;
 
 /// What to do about a NaN or an infinity in a gradient.
@@ -47,6 +53,15 @@ pub struct StepInput<'a> {
     pub grad: Option<TensorView<'a>>,
 }
 
+impl<'a> StepInput<'a> {
+    pub(crate) fn view(&self, which: Which) -> Option<&TensorView<'a>> {
+        match which {
+            Which::Parameter => Some(&self.param),
+            Which::Gradient => self.grad.as_ref(),
+        }
+    }
+}
+
 /// A parameter to bind, with the plan for its shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -55,6 +70,8 @@ pub(crate) struct Entry {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) plan: Arc<Plan>,
+    /// The rule that the plan is of, for messages.
+    pub(crate) rule: String,
     /// Which set of hyperparameters.
     pub(crate) hypers: usize,
     /// A missing gradient counts as zeros.
@@ -69,6 +86,8 @@ pub(crate) struct Engine {
     pub(crate) hypers: Vec<Vec<f64>>,
     pub(crate) non_finite: NonFinite,
     pool: Arc<Pool>,
+    /// One for each CUDA device.
+    parts: Vec<Part>,
     scratches: Scratches,
     /// Host scalars of all parameters.
     regs: Vec<f64>,
@@ -105,7 +124,7 @@ pub(crate) struct Param {
     /// Steps taken.
     pub(crate) step: u64,
     /// One buffer per slot after the gradient.
-    pub(crate) states: Vec<Memory>,
+    pub(crate) states: Vec<Storage>,
     absent_zeros: bool,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
@@ -115,8 +134,8 @@ pub(crate) struct Param {
     /// Temporaries and partial sums of a parameter in lockstep; the others use their worker's.
     arena: Memory,
     /// Contiguous copies, once one was needed.
-    dense_param: Option<Memory>,
-    dense_grad: Option<Memory>,
+    dense_param: Option<Storage>,
+    dense_grad: Option<Storage>,
     /// Takes part in this step.
     active: bool,
     /// Where its own host scalars are, and those it uses in this step.
@@ -139,12 +158,16 @@ impl Param {
         self.prepared.plan.slots[2..]
             .iter()
             .zip(&self.states)
-            .map(|(slot, memory)| StateView {
+            .map(|(slot, storage)| StateView {
                 name: &slot.name,
                 dtype: slot.dtype,
                 dims: &slot.dims,
-                bytes: memory.as_slice(),
+                storage,
             })
+    }
+
+    pub(crate) fn on_host(&self) -> bool {
+        self.device == Device::Cpu
     }
 
     pub(crate) fn elements(&self) -> u64 {

@@ -1,12 +1,17 @@
 //! One step: look at the tensors, then write.
+//!
+//! Devices get their work first, so that they are busy while the host steps its own parameters.
 
+use super::device::Part;
+use super::storage::Storage;
 use super::{Engine, NonFinite, Param, StepInput};
+use crate::cuda::device::download;
+use crate::cuda::{CudaError, Stream};
 use crate::error::{StepError, Which};
 use crate::execute::{Stop, axes_of};
 use crate::memory::{ALIGN, Memory, Pointer};
 use crate::moves;
-use crate::view::TensorView;
-use optc_core::dtype::DType;
+use crate::view::{Device, TensorView};
 use optc_core::plan::evaluate_host;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,17 +26,22 @@ impl Engine {
         self.check(inputs)?;
         self.take(inputs)?;
         self.make_contiguous(inputs);
+        for part in &mut self.parts {
+            part.gather(&self.params, inputs)?;
+        }
         if self.non_finite == NonFinite::Error {
             self.check_finite()?;
         }
         self.evaluate_host();
         self.initialise_late();
+        let launched = self.launch(inputs);
         if self.has_sums() {
             self.sum_parameters();
             self.outcome()?;
         }
         let outcome = self.run_bodies();
         self.finish(inputs);
+        launched?;
         self.outcome()?;
         outcome.map_err(|_| StepError::Panicked {
             name: "a map kernel".into(),
@@ -45,6 +55,12 @@ impl Engine {
             Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
             None => Ok(()),
         }
+    }
+
+    /// Sets the stream of a device, if there are parameters on it.
+    pub(crate) fn set_stream(&mut self, ordinal: u32, stream: Stream) -> Result<(), CudaError> {
+        part_of(&mut self.parts, Device::Cuda(ordinal))
+            .map_or(Ok(()), |part| part.set_stream(stream))
     }
 
     fn check(&self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
@@ -73,26 +89,30 @@ impl Engine {
 
     /// Notes where everything is in this step, and reserves copies for what is strided.
     fn take(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
-        let strided = &mut self.tables.strided;
-        strided.clear();
+        self.tables.strided.clear();
+        for part in &mut self.parts {
+            part.strided.tensors.clear();
+        }
         for (n, (param, input)) in self.params.iter_mut().zip(inputs).enumerate() {
             param.active = input.grad.is_some() || param.absent_zeros;
             *param.failed.get_mut() = false;
             if !param.active {
                 continue;
             }
-            let views = [
-                (Which::Parameter, Some(&input.param)),
-                (Which::Gradient, input.grad.as_ref()),
-            ];
-            for (slot, (which, view)) in views.into_iter().enumerate() {
-                param.slots[slot] = match view {
-                    Some(view) if view.is_contiguous() => address(view),
-                    Some(_) => {
-                        strided.push((n, which));
-                        reserve(param, which)?
+            let mut part = part_of(&mut self.parts, param.device);
+            for which in [Which::Parameter, Which::Gradient] {
+                param.slots[which as usize] = match (input.view(which), &mut part) {
+                    (Some(view), _) if view.is_contiguous() => address(view),
+                    (Some(_), None) => {
+                        self.tables.strided.push((n, which));
+                        reserve(param, which, None)?
                     }
-                    None => self.zeros.pointer(),
+                    (Some(_), Some(part)) => {
+                        part.strided.tensors.push((n, which));
+                        reserve(param, which, Some(part))?
+                    }
+                    (None, None) => self.zeros.pointer(),
+                    (None, Some(part)) => part.zeros(),
                 };
             }
         }
@@ -145,7 +165,22 @@ impl Engine {
         });
     }
 
-    fn check_finite(&self) -> Result<(), StepError> {
+    fn check_finite(&mut self) -> Result<(), StepError> {
+        let mut first = self.first_not_finite()?;
+        for part in &mut self.parts {
+            first = first.min(part.not_finite(&self.params)?.unwrap_or(usize::MAX));
+        }
+        match self.params.get(first) {
+            None => Ok(()),
+            Some(param) => {
+                let part = part_of(&mut self.parts, param.device);
+                Err(not_finite(param, part.as_deref())?)
+            }
+        }
+    }
+
+    /// The first active parameter of the host whose gradient is not finite, or none so large.
+    fn first_not_finite(&self) -> Result<usize, StepError> {
         let first = AtomicUsize::new(usize::MAX);
         let scan = &self.tables.scan;
         let outcome = self.pool.run(scan.len(), &|_, task| {
@@ -157,13 +192,10 @@ impl Engine {
                 first.fetch_min(item.param as usize, Ordering::Relaxed);
             }
         });
-        match (outcome, first.into_inner()) {
-            (Err(_), _) => Err(StepError::Panicked {
-                name: "the gradient check".into(),
-            }),
-            (Ok(()), usize::MAX) => Ok(()),
-            (Ok(()), n) => Err(not_finite(&self.params[n])),
-        }
+        outcome.map_err(|_| StepError::Panicked {
+            name: "the gradient check".into(),
+        })?;
+        Ok(first.into_inner())
     }
 
     /// Host scalars, once for all parameters of a bucket that are at the same step.
@@ -194,8 +226,10 @@ impl Engine {
 
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
     fn initialise_late(&self) {
-        let late =
-            |param: &Param| param.active && param.step == 0 && param.prepared.init_reads_views;
+        let late = |param: &Param| {
+            let reads = param.on_host() && param.prepared.init_reads_views;
+            reads && param.active && param.step == 0
+        };
         if !self.params.iter().any(late) {
             return;
         }
@@ -220,6 +254,23 @@ impl Engine {
         }
     }
 
+    /// Gives every device its work; what of a device fails counts for none of its parameters.
+    fn launch(&mut self, inputs: &[StepInput<'_>]) -> Result<(), CudaError> {
+        let mut outcome = Ok(());
+        for part in &mut self.parts {
+            if let Err(error) = part.step(&self.params, &self.regs, inputs) {
+                let device = Device::Cuda(part.device().ordinal());
+                let here = self
+                    .params
+                    .iter_mut()
+                    .filter(|param| param.device == device);
+                here.for_each(|param| *param.failed.get_mut() = true);
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
+
     fn finish(&mut self, inputs: &[StepInput<'_>]) {
         self.scatter(inputs);
         for param in self.params.iter_mut().filter(|param| param.active) {
@@ -237,12 +288,7 @@ unsafe impl Sync for Views<'_, '_> {}
 
 impl<'a, 'b> Views<'a, 'b> {
     fn strided(&self, n: usize, which: Which) -> Option<(&'a TensorView<'b>, &'b [i64])> {
-        let input = &self.0[n];
-        let view = if which == Which::Parameter {
-            Some(&input.param)
-        } else {
-            input.grad.as_ref()
-        }?;
+        let view = self.0[n].view(which)?;
         view.strides().map(|strides| (view, strides))
     }
 }
@@ -257,8 +303,15 @@ fn address(view: &TensorView<'_>) -> Pointer {
     })
 }
 
+/// The part of a parameter on a device.
+fn part_of(parts: &mut [Part], device: Device) -> Option<&mut Part> {
+    parts
+        .iter_mut()
+        .find(|part| Device::Cuda(part.device().ordinal()) == device)
+}
+
 /// The contiguous copy of a strided tensor, allocated when first needed.
-fn reserve(param: &mut Param, which: Which) -> Result<Pointer, StepError> {
+fn reserve(param: &mut Param, which: Which, part: Option<&Part>) -> Result<Pointer, StepError> {
     let bytes = param.prepared.slot_bytes(which as usize);
     let copy = if which == Which::Parameter {
         &mut param.dense_param
@@ -266,11 +319,14 @@ fn reserve(param: &mut Param, which: Which) -> Result<Pointer, StepError> {
         &mut param.dense_grad
     };
     if copy.is_none() {
-        *copy = Memory::zeroed(bytes);
+        *copy = match part {
+            None => Memory::zeroed(bytes).map(Storage::Host),
+            Some(part) => part.device().zeroed(bytes).ok().map(Storage::Device),
+        };
     }
     let name = || param.name.clone();
     copy.as_ref()
-        .map(Memory::pointer)
+        .map(Storage::pointer)
         .ok_or_else(|| StepError::OutOfMemory {
             which,
             name: name(),
@@ -319,18 +375,29 @@ fn check_view(param: &Param, view: &TensorView<'_>, which: Which) -> Result<(), 
     }
 }
 
-fn not_finite(param: &Param) -> StepError {
-    let (grad, dtype): (Pointer, DType) = (param.slots[1], param.prepared.plan.slots[1].dtype);
+/// The error that names the first bad element; a gradient on a device is copied for that.
+fn not_finite(param: &Param, part: Option<&Part>) -> Result<StepError, CudaError> {
+    let (mut grad, dtype) = (param.slots[1], param.prepared.plan.slots[1].dtype);
+    let mut copy = match part {
+        // SAFETY: an active parameter's gradient has all its bytes.
+        Some(part) => unsafe {
+            download(part.device(), grad.address(), param.prepared.slot_bytes(1))?
+        },
+        None => Vec::new(),
+    };
+    if part.is_some() {
+        grad = Pointer(copy.as_mut_ptr());
+    }
     // SAFETY: elements below the count are readable.
     let value = |n: u64| unsafe { moves::load(grad, dtype, n) };
     let at = (0..param.elements())
         .find(|&n| !value(n).is_finite())
         .unwrap_or(0);
-    StepError::NonFinite {
+    Ok(StepError::NonFinite {
         name: param.name.clone(),
         index: index_of(at, &param.dims),
         value: value(at),
-    }
+    })
 }
 
 /// The index of element `at` of a contiguous tensor.
