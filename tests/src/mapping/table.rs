@@ -201,7 +201,7 @@ fn of_mars(recorded: &Recorded, matrices: bool, others: bool) -> State {
     }
 }
 
-fn mars_type<'a>(case: &'a Case) -> Option<&'a str> {
+fn mars_type(case: &Case) -> Option<&str> {
     case.hyper.get("mars_type").and_then(Value::as_str)
 }
 
