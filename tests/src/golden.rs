@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 37] = [
+pub const FILES: [(&str, usize); 41] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -45,11 +45,15 @@ pub const FILES: [(&str, usize); 37] = [
     ("schedule_free_adamw", 6),
     ("schedule_free_sgd", 3),
     ("schedule_free_radam", 3),
+    ("adafactor", 5),
+    ("adafactor_fairseq", 6),
     ("lamb", 6),
     ("lars", 5),
     ("mars", 8),
     ("torch_muon", 6),
     ("muon", 5),
+    ("moonlight_muon", 3),
+    ("mars_m", 3),
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),

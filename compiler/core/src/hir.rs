@@ -739,6 +739,12 @@ pub enum Builtin {
     Rms,
     /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
     Frobenius,
+    /// `row_sums(x)`: the sum of each row of a matrix, shape `[..., m, 1]`
+    RowSums,
+    /// `column_sums(x)`: the sum of each column, shape `[..., 1, n]`
+    ColumnSums,
+    /// `epsilon(x)`: the distance from 1 to the next number of the tensor's storage type, on the host
+    Epsilon,
     /// `dot(x, y)` = `sum(x .* y)`
     Dot,
     /// `numel(x)` → int

@@ -132,10 +132,33 @@ pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
     ("eps", &["adam_eps"]),
     ("weight_decay", &["adam_weight_decay"]),
 ];
+const MOONLIGHT_HYPERS: &[HyperRow] = &[
+    LR,
+    ("wd", &["wd"]),
+    MOMENTUM,
+    ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+    ("adamw_eps", &["adamw_eps"]),
+];
 const MUON_STATES: &[StateRow] = &[
     ("momentum_buffer", plain),
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
+    STEP,
+];
+/// The reference keeps the previous gradient of every parameter, and reads that of matrices.
+fn of_matrices(recorded: &Recorded) -> State {
+    match recorded.case.params[recorded.param].shape.len() {
+        2 => plain(recorded),
+        _ => State::Unread,
+    }
+}
+
+const MOONLIGHT_STATES: &[StateRow] = &[
+    ("momentum_buffer", plain),
+    ("moment1", plain),
+    ("moment2", plain),
+    ("last_grad", of_matrices),
+    ("use_muon", unread),
     STEP,
 ];
 const SOAP_STATICS: &[StaticRow] = &[
@@ -178,7 +201,7 @@ fn of_mars(recorded: &Recorded, matrices: bool, others: bool) -> State {
     }
 }
 
-fn mars_type<'a>(case: &'a Case) -> Option<&'a str> {
+fn mars_type(case: &Case) -> Option<&str> {
     case.hyper.get("mars_type").and_then(Value::as_str)
 }
 
@@ -544,6 +567,53 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adafactor",
+        module: "std.adafactor",
+        optimizer: "Adafactor",
+        hypers: &[
+            LR,
+            ("beta2_decay", &["beta2_decay"]),
+            ("eps", &["eps1", "eps2"]),
+            ("d", &["d"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[MAXIMIZE],
+        states: &[
+            ("row_var", plain),
+            ("col_var", plain),
+            ("variance", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adafactor_fairseq",
+        module: "std.adafactor_fairseq",
+        optimizer: "AdafactorFairseq",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("eps", &["eps1", "eps2"]),
+            ("clip_threshold", &["clip_threshold"]),
+            ("decay_rate", &["decay_rate"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("relative_step", "relative_step", yes),
+            ("scale_parameter", "scale_parameter", yes),
+            ("warmup_init", "warmup_init", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_sq_row", plain),
+            ("exp_avg_sq_col", plain),
+            ("RMS", unread),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
         file: "lamb",
         module: "std.lamb",
         optimizer: "Lamb",
@@ -631,6 +701,32 @@ const TABLE: &[Row] = &[
         optimizer: "Muon",
         hypers: MUON_HYPERS,
         states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "moonlight_muon",
+        module: "std.moonlight_muon",
+        optimizer: "MoonlightMuon",
+        hypers: MOONLIGHT_HYPERS,
+        statics: &[("nesterov", "nesterov", yes)],
+        states: MOONLIGHT_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "mars_m",
+        module: "std.mars_m",
+        optimizer: "MarsM",
+        hypers: &[
+            LR,
+            ("wd", &["wd"]),
+            MOMENTUM,
+            ("gamma", &["gamma"]),
+            ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+            ("adamw_eps", &["adamw_eps"]),
+        ],
+        states: MOONLIGHT_STATES,
         work: |_| Work::Orthogonalised,
         ..ROW
     },

@@ -75,9 +75,10 @@ impl Body<'_> {
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),
-            ExprKind::Builtin(Builtin::Rank | Builtin::Dim | Builtin::Numel, args) => {
-                Phase::of_one(Level::Bind).join(self.phase_of_all(&args[1..]))
-            }
+            ExprKind::Builtin(
+                Builtin::Rank | Builtin::Dim | Builtin::Numel | Builtin::Epsilon,
+                args,
+            ) => Phase::of_one(Level::Bind).join(self.phase_of_all(&args[1..])),
             _ => parts(expr)
                 .into_iter()
                 .fold(Phase::at(Level::Bind), |phase, part| {
