@@ -149,10 +149,7 @@ impl Optimizer {
             .into_iter()
             .map(|device| (device, kernels(&entries, device).len()))
             .collect();
-        let hypers = terms
-            .iter()
-            .map(|terms| terms.settings.inputs())
-            .collect();
+        let hypers = terms.iter().map(|terms| terms.settings.inputs()).collect();
         let ptx = Ptx {
             targets: rules.ptx(),
             driver: options.cuda.as_ref(),
