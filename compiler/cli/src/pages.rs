@@ -478,11 +478,6 @@ pub(crate) const PAGES: &[Page] = &[
         "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
     ),
     Page::new(
-        "opt::quick::refused",
-        "The quick tier cannot compile a kernel here",
-        "Compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
         "opt::python::compiler",
         "The compiler that was found has failed",
         "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
@@ -545,6 +540,11 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::python::threads",
         "Two threads use one optimizer at once",
         "Step, save and load one optimizer from one thread at a time; different optimizers may step at the same time.",
+    ),
+    Page::new(
+        "opt::quick::refused",
+        "The quick tier cannot compile a kernel here",
+        "Compile ahead of time with `optc compile`.",
     ),
     Page::new(
         "opt::step::count",
