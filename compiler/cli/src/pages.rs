@@ -463,21 +463,6 @@ pub(crate) const PAGES: &[Page] = &[
         "`optc check std.absent` lists the modules there are.",
     ),
     Page::new(
-        "opt::quick::machine",
-        "The quick tier makes no code for this machine",
-        "It serves 64-bit machines that Cranelift knows. Compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
-        "opt::quick::malformed",
-        "The quick tier was given a malformed kernel",
-        OUR_BUG,
-    ),
-    Page::new(
-        "opt::quick::memory",
-        "The quick tier gets no executable memory",
-        "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
         "opt::python::compiler",
         "The compiler that was found has failed",
         "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
@@ -540,6 +525,21 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::python::threads",
         "Two threads use one optimizer at once",
         "Step, save and load one optimizer from one thread at a time; different optimizers may step at the same time.",
+    ),
+    Page::new(
+        "opt::quick::machine",
+        "The quick tier makes no code for this machine",
+        "It serves 64-bit machines that Cranelift knows. Compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::quick::malformed",
+        "The quick tier was given a malformed kernel",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::quick::memory",
+        "The quick tier gets no executable memory",
+        "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
     ),
     Page::new(
         "opt::quick::refused",
