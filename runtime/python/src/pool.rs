@@ -4,8 +4,11 @@ use optc_runtime::Pool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Pools in use, by process and number of threads: a fork does not inherit its parent's threads.
-static POOLS: Mutex<Option<HashMap<(u32, usize), Weak<Pool>>>> = Mutex::new(None);
+/// Pools by process and number of threads: a fork does not inherit its parent's threads.
+type Pools = HashMap<(u32, usize), Weak<Pool>>;
+
+/// Those in use.
+static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
 /// The pool with that many threads.
 pub(crate) fn shared(threads: usize) -> Arc<Pool> {
