@@ -292,6 +292,39 @@ impl Optimizer {
         found.next().map(|(_, value)| value)
     }
 
+    /// All numbers that the parameters of a group share: state of the group, beside that of its parameters.
+    pub fn shared_numbers(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
+        self.inputs(group).skip(self.hypers(group).count())
+    }
+
+    /// Sets a number that the parameters of a group share, for callers that keep it themselves.
+    ///
+    /// # Errors
+    ///
+    /// No such group or number.
+    pub fn set_shared(&mut self, group: usize, name: &str, value: f64) -> Result<(), HyperError> {
+        let groups = self.group_count();
+        let Some(terms) = self.terms.get(group) else {
+            return Err(HyperError::UnknownGroup { group, groups });
+        };
+        let names = terms.program.input_names(terms.id);
+        let hypers = terms.optimizer().hypers.len();
+        let found = (hypers..names.len()).find(|&n| names[n] == name);
+        let Some(index) = found else {
+            let known: Vec<String> = names[hypers..]
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            return Err(HyperError::UnknownHyper {
+                optimizer: terms.optimizer().name.clone(),
+                name: name.to_owned(),
+                known: known.join(", "),
+            });
+        };
+        self.engine.hypers[group][index] = value;
+        Ok(())
+    }
+
     /// One hyperparameter of a group.
     pub fn hyper(&self, group: usize, name: &str) -> Option<f64> {
         self.hypers(group)

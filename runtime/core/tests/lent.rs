@@ -176,6 +176,17 @@ fn lent_state_must_fit() {
 }
 
 #[test]
+fn shared_numbers_can_be_kept_by_the_caller() {
+    let mut optimizer = bind("std.prodigy", false);
+    let names: Vec<String> = optimizer.shared_numbers(0).map(|(name, _)| name).collect();
+    assert!(names.contains(&"d".to_owned()), "{names:?}");
+    optimizer.set_shared(0, "d", 0.5).unwrap();
+    assert_eq!(optimizer.shared(0, "d"), Some(0.5));
+    assert!(optimizer.set_shared(0, "lr", 0.5).is_err());
+    assert!(optimizer.set_shared(1, "d", 0.5).is_err());
+}
+
+#[test]
 fn a_group_takes_another_optimizer() {
     let adamw = Rules::from_std("std.adamw").unwrap();
     let options = BindOptions {

@@ -90,6 +90,9 @@ impl Engine {
         this.check_apart(py, &tensors)?;
         let outcome = this.run(py, &tensors);
         this.store_steps(&tensors);
+        for (n, group) in this.groups.iter().enumerate() {
+            group.store_shared(py, n, &this.optimizer)?;
+        }
         outcome.map_err(|error| raise(py, &error))?;
         let stepped = this.params.iter().zip(&tensors);
         let stepped = stepped
@@ -125,10 +128,10 @@ impl Engine {
         let saved = py.detach(|| self.optimizer.read(path));
         let saved = saved.map_err(|error| raise(py, &error))?;
         let named = |(group, values): (usize, &Vec<f64>)| {
-            let names = self
-                .optimizer
-                .hypers(group)
-                .map(|(name, _)| name.to_owned());
+            let hypers = self.optimizer.hypers(group);
+            let shared = self.optimizer.shared_numbers(group);
+            let hypers = hypers.map(|(name, _)| name.to_owned());
+            let names = hypers.chain(shared.map(|(name, _)| name));
             names.zip(values.iter().copied()).collect()
         };
         let hypers = saved.hypers().iter().enumerate().map(named).collect();

@@ -7,6 +7,7 @@ use optc_runtime::{HyperError, Optimizer};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::collections::BTreeMap;
 
 /// What the options of a group were when it was last looked at.
 pub(crate) struct Group {
@@ -18,6 +19,8 @@ pub(crate) struct Group {
     statics: Vec<StaticValue>,
     /// The rule has no word of its own for `maximize`, and the group asks for it.
     negate: bool,
+    /// torch's group, where the numbers that its parameters share are kept.
+    home: Py<PyDict>,
 }
 
 struct Hyper {
@@ -50,6 +53,7 @@ impl Group {
             choices,
             statics: settings.statics,
             negate: false,
+            home: group.clone().unbind(),
             artifact: artifact.clone_ref(py),
         })
     }
@@ -78,10 +82,35 @@ impl Group {
             }
         }
         self.negate = self.asks_to_negate(py, group)?;
+        self.home = group.clone().unbind();
+        if let Some(shared) = group.get_item(intern!(py, "shared"))? {
+            for (name, value) in shared.extract::<BTreeMap<String, f64>>()? {
+                let set = optimizer.set_shared(n, &name, value);
+                set.map_err(|error| crate::error::raise(py, &error))?;
+            }
+        }
         if changed && self.artifact.get().derives_statics() {
             return Ok(self.artifact.get().settings(py, group)?.statics == self.statics);
         }
         Ok(true)
+    }
+
+    /// Stores what the parameters share where torch keeps the group.
+    pub(crate) fn store_shared(
+        &self,
+        py: Python<'_>,
+        n: usize,
+        optimizer: &Optimizer,
+    ) -> PyResult<()> {
+        let mut numbers = optimizer.shared_numbers(n).peekable();
+        if numbers.peek().is_none() {
+            return Ok(());
+        }
+        let shared = PyDict::new(py);
+        for (name, value) in numbers {
+            shared.set_item(name, value)?;
+        }
+        self.home.bind(py).set_item(intern!(py, "shared"), shared)
     }
 
     fn asks_to_negate(&self, py: Python<'_>, group: &Bound<'_, PyDict>) -> PyResult<bool> {

@@ -206,6 +206,10 @@ fn given_hyper<'py>(
     let (Some(index), Some(tuple)) = (field.index, group.get_item(&field.key)?) else {
         return Ok(None);
     };
+    // A shorter tuple leaves the last ones as they are.
+    if index >= tuple.len()? {
+        return Ok(None);
+    }
     Ok(Some((tuple.get_item(index)?, field.clone())))
 }
 

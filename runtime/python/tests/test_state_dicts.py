@@ -235,3 +235,23 @@ def test_an_optimizer_of_a_text_with_imports_is_pickled(tmp_path: Any) -> None:
     again = pickle.loads(data)
     again.param_groups[0]["params"][0].grad = torch.ones(10, 5)
     again.step()
+
+
+@pytest.mark.parametrize("module", ["prodigy", "schedule_free_adamw", "soap"])
+def test_numbers_that_parameters_share_go_along(module: str, tmp_path: Any) -> None:
+    problem = Problem()
+    optimizer = optc.Optimizer(problem.named, module)
+    problem.run(optimizer, 4)
+    optimizer.save(tmp_path / "x")
+    saved = copy.deepcopy(optimizer.state_dict())
+    by_dict, by_file = twin(problem), twin(problem)
+    first, second = optc.Optimizer(by_dict.named, module), optc.Optimizer(by_file.named, module)
+    first.load_state_dict(saved)
+    second.load(tmp_path / "x")
+    # Binding again in the middle of a run changes nothing.
+    optimizer._bind()
+    for one, other in ((problem, optimizer), (by_dict, first), (by_file, second)):
+        one.run(other, 4)
+    assert_same(problem.params, by_dict.params)
+    assert_same(problem.params, by_file.params)
+    assert_same(optimizer.state_dict(), first.state_dict())

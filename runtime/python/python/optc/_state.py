@@ -107,17 +107,24 @@ def from_bytes(data: bytes, dtype: str, shape: list[int]) -> torch.Tensor:
 
 
 def set_options(group: Group, values: Iterable[tuple[str, float]]) -> None:
-    """Sets hyperparameters where torch keeps them; a learning rate that is a tensor stays one."""
+    """Sets the numbers of a group where torch keeps them, and beside them those that its parameters share."""
+    shared = {}
     for name, value in values:
+        beta = name.removeprefix("beta")
         if name in group:
             set_option(group, name, value)
-        else:
+        elif beta.isdigit() and "betas" in group:
             parts = list(group["betas"])
-            parts[int(name.removeprefix("beta")) - 1] = value
+            parts[int(beta) - 1] = value
             group["betas"] = tuple(parts)
+        else:
+            shared[name] = value
+    if shared:
+        group["shared"] = shared
 
 
 def set_option(group: Group, name: str, value: float) -> None:
+    """A learning rate that is a tensor stays one."""
     if isinstance(group[name], torch.Tensor):
         group[name].fill_(value)
     else:
