@@ -48,7 +48,8 @@ fn ratio(error: f64, scale: f64) -> f64 {
     }
 }
 
-fn largest(values: &[f64]) -> f64 {
+/// The largest magnitude; NaN if any element is.
+pub fn largest(values: &[f64]) -> f64 {
     // `f64::max` ignores NaN; here a NaN must win.
     let larger = |a: f64, b: f64| {
         if a.is_nan() || b.is_nan() {

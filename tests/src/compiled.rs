@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use optc_runtime::view::Element;
-use optc_runtime::{BindOptions, Group, Optimizer, ParamDesc, Rules, StepInput, TensorView};
+use optc_runtime::{
+    BindOptions, Group, Optimizer, ParamDesc, Report, Rules, StepInput, TensorView,
+};
 use serde_json::Value;
 
 use crate::golden::Case;
@@ -89,6 +91,11 @@ impl<T: Number> Compiled<T> {
             dims,
             values,
         }
+    }
+
+    /// Where the code of the optimizer comes from.
+    pub fn report(&self) -> &Report {
+        self.optimizer.report()
     }
 
     fn position(&self, name: &str) -> usize {

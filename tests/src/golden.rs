@@ -14,16 +14,34 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The recorded files, by name.
-pub const FILES: [&str; 8] = [
-    "sgd",
-    "adam",
-    "adamw",
-    "torch_muon",
-    "muon",
-    "soap",
-    "soap_options",
-    "soap_long",
+/// The recorded files, and how many cases each has.
+pub const FILES: [(&str, usize); 26] = [
+    ("sgd", 8),
+    ("adagrad", 3),
+    ("adadelta", 3),
+    ("rmsprop", 5),
+    ("adam", 7),
+    ("adamw", 10),
+    ("nadam", 4),
+    ("radam", 4),
+    ("adamax", 3),
+    ("asgd", 3),
+    ("rprop", 3),
+    ("lion", 6),
+    ("lion_cautious", 5),
+    ("c_lion", 3),
+    ("c_adamw", 6),
+    ("signum", 4),
+    ("ademamix", 4),
+    ("normalised_gd", 5),
+    ("lamb", 6),
+    ("lars", 5),
+    ("mars", 8),
+    ("torch_muon", 6),
+    ("muon", 5),
+    ("soap", 4),
+    ("soap_options", 8),
+    ("soap_long", 3),
 ];
 
 /// One recorded run of one optimizer.
@@ -48,6 +66,8 @@ pub struct Case {
     pub groups: Vec<Map<String, Value>>,
     /// What the case sets; the rest are the constructor's defaults.
     pub hyper: Map<String, Value>,
+    /// The constructor's other arguments.
+    pub defaults: Map<String, Value>,
     /// The gradients of step t at index t - 1; a parameter without a gradient has no entry.
     pub grads: Vec<BTreeMap<String, Vec<f64>>>,
     /// The learning rate of step t at index t - 1, where it changes.
@@ -81,6 +101,12 @@ impl Case {
         format!("{}/{}", self.file, self.name)
     }
 
+    /// An option of a group, or of the constructor for what the reference keeps outside its groups.
+    pub fn option(&self, group: usize, name: &str) -> Option<&Value> {
+        let places = [&self.groups[group], &self.hyper, &self.defaults];
+        places.into_iter().find_map(|options| options.get(name))
+    }
+
     /// What was recorded of a parameter after a step.
     pub fn snapshot(&self, step: u64, param: &str) -> &Snapshot {
         let key = (step, param.to_owned());
@@ -104,7 +130,7 @@ pub fn load(file: &str) -> Vec<Case> {
 
 /// All cases of all files.
 pub fn load_all() -> Vec<Case> {
-    FILES.iter().flat_map(|file| load(file)).collect()
+    FILES.iter().flat_map(|(file, _)| load(file)).collect()
 }
 
 fn folder() -> PathBuf {
@@ -127,6 +153,7 @@ struct CaseMeta {
     params: BTreeMap<String, ParamMeta>,
     groups: Vec<Map<String, Value>>,
     hyper: Map<String, Value>,
+    defaults: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
 }
 
@@ -174,6 +201,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         params: params.collect(),
         groups: meta.groups,
         hyper: meta.hyper,
+        defaults: meta.defaults,
         grads: (1..=meta.steps)
             .map(|t| records.grads.remove(&t).unwrap_or_default())
             .collect(),
@@ -208,8 +236,9 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
-            // Options of a group at a snapshot: only the learning rate changes, and `extra/lr` has it for every step.
-            ["extra", _, "lr", _] => {}
+            // Options of a group at a snapshot: the learning rate, which `extra/lr` has for every step, and the number
+            // of steps.
+            ["extra", _, "lr" | "step", _] => {}
             _ => panic!("unknown key {key}"),
         }
     }
@@ -257,9 +286,10 @@ mod tests {
 
     #[test]
     fn every_case_is_whole() {
-        let cases = load_all();
-        assert_eq!(cases.len(), 8 + 7 + 10 + 6 + 5 + 4 + 8 + 3);
-        for case in cases {
+        for (file, count) in FILES {
+            assert_eq!(load(file).len(), count, "{file}");
+        }
+        for case in load_all() {
             assert_eq!(case.grads.len() as u64, case.steps, "{}", case.id());
             for (name, param) in &case.params {
                 let elements: usize = param.shape.iter().product();

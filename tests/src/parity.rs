@@ -162,11 +162,25 @@ impl Seen<'_> {
             step: self.step,
             what: self.param.to_owned(),
             distance: compare::movement(&found, &self.snapshot().param, init),
-            bound: bound(self.case, self.precision, Quantity::Param),
+            bound: self.param_bound(),
         }
     }
 
-    /// Nothing for an option that the reference keeps among its states.
+    fn param_bound(&self) -> Bound {
+        let bound = bound(self.case, self.precision, Quantity::Param);
+        if self.precision == Precision::F64 {
+            return bound;
+        }
+        let (reference, init) = (&self.snapshot().param, &self.case.params[self.param].init);
+        let moved: Vec<f64> = reference.iter().zip(init).map(|(r, i)| r - i).collect();
+        bound.stored_in_f32(
+            self.step,
+            compare::largest(reference),
+            compare::largest(&moved),
+        )
+    }
+
+    /// Nothing for what the reference keeps among its states and does not read.
     fn compare_state(&self, recorded: &str) -> Option<Comparison> {
         Some(Comparison {
             step: self.step,
@@ -178,8 +192,8 @@ impl Seen<'_> {
 
     fn distance(&self, recorded: &str) -> Option<Distance> {
         let reference = &self.snapshot().states[recorded];
-        Some(match mapping::state(self.case, recorded) {
-            State::Option => return None,
+        Some(match mapping::state(self.case, self.param, recorded) {
+            State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
             State::Counter(ahead) => {
                 let count = self.ours("step");
@@ -212,7 +226,7 @@ impl Seen<'_> {
     fn signs(&self, mode: usize) -> Option<Vec<f64>> {
         let recorded = format!("Q.{mode}");
         let reference = self.snapshot().states.get(&recorded)?;
-        let State::Basis(name) = mapping::state(self.case, &recorded) else {
+        let State::Basis(name) = mapping::state(self.case, self.param, &recorded) else {
             return None;
         };
         let found = self.ours(&name);

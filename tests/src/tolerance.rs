@@ -4,6 +4,7 @@
 
 use crate::compare::Distance;
 use crate::golden::Case;
+use crate::mapping::{self, Work};
 
 /// What the implementation under test computes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,20 @@ impl Bound {
         Bound {
             max,
             frobenius: f64::INFINITY,
+        }
+    }
+
+    /// The bound for a parameter stored in f32: each step rounds it at most twice, at its decay and at its update, and
+    /// a small movement does not make that smaller.
+    pub fn stored_in_f32(self, steps: u64, largest: f64, moved: f64) -> Bound {
+        let rounding = steps as f64 * 2f64.powi(-23) * largest / moved;
+        Bound {
+            max: if moved > 0.0 {
+                self.max.max(rounding)
+            } else {
+                self.max
+            },
+            ..self
         }
     }
 
@@ -80,14 +95,14 @@ pub fn bound(case: &Case, precision: Precision, quantity: Quantity) -> Bound {
 }
 
 fn class(case: &Case, quantity: Quantity) -> Class {
-    let elementwise = matches!(case.file.as_str(), "sgd" | "adam" | "adamw");
+    let work = mapping::work(case);
     match () {
         () if case.dtype == "bfloat16" && !case.name.starts_with("fused") => Class::Bf16Loop,
         () if case.dtype == "bfloat16" => Class::Bf16Storage,
-        () if elementwise => Class::Elementwise,
-        // Muon's states are averages of gradients, which no product touches.
-        () if case.file.ends_with("muon") && quantity != Quantity::Param => Class::Elementwise,
-        () if case.name.ends_with("bf16_ns") || case.name == "bfloat16_ns" => Class::Bf16Products,
+        () if work == Work::Elementwise => Class::Elementwise,
+        // The states are averages of gradients, which no product touches.
+        () if work == Work::Orthogonalised && quantity != Quantity::Param => Class::Elementwise,
+        () if work == Work::Orthogonalised && !case.exact => Class::Bf16Products,
         () if case.name == "native_float64" => Class::SingleFactors,
         () => Class::Matrix,
     }

@@ -37,13 +37,13 @@ impl DType {
         }
     }
 
-    /// `x` rounded to this type, to nearest, ties to even.
+    /// `x` rounded once to this type, to nearest, ties to even; from f64 to a half type without a stop at f32.
     pub fn round(self, x: f64) -> f64 {
         match self {
             DType::F64 | DType::I64 => x,
             DType::F32 => f64::from(x as f32),
-            DType::BF16 => half::bf16::from_f32(x as f32).to_f64(),
-            DType::F16 => half::f16::from_f32(x as f32).to_f64(),
+            DType::BF16 => half::bf16::from_f32(round_to_odd(x)).to_f64(),
+            DType::F16 => half::f16::from_f32(round_to_odd(x)).to_f64(),
         }
     }
 
@@ -70,4 +70,19 @@ impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// `x` cut to f32, the last bit set if anything was cut off: rounding that to fewer bits equals rounding `x` to them.
+fn round_to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    let back = f64::from(near);
+    if back == x || x.is_nan() {
+        return near;
+    }
+    let cut = if back.abs() > x.abs() {
+        near.to_bits() - 1
+    } else {
+        near.to_bits()
+    };
+    f32::from_bits(cut | 1)
 }

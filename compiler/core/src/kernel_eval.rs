@@ -57,29 +57,9 @@ pub fn run(
     kernel.outputs.iter().zip(values).map(finish).collect()
 }
 
-/// `x` rounded once to a stored type, to nearest, ties to even; from f64 to a half type without a stop at f32.
+/// `x` rounded once to a stored type.
 pub fn round_once(dtype: DType, x: f64) -> f64 {
-    match dtype {
-        DType::F64 | DType::I64 => x,
-        DType::F32 => f64::from(x as f32),
-        DType::BF16 => half::bf16::from_f32(round_to_odd(x)).to_f64(),
-        DType::F16 => half::f16::from_f32(round_to_odd(x)).to_f64(),
-    }
-}
-
-/// `x` cut to f32, the last bit set if anything was cut off: rounding that to fewer bits equals rounding `x` to them.
-fn round_to_odd(x: f64) -> f32 {
-    let near = x as f32;
-    let back = f64::from(near);
-    if back == x || x.is_nan() {
-        return near;
-    }
-    let cut = if back.abs() > x.abs() {
-        near.to_bits() - 1
-    } else {
-        near.to_bits()
-    };
-    f32::from_bits(cut | 1)
+    dtype.round(x)
 }
 
 /// The value of each output at each point, in row-major order, before it is stored or summed.

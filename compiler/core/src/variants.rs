@@ -1,9 +1,9 @@
 //! Which kernels an optimizer is likely to need: what an artifact carries.
 //!
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
-//! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, below and
-//! above each int static, which is how limits are written) and for each static switched alone. A kernel that is met
-//! only outside the sample is compiled by the quick tier when it is bound.
+//! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, with equal
+//! and different axes, below and above each int static, which is how limits are written) and for each static and each
+//! two of them switched, more where there are few. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
 
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program, StaticType};
@@ -87,20 +87,48 @@ impl Variants {
     }
 }
 
-/// The settings as given, then with each bool, choice and dtype switched alone.
+/// More settings than this are not planned only to meet a kernel that three or more switched statics need.
+const ENOUGH: usize = 32;
+
+/// The settings as given, then with each bool, choice and dtype switched alone, with every two of them, and with more
+/// while there are few.
 fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) -> Vec<Settings> {
     let Ok(given) = settle(program, optimizer, overrides) else {
         return Vec::new();
     };
-    let mut all = vec![given.clone()];
-    for (index, declared) in program.optimizers[optimizer].statics.iter().enumerate() {
-        for value in alternatives(&declared.ty, &given.statics[index]) {
-            let mut settings = given.clone();
-            settings.statics[index] = value;
-            all.push(settings);
+    let types = program.optimizers[optimizer].statics.iter();
+    let types: Vec<&StaticType> = types.map(|declared| &declared.ty).collect();
+    let mut all = Vec::new();
+    let mut latest = vec![(0, given)];
+    for switches in 0.. {
+        let next: Vec<_> = latest
+            .iter()
+            .flat_map(|(from, settings)| switch_one(&types, settings, *from))
+            .collect();
+        all.extend(latest.into_iter().map(|(_, settings)| settings));
+        if next.is_empty() || switches >= 2 && all.len() + next.len() > ENOUGH {
+            break;
         }
+        latest = next;
     }
     all
+}
+
+/// Settings in which one more static, at `from` or behind, is switched; and where the next switch may be.
+fn switch_one(types: &[&StaticType], settings: &Settings, from: usize) -> Vec<(usize, Settings)> {
+    let mut found = Vec::new();
+    for (index, ty) in types.iter().enumerate().skip(from) {
+        for value in alternatives(ty, &settings.statics[index]) {
+            found.push((index + 1, with(settings, index, value)));
+        }
+    }
+    found
+}
+
+fn with(settings: &Settings, index: usize, value: StaticValue) -> Settings {
+    let mut settings = settings.clone();
+    settings.statics[index] = value;
+    settings
 }
 
 fn alternatives(ty: &StaticType, given: &StaticValue) -> Vec<StaticValue> {
@@ -132,8 +160,14 @@ fn shapes(
         &[8, 8],
         &[4, 8, 12],
         &[3, 12, 8],
+        &[4, 8, 8],
+        &[8, 8, 4],
+        &[8, 4, 8],
+        &[8, 8, 8],
         &[8, 4, 3, 3],
         &[4, 8, 3, 3],
+        &[8, 8, 3, 3],
+        &[8, 3, 3, 3],
     ]
     .map(<[u64]>::to_vec)
     .to_vec();

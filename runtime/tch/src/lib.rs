@@ -28,3 +28,8 @@ mod variables;
 pub use error::Error;
 pub use optc_runtime::{Group, NonFinite, Pool, Rules};
 pub use optimizer::{Builder, Optimizer};
+
+/// The page about Rust programs: its blocks run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+struct Book;

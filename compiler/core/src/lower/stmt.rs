@@ -357,17 +357,20 @@ impl<'p> Lowerer<'p> {
     /// Lowers a state's first value into `init`, where the parameter is what it is before the first step.
     fn initial_value(&mut self, init: &'p Expr, dtype: DType, dims: Option<Vec<u64>>) -> Value {
         let outer = std::mem::replace(&mut self.build.region, self.build.function.init);
-        let slot = self.build.slot(0);
         let steps: Vec<Step> = self.frame.view.clone();
-        let seen = self.apply_view(&steps, slot);
+        let [seen, seen_grad] = [0, 1].map(|slot| {
+            let slot = self.build.slot(slot);
+            self.apply_view(&steps, slot)
+        });
         let param = self.frame.param.replace(seen);
+        let grad = self.frame.grad.replace(seen_grad);
         let value = self.expr(init);
         let dims = dims.unwrap_or_else(|| match &value {
             Val::Tensor(tensor) => self.build.function.dims(*tensor).to_vec(),
             _ => Vec::new(),
         });
         let value = self.filled(value, TensorType { dtype, dims });
-        self.frame.param = param;
+        (self.frame.param, self.frame.grad) = (param, grad);
         self.build.region = outer;
         value
     }

@@ -12,6 +12,7 @@
 use super::rewrite::{Visitor, rebuild};
 use crate::ir::{Builder, Function, OpKind, Type, Value};
 use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
@@ -19,7 +20,31 @@ pub(super) fn run(function: Function) -> Function {
 }
 
 struct Cse {
-    scopes: Vec<HashMap<String, Vec<Value>>>,
+    scopes: Vec<HashMap<Key, Vec<Known>>>,
+}
+
+/// What equal operations have in common at least.
+type Key = (Discriminant<OpKind>, Vec<Value>);
+
+/// An operation that was computed.
+struct Known {
+    kind: OpKind,
+    results: Vec<Value>,
+}
+
+impl Known {
+    fn is(&self, build: &Builder, kind: &OpKind, types: &[Type]) -> bool {
+        let known = self.results.iter().map(|&result| build.function.ty(result));
+        same(&self.kind, kind) && known.eq(types)
+    }
+}
+
+/// Equality; constants by their bits.
+fn same(a: &OpKind, b: &OpKind) -> bool {
+    match (a, b) {
+        (OpKind::Const(x), OpKind::Const(y)) => x.to_bits() == y.to_bits(),
+        (a, b) => a == b,
+    }
 }
 
 impl Visitor for Cse {
@@ -30,15 +55,28 @@ impl Visitor for Cse {
         types: Vec<Type>,
         _: &[Value],
     ) -> Vec<Value> {
-        let key = format!("{kind:?} {types:?}");
-        if let Some(known) = self.scopes.iter().rev().find_map(|scope| scope.get(&key)) {
-            return known.clone();
+        let key = (discriminant(&kind), kind.operands());
+        let found = self
+            .scopes
+            .iter()
+            .rev()
+            .filter_map(|scope| scope.get(&key))
+            .flatten();
+        if let Some(known) = found
+            .into_iter()
+            .find(|known| known.is(build, &kind, &types))
+        {
+            return known.results.clone();
         }
-        let made = build.push(kind, types);
+        let results = build.push(kind.clone(), types);
         if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(key, made.clone());
+            let known = Known {
+                kind,
+                results: results.clone(),
+            };
+            scope.entry(key).or_default().push(known);
         }
-        made
+        results
     }
 
     fn enter(&mut self) {

@@ -1,6 +1,6 @@
 //! No text makes the checker panic, overflow or forget itself.
 
-use crate::support::{Modules, codes, library_mistakes};
+use crate::support::{Modules, Random, codes, library_mistakes};
 use std::fmt::Write;
 
 fn check(text: &str) -> Vec<String> {
@@ -62,19 +62,6 @@ fn many_mistakes() {
     }
     text += "} }";
     assert_eq!(check(&text), vec!["opt::name::unknown"; 100]);
-}
-
-/// A linear congruential generator: the same texts in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
-    }
 }
 
 /// The words of the library, shuffled locally: most results parse, few make sense.

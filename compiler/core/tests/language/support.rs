@@ -71,3 +71,17 @@ fn render_one(diagnostic: &dyn Diagnostic) -> String {
         .map(|line| format!("{}\n", line.trim_end()))
         .collect()
 }
+
+/// A linear congruential generator: the same texts in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+}

@@ -210,16 +210,19 @@ fn sources_of(function: &Function, here: &SecondaryMap<Op, bool>, op: Op) -> Vec
     found
 }
 
-/// Calls `f` with the tensors and host values that an operation reads, looking through masks; for a branch also with
-/// what its regions take from outside.
-pub(super) fn for_each_read(function: &Function, op: Op, f: &mut impl FnMut(Value)) {
-    let kind = &function.ops[op].kind;
-    for value in kind.operands() {
+/// Calls `f` with the tensors and host values that an operation itself reads, looking through masks.
+pub(super) fn for_each_operand(function: &Function, op: Op, f: &mut impl FnMut(Value)) {
+    for value in function.ops[op].kind.operands() {
         read(function, value, f);
     }
+}
+
+/// [`for_each_operand`], and for a branch also what its regions read, from outside or from themselves.
+pub(super) fn for_each_read(function: &Function, op: Op, f: &mut impl FnMut(Value)) {
+    for_each_operand(function, op, f);
     if let OpKind::If {
         then, otherwise, ..
-    } = *kind
+    } = function.ops[op].kind
     {
         for region in [then, otherwise] {
             let data = &function.regions[region];

@@ -15,6 +15,10 @@ pub(super) struct Built {
     pub(super) results: Vec<Value>,
 }
 
+/// Constants that a kernel's text holds. All others reach it as scalars: they may come from a parameter's shape, such
+/// as the count in a mean, and a kernel serves every shape.
+const INLINE: [f64; 5] = [0.0, 1.0, -1.0, 2.0, 0.5];
+
 pub(super) struct KernelBuilder<'a> {
     function: &'a Function,
     group: &'a Group,
@@ -179,7 +183,7 @@ impl<'a> KernelBuilder<'a> {
             return made;
         }
         let scalar = match *self.function.def(value) {
-            OpKind::Const(x) => self.push(Inst::Const(x)),
+            OpKind::Const(x) if INLINE.contains(&x) => self.push(Inst::Const(x)),
             _ if self.function.is_host(value) => {
                 let scalar = self.scalar(value);
                 self.push(Inst::Scalar(scalar))

@@ -18,7 +18,7 @@ pub(super) use space::{Split, cut, is_inline, padded, split_of_operands};
 
 use crate::ir::{Function, Op, OpData, OpKind, Region, Value, ValueData};
 use cranelift_entity::SecondaryMap;
-use group::{Group, for_each_read};
+use group::{Group, for_each_operand, for_each_read};
 use kernel::KernelBuilder;
 
 /// Runs the pass.
@@ -32,7 +32,7 @@ pub(super) fn run(mut function: Function) -> Function {
     function
 }
 
-/// Who reads each value that may be stored.
+/// Who reads each value that may be stored; a branch reads only its condition, what is inside it reads for itself.
 struct Readers {
     ops: SecondaryMap<Value, Vec<Op>>,
     yielded: SecondaryMap<Value, bool>,
@@ -50,7 +50,7 @@ impl Readers {
                 .iter()
                 .filter(|&&op| !is_inline(&function.ops[op].kind))
             {
-                for_each_read(function, op, &mut |value| readers.ops[value].push(op));
+                for_each_operand(function, op, &mut |value| readers.ops[value].push(op));
             }
             region
                 .results

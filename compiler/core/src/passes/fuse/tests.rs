@@ -249,11 +249,11 @@ fn a_comparison_keeps_its_precision_in_a_wider_kernel() {
     v0 = slot 0 : f32[4]
     v1 = slot 1 : f64[4]
     v2 = const 0.1
-    v4 = map_9b7f42f3 (v0, v1) scalars () over 4x1 : f64[4]
+    v4 = map_c3476a3e (v0, v1) scalars (v2) over 4x1 : f64[4]
     yield v4
-    map_9b7f42f3 = map flat f64 (%0: f32 full, %1: f64 full) scalars 0
+    map_c3476a3e = map flat f64 (%0: f32 full, %1: f64 full) scalars 1
     v0 = load %0
-    v1 = const 0.1
+    v1 = scalar s0
     v2 = round-f32 v1
     v3 = cmp-gt v0, v2
     v4 = load %1
@@ -396,4 +396,21 @@ fn a_kernel_does_not_reach_across_what_it_feeds() {
     v2 = add v0, v1
     store v2 -> f32
     ");
+}
+
+#[test]
+fn inside_a_branch_only_what_leaves_it_is_stored() {
+    let shown = check(run, &[tensor(&[4])], |b, x| {
+        let chosen = branch(
+            b,
+            |b| {
+                let square = b.binary(BinaryOp::Mul, x[0], x[0]);
+                let sum = b.binary(BinaryOp::Add, square, x[0]);
+                b.unary(UnaryOp::Sqrt, sum)
+            },
+            |_| x[0],
+        );
+        vec![chosen]
+    });
+    assert_eq!(shown.matches("store").count(), 1, "{shown}");
 }

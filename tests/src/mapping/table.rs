@@ -1,0 +1,491 @@
+//! One row per recorded file: the optimizer, and what the reference's options and states are called here.
+
+use serde_json::{Value, json};
+
+use super::State;
+use crate::golden::Case;
+
+/// Recorded option, our hyperparameters.
+pub(super) type HyperRow = (&'static str, &'static [&'static str]);
+/// Recorded option, our static, default.
+pub(super) type StaticRow = (&'static str, &'static str, fn() -> Value);
+/// Recorded state (without its index), what it is in the language.
+pub(super) type StateRow = (&'static str, fn(&Recorded) -> State);
+
+/// A recorded state.
+pub(super) struct Recorded<'a> {
+    pub(super) case: &'a Case,
+    pub(super) param: &'a str,
+    /// Its name, or its index in a list.
+    pub(super) index: &'a str,
+}
+
+/// What kind of arithmetic a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Element by element, with sums over a tensor.
+    Elementwise,
+    /// A Newton–Schulz iteration makes the update; no product touches the states.
+    Orthogonalised,
+    /// Factorizations of averages.
+    Factored,
+}
+
+pub(super) struct Row {
+    pub(super) file: &'static str,
+    pub(super) module: &'static str,
+    pub(super) optimizer: &'static str,
+    pub(super) hypers: &'static [HyperRow],
+    pub(super) statics: &'static [StaticRow],
+    /// Statics that all cases of the file have.
+    pub(super) fixed: &'static [(&'static str, &'static str)],
+    pub(super) states: &'static [StateRow],
+    pub(super) work: fn(&Case) -> Work,
+}
+
+/// What rows leave out.
+const ROW: Row = Row {
+    file: "",
+    module: "",
+    optimizer: "",
+    hypers: ADAM_HYPERS,
+    statics: &[],
+    fixed: &[],
+    states: ADAM_STATES,
+    work: |_| Work::Elementwise,
+};
+
+/// The row of a case.
+pub(super) fn row(case: &Case) -> &'static Row {
+    let file = if case.file.starts_with("soap") {
+        "soap"
+    } else {
+        &case.file
+    };
+    TABLE
+        .iter()
+        .find(|row| row.file == file)
+        .expect("every recorded file has a row")
+}
+
+fn plain(recorded: &Recorded) -> State {
+    State::Plain(recorded.index.to_owned())
+}
+
+fn counter(_: &Recorded) -> State {
+    State::Counter(0.0)
+}
+
+fn unread(_: &Recorded) -> State {
+    State::Unread
+}
+
+fn no() -> Value {
+    json!(false)
+}
+
+fn yes() -> Value {
+    json!(true)
+}
+
+const LR: HyperRow = ("lr", &["lr"]);
+const EPS: HyperRow = ("eps", &["eps"]);
+const MOMENTUM: HyperRow = ("momentum", &["momentum"]);
+const WEIGHT_DECAY: HyperRow = ("weight_decay", &["weight_decay"]);
+const BETAS: HyperRow = ("betas", &["beta1", "beta2"]);
+const STEP: StateRow = ("step", counter);
+const MAXIMIZE: StaticRow = ("maximize", "maximize", no);
+const WEIGHT_DECOUPLE: StaticRow = ("weight_decouple", "weight_decouple", yes);
+
+const ADAM_HYPERS: &[HyperRow] = &[LR, BETAS, EPS, WEIGHT_DECAY];
+const ADAM_STATICS: &[StaticRow] = &[("amsgrad", "amsgrad", no), MAXIMIZE];
+const ADAM_STATES: &[StateRow] = &[
+    ("exp_avg", plain),
+    ("exp_avg_sq", plain),
+    ("max_exp_avg_sq", plain),
+    STEP,
+];
+const DECOUPLED: &[StaticRow] = &[
+    ("decoupled_weight_decay", "decoupled_weight_decay", no),
+    MAXIMIZE,
+];
+const LION_HYPERS: &[HyperRow] = &[LR, BETAS, WEIGHT_DECAY];
+const MUON_HYPERS: &[HyperRow] = &[LR, MOMENTUM, WEIGHT_DECAY];
+/// The groups of the author's Muon that its Adam takes.
+pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
+    ("lr", &["adam_lr"]),
+    ("betas", &["adam_beta1", "adam_beta2"]),
+    ("eps", &["adam_eps"]),
+    ("weight_decay", &["adam_weight_decay"]),
+];
+const MUON_STATES: &[StateRow] = &[
+    ("momentum_buffer", plain),
+    ("exp_avg", plain),
+    ("exp_avg_sq", plain),
+    STEP,
+];
+const SOAP_STATICS: &[StaticRow] = &[
+    ("precondition_frequency", "precondition_frequency", || {
+        json!(10)
+    }),
+    ("max_precond_dim", "max_precond_dim", || json!(10000)),
+    ("merge_dims", "merge_dims", no),
+    ("precondition_1d", "precondition_1d", no),
+    ("normalize_grads", "normalize_grads", no),
+    ("correct_bias", "correct_bias", yes),
+    ("data_format", "channels_last", || json!("channels_first")),
+];
+const SOAP_STATES: &[StateRow] = &[
+    ("GG", |at| State::Plain(format!("gram.{}", at.index))),
+    ("Q", |at| State::Basis(format!("basis.{}", at.index))),
+    ("exp_avg", |at| rotated(at, true)),
+    ("exp_avg_sq", |at| rotated(at, false)),
+    // The reference does not count the call that only initialises.
+    ("step", |_| State::Counter(1.0)),
+    ("precondition_frequency", unread),
+    ("shampoo_beta", unread),
+];
+
+fn rotated(recorded: &Recorded, signed: bool) -> State {
+    State::Rotated {
+        name: recorded.index.to_owned(),
+        signed,
+    }
+}
+
+/// The reference keeps the state for all parameters, and reads it in some branches.
+fn of_mars(recorded: &Recorded, matrices: bool, others: bool) -> State {
+    let matrix = recorded.case.params[recorded.param].shape.len() == 2;
+    let reduced = matrix || recorded.case.hyper.get("optimize_1d") == Some(&json!(true));
+    if if reduced { matrices } else { others } {
+        plain(recorded)
+    } else {
+        State::Unread
+    }
+}
+
+fn mars_type<'a>(case: &'a Case) -> Option<&'a str> {
+    case.hyper.get("mars_type").and_then(Value::as_str)
+}
+
+const TABLE: &[Row] = &[
+    Row {
+        file: "sgd",
+        module: "std.sgd",
+        optimizer: "Sgd",
+        hypers: &[LR, MOMENTUM, ("dampening", &["dampening"]), WEIGHT_DECAY],
+        statics: &[("nesterov", "nesterov", no), MAXIMIZE],
+        states: &[("momentum_buffer", plain)],
+        ..ROW
+    },
+    Row {
+        file: "adagrad",
+        module: "std.adagrad",
+        optimizer: "Adagrad",
+        hypers: &[LR, ("lr_decay", &["lr_decay"]), EPS, WEIGHT_DECAY],
+        statics: &[
+            (
+                "initial_accumulator_value",
+                "initial_accumulator_value",
+                || json!(0),
+            ),
+            MAXIMIZE,
+        ],
+        states: &[("sum", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "adadelta",
+        module: "std.adadelta",
+        optimizer: "Adadelta",
+        hypers: &[LR, ("rho", &["rho"]), EPS, WEIGHT_DECAY],
+        statics: &[MAXIMIZE],
+        states: &[("square_avg", plain), ("acc_delta", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "rmsprop",
+        module: "std.rmsprop",
+        optimizer: "RMSprop",
+        hypers: &[LR, ("alpha", &["alpha"]), EPS, WEIGHT_DECAY, MOMENTUM],
+        statics: &[("centered", "centered", no), MAXIMIZE],
+        states: &[
+            ("square_avg", plain),
+            ("grad_avg", plain),
+            ("momentum_buffer", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adam",
+        module: "std.adam",
+        optimizer: "Adam",
+        statics: ADAM_STATICS,
+        ..ROW
+    },
+    Row {
+        file: "adamw",
+        module: "std.adamw",
+        optimizer: "AdamW",
+        statics: ADAM_STATICS,
+        ..ROW
+    },
+    Row {
+        file: "nadam",
+        module: "std.nadam",
+        optimizer: "NAdam",
+        hypers: &[
+            LR,
+            BETAS,
+            EPS,
+            WEIGHT_DECAY,
+            ("momentum_decay", &["momentum_decay"]),
+        ],
+        statics: DECOUPLED,
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("mu_product", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "radam",
+        module: "std.radam",
+        optimizer: "RAdam",
+        statics: DECOUPLED,
+        ..ROW
+    },
+    Row {
+        file: "adamax",
+        module: "std.adamax",
+        optimizer: "Adamax",
+        statics: &[MAXIMIZE],
+        states: &[("exp_avg", plain), ("exp_inf", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "asgd",
+        module: "std.asgd",
+        optimizer: "ASGD",
+        hypers: &[
+            LR,
+            ("lambd", &["lambd"]),
+            ("alpha", &["alpha"]),
+            ("t0", &["t0"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[MAXIMIZE],
+        states: &[("ax", plain), ("eta", plain), ("mu", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "rprop",
+        module: "std.rprop",
+        optimizer: "Rprop",
+        hypers: &[
+            LR,
+            ("etas", &["etaminus", "etaplus"]),
+            ("step_sizes", &["step_size_min", "step_size_max"]),
+        ],
+        statics: &[MAXIMIZE],
+        states: &[("prev", plain), ("step_size", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "lion",
+        module: "std.lion",
+        optimizer: "Lion",
+        hypers: LION_HYPERS,
+        statics: &[("decoupled_weight_decay", "decoupled_weight_decay", no)],
+        ..ROW
+    },
+    Row {
+        file: "lion_cautious",
+        module: "std.cautious_lion",
+        optimizer: "CautiousLion",
+        hypers: &[
+            LR,
+            BETAS,
+            WEIGHT_DECAY,
+            ("cautious_factor", &["cautious_factor"]),
+        ],
+        statics: &[("cautious_wd", "cautious_wd", no)],
+        ..ROW
+    },
+    Row {
+        file: "c_lion",
+        module: "std.cautious_lion",
+        optimizer: "CautiousLion",
+        hypers: LION_HYPERS,
+        fixed: &[("rescale", "count")],
+        ..ROW
+    },
+    Row {
+        file: "c_adamw",
+        module: "std.cautious_adamw",
+        optimizer: "CautiousAdamW",
+        statics: &[
+            ("correct_bias", "correct_bias", yes),
+            // The reference has another rule for lists of tensors.
+            ("foreach", "eps_after_correction", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("momentum", |_| State::Plain("exp_avg".to_owned())),
+            ("variance", |_| State::Plain("exp_avg_sq".to_owned())),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "signum",
+        module: "std.signum",
+        optimizer: "Signum",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY],
+        statics: &[WEIGHT_DECOUPLE],
+        states: &[("momentum_buffer", plain)],
+        ..ROW
+    },
+    Row {
+        file: "ademamix",
+        module: "std.ademamix",
+        optimizer: "AdEMAMix",
+        hypers: &[
+            LR,
+            ("betas", &["beta1", "beta2", "beta3"]),
+            ("alpha", &["alpha"]),
+            EPS,
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("alpha_warmup", "alpha_warmup", || json!(0)),
+            ("beta3_warmup", "beta3_warmup", || json!(0)),
+        ],
+        states: &[
+            ("exp_avg_fast", plain),
+            ("exp_avg_slow", plain),
+            ("exp_avg_sq", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "normalised_gd",
+        module: "std.normalised_gd",
+        optimizer: "NormalisedGd",
+        hypers: &[LR, EPS],
+        statics: &[("scope", "scope", || json!("tensor"))],
+        states: &[],
+        ..ROW
+    },
+    Row {
+        file: "lamb",
+        module: "std.lamb",
+        optimizer: "Lamb",
+        statics: &[("adam", "adam", no)],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("weight_norm", unread),
+            ("adam_norm", unread),
+            ("trust_ratio", unread),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "lars",
+        module: "std.lars",
+        optimizer: "Lars",
+        hypers: &[
+            LR,
+            MOMENTUM,
+            ("dampening", &["dampening"]),
+            WEIGHT_DECAY,
+            ("trust_coefficient", &["trust_coefficient"]),
+        ],
+        statics: &[("nesterov", "nesterov", no)],
+        states: &[("momentum_buffer", plain)],
+        ..ROW
+    },
+    Row {
+        file: "mars",
+        module: "std.mars",
+        optimizer: "Mars",
+        hypers: &[
+            LR,
+            BETAS,
+            EPS,
+            WEIGHT_DECAY,
+            ("gamma", &["gamma"]),
+            ("lr_1d", &["lr_1d"]),
+            ("betas_1d", &["beta1_1d", "beta2_1d"]),
+            ("weight_decay_1d", &["weight_decay_1d"]),
+        ],
+        statics: &[
+            ("mars_type", "mars_type", || json!("mars-adamw")),
+            ("amsgrad", "amsgrad", no),
+            ("optimize_1d", "optimize_1d", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", |at| {
+                of_mars(at, mars_type(at.case).is_none(), true)
+            }),
+            ("max_exp_avg_sq", plain),
+            ("last_grad", |at| of_mars(at, true, false)),
+            STEP,
+        ],
+        work: |case| match mars_type(case) {
+            Some("mars-shampoo") => Work::Orthogonalised,
+            _ => Work::Elementwise,
+        },
+        ..ROW
+    },
+    Row {
+        file: "torch_muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        statics: &[
+            ("nesterov", "nesterov", yes),
+            ("ns_steps", "ns_steps", || json!(5)),
+            ("ns_coefficients", "coefficients", || {
+                json!([3.4445, -4.775, 2.0315])
+            }),
+            ("adjust_lr_fn", "adjust_lr", || json!("original")),
+        ],
+        fixed: &[("norm_floor", "clamp")],
+        states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+    },
+    Row {
+        file: "muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "soap",
+        module: "std.soap",
+        optimizer: "Soap",
+        hypers: &[
+            LR,
+            BETAS,
+            ("shampoo_beta", &["shampoo_beta"]),
+            EPS,
+            WEIGHT_DECAY,
+        ],
+        statics: SOAP_STATICS,
+        states: SOAP_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+];
