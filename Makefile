@@ -6,10 +6,13 @@ SHELL := bash
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 OUT := out
+WHEELS := $(abspath $(TARGET))/wheels
+# Where the tests of the Python package find it: built as the other tests are, beside whatever else is installed.
+PACKAGE := $(abspath $(TARGET))/python-package
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
-.PHONY: help setup build demo test bench docs fmt format-check lint clean
+.PHONY: help setup build wheel demo test test-rust test-python bench gpu docs fmt format-check lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -19,6 +22,9 @@ setup: ## install what is missing: Debian packages, LibTorch in a Python environ
 
 build: setup ## the command, in target/release/optc
 	@$(ENV) cargo build --release -p optc-cli
+
+wheel: setup ## the Python package, as a wheel in target/wheels
+	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(WHEELS)
 
 demo: setup ## compile SOAP, Muon and AdamW and train a small transformer with each
 	@echo 'demo 1/3: building the compiler and the example (a few minutes the first time)'
@@ -33,8 +39,17 @@ demo: setup ## compile SOAP, Muon and AdamW and train a small transformer with e
 	@$(ENV) $(TARGET)/release/char_lm --optimizer $(OUT)/soap.optc --optimizer $(OUT)/muon.optc \
 		--optimizer $(OUT)/adamw.optc --out $(OUT)/char_lm
 
-test: setup ## every test of every crate
+test: test-rust test-python ## every test of every crate, and those of the Python package
+
+test-rust: setup
 	@$(ENV) cargo test --workspace
+
+test-python: setup
+	@.ci/setup python
+	@rm -rf $(PACKAGE)
+	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
+	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
+	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python examples/python
 
 bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@.ci/setup bench
@@ -43,6 +58,17 @@ bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@$(ENV) for name in soap muon adamw; do $(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; done
 	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/run.py --bench $(TARGET)/release/optc-bench --artifacts $(OUT) \
 		--out docs/benchmarks --commit "$$(git rev-parse --short HEAD)"
+
+gpu: setup ## what a machine with a GPU runs, packed into out/gpu: every kernel, whole steps, times beside torch
+	@mkdir -p $(OUT)/gpu
+	@$(ENV) cargo build --release -p optc-cli -p optc-tests --bin optc --bin optc-gpu
+	@$(ENV) for name in adamw adam sgd muon soap; do \
+		$(TARGET)/release/optc compile stdlib/$$name.opt --target cpu,cuda -o $(OUT)/gpu/$$name.optc; \
+	done
+	@strip -o $(OUT)/gpu/optc-gpu $(TARGET)/release/optc-gpu
+	@cp tests/gpu/run.py tests/bench/shapes.json $(OUT)/gpu
+	@git rev-parse --short HEAD > $(OUT)/gpu/commit
+	@echo 'on a machine with a GPU and torch: python $(OUT)/gpu/run.py --out $(OUT)/gpu'
 
 docs: setup ## the Rust documentation of every crate; the book is docs/README.md
 	@$(ENV) cargo doc --workspace --no-deps

@@ -208,7 +208,8 @@ impl<T: Number> Stepper for Compiled<T> {
             "state `{state}` is stored as the parameter is"
         );
         Some(
-            view.bytes
+            view.bytes()
+                .expect("host memory")
                 .chunks_exact(view.dtype.size() as usize)
                 .map(T::read)
                 .collect(),

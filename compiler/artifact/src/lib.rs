@@ -30,6 +30,6 @@ pub mod write;
 pub use error::{BuildError, LoadError};
 pub use layout::{ABI, Kind};
 pub use manifest::{Manifest, Sources};
-pub use read::{Artifact, Object, Ptx};
+pub use read::{Artifact, Object, Ptx, best_gpu};
 pub use target::{Features, Isa};
 pub use write::Builder;

@@ -101,20 +101,31 @@ impl<'a> Artifact<'a> {
     /// The PTX for a device of compute capability `major.minor`: the newest whose target is not above it. A target
     /// with a suffix (`sm_90a`) serves only its own capability, and is preferred there.
     pub fn best_ptx(&self, major: u32, minor: u32) -> Result<Ptx<'a>, LoadError> {
-        let device = major * 10 + minor;
-        let fits = |ptx: &Ptx<'a>| match capability(ptx.target) {
-            Some((number, specific)) => number == device || (number < device && !specific),
-            None => false,
-        };
-        let best = self
-            .ptx()
-            .filter(fits)
-            .max_by_key(|ptx| capability(ptx.target));
-        best.ok_or_else(|| LoadError::OtherGpu {
-            capability: format!("{major}.{minor}"),
-            holds: list(self.ptx.keys()),
-        })
+        let target = best_gpu(self.ptx.keys().copied(), major, minor)?;
+        let text = self.ptx[target];
+        Ok(Ptx { target, text })
     }
+}
+
+/// Of several targets, the best for a device; see [`Artifact::best_ptx`].
+pub fn best_gpu<'a>(
+    targets: impl Iterator<Item = &'a str> + Clone,
+    major: u32,
+    minor: u32,
+) -> Result<&'a str, LoadError> {
+    let device = major * 10 + minor;
+    let fits = |target: &&str| match capability(target) {
+        Some((number, specific)) => number == device || (number < device && !specific),
+        None => false,
+    };
+    let best = targets
+        .clone()
+        .filter(fits)
+        .max_by_key(|target| capability(target));
+    best.ok_or_else(|| LoadError::OtherGpu {
+        capability: format!("{major}.{minor}"),
+        holds: list(targets),
+    })
 }
 
 /// `sm_90a` → (90, true).

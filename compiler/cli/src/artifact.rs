@@ -9,6 +9,7 @@ use optc_artifact::{BuildError, Builder, Isa};
 use optc_core::dtype::DType;
 use optc_core::hir::Program;
 use optc_core::kernel::MapKernel;
+use optc_core::kernel_support;
 use optc_mlir::{EmitError, Unit};
 use std::collections::BTreeSet;
 use std::thread;
@@ -78,7 +79,12 @@ fn object(unit: Unit<'_>, isa: Isa) -> Result<Code, EmitError> {
 }
 
 fn ptx(kernels: &[MapKernel]) -> Result<Code, EmitError> {
-    Ok(Code::Ptx(optc_mlir::compile_ptx(kernels, PTX_TARGET)?))
+    let all: Vec<MapKernel> = kernels
+        .iter()
+        .cloned()
+        .chain(kernel_support::kernels())
+        .collect();
+    Ok(Code::Ptx(optc_mlir::compile_ptx(&all, PTX_TARGET)?))
 }
 
 /// The backend's name for a level.

@@ -158,9 +158,18 @@ pub(crate) const PAGES: &[Page] = &[
         "The header says how long the file is, and it is shorter. Copy it again, or compile it again from its source.",
     ),
     Page::new(
-        "opt::bind::device",
-        "A parameter is on a device that this program cannot step on",
-        "Move the parameter before binding, or use an artifact and a runtime that serve the device.",
+        "opt::bind::cuda_kernel",
+        "The artifact lacks code that a parameter on a GPU needs",
+        "An artifact carries the kernels of the shapes, statics and dtypes that were foreseen, and for GPUs there is no \
+         quick tier that compiles others at bind. Compile the artifact with this version of optc for what is used: \
+         `optc compile --target cpu,cuda --static NAME=VALUE --dtype f32,bf16`.",
+    ),
+    Page::new(
+        "opt::bind::cuda_operation",
+        "A rule needs an operation that does not run on GPUs yet",
+        "On CUDA devices the runtime runs element-wise work, sums, copies and fills. Matrix products, factorizations \
+         and reordering do not run there yet. Keep these parameters on the CPU, or give them a rule without such \
+         operations, by a group: `Group::new(\"embed\").rule(\"other\")`.",
     ),
     Page::new(
         "opt::bind::duplicate",
@@ -180,6 +189,12 @@ pub(crate) const PAGES: &[Page] = &[
         "An artifact carries the kernels of the shapes and statics that were foreseen; others are compiled at bind by \
          the quick tier. This program was built without it. Compile the artifact for these statics and dtypes \
          (`optc compile --static`, `--dtype`), or build the runtime with its feature `quick`.",
+    ),
+    Page::new(
+        "opt::bind::no_cuda_code",
+        "A parameter is on a GPU, and the rules have no code for it",
+        "Code for GPUs comes from an artifact alone. Compile the source with `optc compile FILE.opt --target cpu,cuda` \
+         and load the result, or move the parameter to the CPU.",
     ),
     Page::new(
         "opt::bind::no_rule",
@@ -360,6 +375,42 @@ pub(crate) const PAGES: &[Page] = &[
          must exist, be writable and have space. What was there before is untouched.",
     ),
     Page::new(
+        "opt::cuda::call",
+        "The CUDA driver failed",
+        "The name is the driver's own (`CUDA_ERROR_…`, in NVIDIA's documentation). What a device is given fails late, so \
+         the fault may lie in earlier work of the same process, of LibTorch for instance. With CUDA_LAUNCH_BLOCKING=1 \
+         every piece of work is waited for, which shows the place. After such an error the device is of no more use to \
+         the process.",
+    ),
+    Page::new(
+        "opt::cuda::memory",
+        "There is not enough memory on the GPU",
+        "State lies where its parameter does. `optc inspect FILE --shape SHAPE` shows how much a rule keeps. LibTorch \
+         holds memory that it does not use; `torch.cuda.empty_cache()` gives it back.",
+    ),
+    Page::new(
+        "opt::cuda::no_device",
+        "There is no such GPU",
+        "The driver counts the devices that the process may see from 0; the variable CUDA_VISIBLE_DEVICES hides others.",
+    ),
+    Page::new(
+        "opt::cuda::no_driver",
+        "There is no CUDA driver",
+        "A parameter on a GPU is stepped through NVIDIA's driver, `libcuda.so.1`, which is opened when the first one is \
+         bound. The CUDA toolkit is not needed. Install the driver, or keep the parameters on the CPU.",
+    ),
+    Page::new(
+        "opt::cuda::old_driver",
+        "The CUDA driver is too old",
+        "It lacks a function that every driver of CUDA 12 has. Update it.",
+    ),
+    Page::new(
+        "opt::cuda::ptx",
+        "The CUDA driver does not accept the artifact's PTX",
+        "An artifact carries PTX, which the driver compiles for the GPU at hand when the first parameter is bound. The \
+         message holds what its compiler said. A driver older than the PTX is the most likely cause: update it.",
+    ),
+    Page::new(
         "opt::emit::arch",
         "There is no PTX for this architecture",
         "PTX is made for architectures from `sm_80` on.",
@@ -416,15 +467,21 @@ pub(crate) const PAGES: &[Page] = &[
         "Compile ahead of time with `optc compile`.",
     ),
     Page::new(
+        "opt::python::compiler",
+        "The compiler that was found has failed",
+        "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
+         Its message says what is wrong. Without it, a rule's kernels are compiled in memory when an optimizer is made.",
+    ),
+    Page::new(
+        "opt::python::device",
+        "A tensor on a device that the wheel cannot step on",
+        "Move the model to a device it can step on before the optimizer is made.",
+    ),
+    Page::new(
         "opt::python::differentiable",
         "A step cannot be differentiated",
         "The update runs in compiled kernels that autograd does not see. Use one of torch's optimizers where the step itself \
          needs a gradient.",
-    ),
-    Page::new(
-        "opt::python::duplicate",
-        "A parameter is given twice",
-        "Every parameter has one group and one place in it. Leave the second one out.",
     ),
     Page::new(
         "opt::python::dtype",
@@ -433,9 +490,15 @@ pub(crate) const PAGES: &[Page] = &[
          view: `torch.view_as_real`.",
     ),
     Page::new(
-        "opt::python::device",
-        "A tensor on a device that the wheel cannot step on",
-        "Move the model to a device it can step on before the optimizer is made.",
+        "opt::python::duplicate",
+        "A parameter is given twice",
+        "Every parameter has one group and one place in it. Leave the second one out.",
+    ),
+    Page::new(
+        "opt::python::names",
+        "Patterns need names",
+        "Groups with a `pattern` look for it in the names of parameters: pass `model.named_parameters()`, not \
+         `model.parameters()`.",
     ),
     Page::new(
         "opt::python::option",

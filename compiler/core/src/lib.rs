@@ -14,6 +14,7 @@ pub mod kernel_eval;
 pub mod kernel_math;
 #[doc(hidden)]
 pub mod kernel_random;
+pub mod kernel_support;
 pub mod kernel_verify;
 pub mod lower;
 pub mod passes;

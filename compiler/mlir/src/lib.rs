@@ -10,7 +10,7 @@ mod target;
 mod text;
 
 pub use error::EmitError;
-pub use map::gpu::THREADS;
+pub use map::grid::THREADS;
 pub use target::Isa;
 
 use lower::{LlvmContext, LlvmModule, TO_LLVM, TO_NVVM, lower, translate};
@@ -86,7 +86,8 @@ pub fn emit_cpu_text(unit: &Unit<'_>, isa: Isa, stage: Stage) -> Result<String, 
 /// ```
 ///
 /// A work item is a chunk of 4096 elements (flat) or of 64 rows (grid). Blocks have [`THREADS`] threads and take work
-/// items in turn, so any number of blocks will do. Sums go where the CPU puts them, in the same order.
+/// items in turn, so any number of blocks will do. Sums go where the CPU puts them, in the same order. The entries of
+/// [`optc_core::kernel_support`] that are no map kernels are always there.
 ///
 /// # Errors
 ///
@@ -124,7 +125,7 @@ pub fn compile_emulated(kernels: &[MapKernel], isa: Isa) -> Result<Vec<u8>, Emit
     verify(kernels)?;
     let mut t = Text::default();
     t.block(format_args!("module"), |t| {
-        map::gpu::emit_emulated(t, kernels)
+        map::grid::emit_emulated(t, kernels)
     });
     let object = object(&t.finish(), isa, |machine, module| machine.object(module))?;
     link::shared_object(&object)
@@ -134,7 +135,7 @@ fn cuda_source(kernels: &[MapKernel]) -> String {
     let mut t = Text::default();
     t.block(
         format_args!("module attributes {{gpu.container_module}}"),
-        |t| map::gpu::emit(t, kernels),
+        |t| map::grid::emit(t, kernels),
     );
     t.finish()
 }

@@ -2,4 +2,6 @@
 
 mod body;
 pub(crate) mod cpu;
-pub(crate) mod gpu;
+mod gpu;
+pub(crate) mod grid;
+mod support;

@@ -7,6 +7,7 @@ use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, MapKernel, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
 use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
+use optc_core::kernel_support::{AXES, SIZES, SUMS, gather_symbol, scatter_symbol, sums_symbol};
 use optc_mlir::{EmitError, THREADS, compile_emulated, compile_ptx, emit_mlir_cuda};
 use std::ffi::c_void;
 use std::path::PathBuf;
@@ -173,19 +174,39 @@ fn launch(object: &Object, kernel: &MapKernel, jobs: &[Job], blocks: u64) {
     for job in jobs {
         starts.push(starts[starts.len() - 1] + job.dims.rows.div_ceil(size));
     }
-    let (table, host) = (Shared(operands.as_mut_ptr()), Shared(host.as_mut_ptr()));
+    // SAFETY: the tables describe live tensors of the sizes in `dims`.
+    unsafe { run_blocks(function, &mut operands, &mut host, &dims, &starts, blocks) };
+    for ((job, data), tensors) in jobs.iter().zip(&data).zip(&tensors) {
+        compare(kernel, job, data, &tensors[data.len()..]);
+    }
+}
+
+/// Runs every thread of some blocks over tables.
+///
+/// # Safety
+///
+/// The tables are those of the function.
+unsafe fn run_blocks(
+    function: Thread,
+    operands: &mut [*mut c_void],
+    scalars: &mut [f64],
+    dims: &[[u64; 2]],
+    starts: &[u64],
+    blocks: u64,
+) {
+    let (table, host) = (Shared(operands.as_mut_ptr()), Shared(scalars.as_mut_ptr()));
     for block in 0..blocks {
         let barrier = Barrier::new(THREADS as usize);
         let mut lanes = [0.0; THREADS as usize];
         let shared = Shared(lanes.as_mut_ptr());
         std::thread::scope(|scope| {
             for thread in 0..u64::from(THREADS) {
-                let (dims, starts, barrier) = (&dims, &starts, &barrier);
+                let barrier = &barrier;
                 scope.spawn(move || {
                     let (table, host, shared) = (&table, &host, &shared);
-                    let count = jobs.len() as u32;
+                    let count = dims.len() as u32;
                     let (dims, starts) = (dims.as_ptr(), starts.as_ptr());
-                    // SAFETY: the tables describe live tensors of the sizes in `dims`.
+                    // SAFETY: by the caller's promise.
                     unsafe {
                         function(
                             table.0, host.0, dims, starts, count, thread, block, blocks, shared.0,
@@ -195,9 +216,6 @@ fn launch(object: &Object, kernel: &MapKernel, jobs: &[Job], blocks: u64) {
                 });
             }
         });
-    }
-    for ((job, data), tensors) in jobs.iter().zip(&data).zip(&tensors) {
-        compare(kernel, job, data, &tensors[data.len()..]);
     }
 }
 
@@ -263,6 +281,110 @@ fn a_grid_of_threads_agrees_with_the_meaning() {
             kernel,
             &jobs(&[(3, 5), (0, 4), (66, 3), (2, 0), (5, 200)]),
             3,
+        );
+    }
+}
+
+/// The entries beside map kernels, on this machine.
+fn support() -> Option<Object> {
+    let isa = *levels().first()?;
+    Some(Object::load(&compile_emulated(&[], isa).unwrap()))
+}
+
+#[test]
+fn totals_are_added_in_order_and_rounded_once() {
+    let Some(object) = support() else {
+        eprintln!("skipped: no ISA level of this crate on this machine");
+        return;
+    };
+    for dtype in SUMS {
+        // SAFETY: the type that `compile_emulated` documents.
+        let function: Thread = unsafe { object.symbol(&sums_symbol(dtype)) };
+        let dims = [[0, 3], [1, 1], [70, 1], [33, 200], [5, 0]];
+        let value = |n: u64| (n as f64 + 0.3).sin() * 10f64.powi((n % 7) as i32 - 3);
+        let mut partial =
+            dims.map(|[chunks, columns]| (0..chunks * columns).map(value).collect::<Vec<f64>>());
+        let mut out = dims.map(|[_, columns]| vec![0xAAu8; (columns * dtype.size()) as usize]);
+        let mut operands: Vec<*mut c_void> = partial
+            .iter_mut()
+            .zip(&mut out)
+            .flat_map(|(partial, out)| [partial.as_mut_ptr().cast(), out.as_mut_ptr().cast()])
+            .collect();
+        // SAFETY: partial sums and totals have the sizes of `dims`; 128 columns are a work item.
+        unsafe {
+            run_blocks(
+                function,
+                &mut operands,
+                &mut [],
+                &dims,
+                &[0, 1, 2, 3, 5, 5],
+                2,
+            )
+        };
+        for ((partial, out), [_, columns]) in partial.iter().zip(&out).zip(dims) {
+            let total = |col: usize| {
+                partial
+                    .iter()
+                    .skip(col)
+                    .step_by(columns as usize)
+                    .fold(0.0, |a, b| a + b)
+            };
+            let totals =
+                (0..columns as usize).map(|col| kernel_eval::round_once(dtype, total(col)));
+            assert!(
+                same(&decode(dtype, out), &totals.collect::<Vec<f64>>()),
+                "{dtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn strided_tensors_come_and_go() {
+    let Some(object) = support() else {
+        eprintln!("skipped: no ISA level of this crate on this machine");
+        return;
+    };
+    // A [3, 50, 40] tensor whose axes lie in another order, with gaps.
+    let (lengths, strides, room) = ([3usize, 50, 40], [2usize, 300, 7], 15_000);
+    let mut axes = [0.0; 2 * AXES];
+    for (axis, (&length, &stride)) in lengths.iter().zip(&strides).rev().enumerate() {
+        axes[2 * axis] = f64::from_bits(length as u64);
+        axes[2 * axis + 1] = f64::from_bits(stride as u64);
+    }
+    for size in SIZES {
+        let bytes = |count: usize| count * size as usize;
+        let before: Vec<u8> = (0..bytes(room)).map(|n| (n * 7 + n / 251) as u8).collect();
+        let (mut strided, mut dense) = (before.clone(), vec![0u8; bytes(6000)]);
+        let mut run = |symbol: String, strided: &mut [u8]| {
+            // SAFETY: the type that `compile_emulated` documents.
+            let function: Thread = unsafe { object.symbol(&symbol) };
+            let mut operands = [strided.as_mut_ptr().cast(), dense.as_mut_ptr().cast()];
+            // SAFETY: the axes reach 14 992 elements, and there are 6 000, in two work items.
+            unsafe { run_blocks(function, &mut operands, &mut axes, &[[6000, 3]], &[0, 2], 2) };
+            dense.clone()
+        };
+        let found = run(gather_symbol(size), &mut strided);
+        for (n, element) in found.chunks_exact(size as usize).enumerate() {
+            let at = n / 2000 * strides[0] + n / 40 % 50 * strides[1] + n % 40 * strides[2];
+            assert_eq!(
+                element,
+                &before[bytes(at)..bytes(at + 1)],
+                "element {n} of {size} bytes"
+            );
+        }
+        let mut back = vec![0u8; bytes(room)];
+        run(scatter_symbol(size), &mut back);
+        let again = run(gather_symbol(size), &mut back);
+        assert_eq!(again, found);
+        assert_eq!(
+            back.chunks(size as usize)
+                .filter(|x| x.iter().any(|&b| b != 0))
+                .count(),
+            found
+                .chunks(size as usize)
+                .filter(|x| x.iter().any(|&b| b != 0))
+                .count()
         );
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong when loading, binding, stepping and saving; each with a code and what to do about it.
 
+use crate::cuda::CudaError;
 use crate::prepared::InvalidPlan;
 use crate::routine::Failure;
 use crate::view::Device;
@@ -82,18 +83,64 @@ pub enum BindError {
         /// The name.
         name: String,
     },
-    /// A device that this build cannot step on.
-    #[error("parameter `{name}` is on {device}")]
+    /// Nothing was loaded that runs on a GPU.
+    #[error("parameter `{name}` is on {device}, and the rules come without code for CUDA")]
     #[diagnostic(
-        code(opt::bind::device),
-        help("move the parameter to the cpu before binding")
+        code(opt::bind::no_cuda_code),
+        help(
+            "compile the rules with `optc compile --target cpu,cuda` and load that artifact, or move the parameter to the cpu"
+        )
     )]
-    Device {
+    NoCudaCode {
         /// The parameter.
         name: String,
         /// Where it is.
         device: Device,
     },
+    /// A kernel that the artifact's PTX lacks; there is no quick tier for devices.
+    #[error("the artifact has no CUDA code `{symbol}`, which parameter `{name}` on {device} needs")]
+    #[diagnostic(
+        code(opt::bind::cuda_kernel),
+        help(
+            "compile the artifact with this version of optc, `--target cpu,cuda`, and the statics and dtypes in use"
+        )
+    )]
+    MissingCudaKernel {
+        /// The parameter.
+        name: String,
+        /// Where it is.
+        device: Device,
+        /// The entry.
+        symbol: String,
+    },
+    /// A rule that needs more than map kernels.
+    #[error(
+        "rule `{rule}` needs {operation} for parameter `{name}`, which does not run on {device} yet"
+    )]
+    #[diagnostic(
+        code(opt::bind::cuda_operation),
+        help(
+            "move the parameter to the cpu, or give it a rule of element-wise work and sums (AdamW, say) with a group"
+        )
+    )]
+    CudaOperation {
+        /// The parameter.
+        name: String,
+        /// Its rule.
+        rule: String,
+        /// What devices do not do.
+        operation: &'static str,
+        /// Where the parameter is.
+        device: Device,
+    },
+    /// The artifact's PTX is for other devices.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Artifact(#[from] optc_artifact::LoadError),
+    /// The driver or a device refuses.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cuda(#[from] CudaError),
     /// The plan is not one that this runtime may run: a bug of the compiler.
     #[error("the plan for parameter `{name}` is not valid")]
     #[diagnostic(
@@ -130,7 +177,7 @@ pub enum BindError {
         message: String,
     },
     /// There is not enough memory for state and scratch.
-    #[error("not enough memory for the state of parameter `{name}`")]
+    #[error("not enough memory on {device} for the state of parameter `{name}`")]
     #[diagnostic(
         code(opt::bind::memory),
         help("bind fewer parameters, or use a rule with less state")
@@ -138,6 +185,8 @@ pub enum BindError {
     OutOfMemory {
         /// The parameter.
         name: String,
+        /// Where it is.
+        device: Device,
     },
     /// The source declares several optimizers, or none.
     #[error("which optimizer is meant?")]
@@ -319,6 +368,10 @@ pub enum CheckpointError {
         #[source]
         source: std::io::Error,
     },
+    /// State on a device cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cuda(#[from] CudaError),
     /// Not a safetensors file, or a damaged one.
     #[error("`{}` is not a checkpoint", path.display())]
     #[diagnostic(
@@ -563,6 +616,11 @@ pub enum StepError {
         /// The parameter.
         name: String,
     },
+    /// A device failed, now or in earlier work. The parameters on it may be partly written and their step is not
+    /// counted; the others finished theirs, unless it failed before anything was written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cuda(#[from] CudaError),
     /// A panic inside the step: a bug. Parameters and state may be partly written.
     #[error("the step of parameter `{name}` panicked")]
     #[diagnostic(

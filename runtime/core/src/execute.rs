@@ -3,7 +3,6 @@
 //! Sums are added in the order of their chunks and products in the order of their passes, so both ways, with any
 //! number of workers, give the same bits.
 
-use crate::kernels::MapFn;
 use crate::memory::{Memory, Pointer, padded};
 use crate::moves::{self, Axes};
 use crate::pool::{Panicked, Pool};
@@ -137,13 +136,25 @@ impl Frame<'_> {
 /// One map thunk of one parameter, ready to run over any of its ranges.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Launch<'a> {
+    prepared: &'a Prepared,
+    index: usize,
     kernel: &'a MapKernel,
-    function: MapFn,
     inputs: &'a [Buffer],
     outputs: &'a [Buffer],
     registers: &'a [Reg],
     pub(crate) rows: u64,
-    cols: u64,
+    pub(crate) cols: u64,
+}
+
+/// An output that is added up after its kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sum {
+    /// f64 partial sums: `chunks` rows of `columns`.
+    pub(crate) partial: Pointer,
+    pub(crate) out: Pointer,
+    pub(crate) dtype: DType,
+    pub(crate) chunks: u64,
+    pub(crate) columns: u64,
 }
 
 impl<'a> Launch<'a> {
@@ -160,19 +171,30 @@ impl<'a> Launch<'a> {
         else {
             return None;
         };
-        let (function, kernel) = (
-            prepared.functions[*kernel as usize],
-            &prepared.plan.kernels[*kernel as usize],
-        );
+        let index = *kernel as usize;
         Some(Launch {
-            kernel,
-            function,
+            prepared,
+            index,
+            kernel: &prepared.plan.kernels[index],
             inputs,
             outputs,
             registers: scalars,
             rows: *rows,
             cols: *cols,
         })
+    }
+
+    pub(crate) fn kernel(&self) -> &'a MapKernel {
+        self.kernel
+    }
+
+    /// The dtypes of the totals that are to be added up.
+    pub(crate) fn summed(&self) -> impl Iterator<Item = DType> {
+        let summed = |kind| matches!(kind, OutputKind::SumAll | OutputKind::SumRows);
+        let outputs = self.kernel.outputs.iter();
+        outputs
+            .filter(move |output| summed(output.kind))
+            .map(|output| output.dtype)
     }
 
     /// Rows of the smallest range that may run by itself.
@@ -193,23 +215,61 @@ impl<'a> Launch<'a> {
     ) {
         scratch.operands.clear();
         scratch.operands.extend(
-            self.inputs
-                .iter()
-                .map(|&input| frame.address(input).0.cast::<c_void>()),
+            self.operands(frame, partial)
+                .map(|at| at.0.cast::<c_void>()),
         );
-        let mut at = partial;
-        for (output, &buffer) in self.kernel.outputs.iter().zip(self.outputs) {
+        scratch.scalars.clear();
+        scratch.scalars.extend(self.scalars(frame));
+    }
+
+    /// Where inputs and outputs are. Partial sums go to `partial`.
+    pub(crate) fn operands(
+        &self,
+        frame: &Frame<'_>,
+        mut partial: Pointer,
+    ) -> impl Iterator<Item = Pointer> {
+        let inputs = self.inputs.iter().map(|&input| frame.address(input));
+        let outputs = self.kernel.outputs.iter().zip(self.outputs);
+        inputs.chain(outputs.map(move |(output, &buffer)| {
             let sums = partials(self.kernel, output.kind, self.rows, self.cols);
             let summed = matches!(output.kind, OutputKind::SumAll | OutputKind::SumRows);
-            scratch
-                .operands
-                .push(if summed { at } else { frame.address(buffer) }.0.cast());
-            at = at.plus(padded(8 * sums));
-        }
-        scratch.scalars.clear();
-        scratch
-            .scalars
-            .extend(self.registers.iter().map(|&reg| frame.regs[reg as usize]));
+            let at = if summed {
+                partial
+            } else {
+                frame.address(buffer)
+            };
+            partial = partial.plus(padded(8 * sums));
+            at
+        }))
+    }
+
+    pub(crate) fn scalars(&self, frame: &Frame<'_>) -> impl Iterator<Item = f64> {
+        self.registers.iter().map(|&reg| frame.regs[reg as usize])
+    }
+
+    /// What is still to be added up once the kernel has run with partial sums at `partial`.
+    pub(crate) fn sums(
+        &self,
+        frame: &Frame<'_>,
+        mut partial: Pointer,
+    ) -> impl Iterator<Item = Sum> {
+        let outputs = self.kernel.outputs.iter().zip(self.outputs);
+        outputs.filter_map(move |(output, &buffer)| {
+            let columns = match output.kind {
+                OutputKind::SumAll => 1,
+                OutputKind::SumRows => self.cols,
+                OutputKind::Store | OutputKind::SumCols => return None,
+            };
+            let sum = Sum {
+                partial,
+                out: frame.address(buffer),
+                dtype: output.dtype,
+                chunks: self.rows.div_ceil(self.unit()),
+                columns,
+            };
+            partial = partial.plus(padded(8 * sum.chunks * columns));
+            Some(sum)
+        })
     }
 
     /// Runs the kernel over `[begin, end)`.
@@ -222,7 +282,7 @@ impl<'a> Launch<'a> {
         let dims = [self.rows, self.cols];
         // SAFETY: `Prepared` checked the operands' sizes; the rest is the caller's promise.
         unsafe {
-            (self.function)(
+            (self.prepared.functions[self.index])(
                 arguments.operands.as_ptr(),
                 arguments.scalars.as_ptr(),
                 dims.as_ptr(),
@@ -238,24 +298,16 @@ impl<'a> Launch<'a> {
     ///
     /// The kernel has run over its whole space with partial sums at `partial`.
     pub(crate) unsafe fn combine(&self, frame: &Frame<'_>, partial: Pointer) {
-        let mut at = partial;
-        for (output, &buffer) in self.kernel.outputs.iter().zip(self.outputs) {
-            let columns = match output.kind {
-                OutputKind::SumAll => 1,
-                OutputKind::SumRows => self.cols,
-                OutputKind::Store | OutputKind::SumCols => continue,
-            };
-            let chunks = self.rows.div_ceil(self.unit());
-            for col in 0..columns {
+        for sum in self.sums(frame, partial) {
+            for col in 0..sum.columns {
                 // SAFETY: every chunk has written its partial sum; `Prepared` checked the output's size.
                 unsafe {
-                    let total = (0..chunks).fold(0.0, |sum, c| {
-                        sum + moves::load(at, DType::F64, c * columns + col)
+                    let total = (0..sum.chunks).fold(0.0, |total, c| {
+                        total + moves::load(sum.partial, DType::F64, c * sum.columns + col)
                     });
-                    moves::store(frame.address(buffer), output.dtype, col, total);
+                    moves::store(sum.out, sum.dtype, col, total);
                 }
             }
-            at = at.plus(padded(8 * chunks * columns));
         }
     }
 }

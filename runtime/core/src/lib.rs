@@ -22,6 +22,7 @@
 //! kernels that no artifact carries are compiled by Cranelift, which the feature `quick` brings.
 
 mod checkpoint;
+pub mod cuda;
 mod engine;
 pub mod error;
 mod execute;

@@ -128,6 +128,16 @@ unsafe impl Sync for Pointer {}
 impl Pointer {
     pub(crate) const NULL: Pointer = Pointer(std::ptr::null_mut());
 
+    /// An address of a device, which the host must not touch.
+    pub(crate) fn on_device(address: u64) -> Pointer {
+        Pointer(address as *mut u8)
+    }
+
+    /// The address as a number, as a device wants it.
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
     /// The address `bytes` further on.
     pub(crate) fn plus(self, bytes: u64) -> Pointer {
         Pointer(self.0.wrapping_add(bytes as usize))

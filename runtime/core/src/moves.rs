@@ -48,6 +48,14 @@ pub(crate) unsafe fn store(at: Pointer, dtype: DType, n: u64, value: f64) {
     }
 }
 
+/// The bits of `value`, rounded to the dtype, in the low bytes.
+pub(crate) fn bits(dtype: DType, value: f64) -> u64 {
+    let mut bytes = [0u64];
+    // SAFETY: eight bytes hold one element of any dtype.
+    unsafe { store(Pointer(bytes.as_mut_ptr().cast()), dtype, 0, value) };
+    u64::from_le(bytes[0])
+}
+
 /// Calls a function for the storage type of that many bytes.
 macro_rules! by_size {
     ($size:expr, $function:ident($($argument:expr),* $(,)?)) => {

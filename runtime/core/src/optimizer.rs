@@ -1,7 +1,10 @@
 //! A bound optimizer: the public face of a step.
 
 use crate::checkpoint::{self, Saved};
-use crate::engine::step::address;
+use crate::cuda::{CudaError, Driver, Stream};
+use crate::engine::bind::Code;
+use crate::engine::device::bind::Ptx;
+use crate::engine::storage::Storage;
 use crate::engine::{Engine, Entry, NonFinite, Param, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
 use crate::groups::{self, Group, Terms};
@@ -16,6 +19,7 @@ use optc_core::lower::{Spec, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::settings::check_hyper;
 use optc_core::specialize::plan_for;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +73,8 @@ pub struct BindOptions {
     pub pool: Option<Arc<Pool>>,
     /// State is the caller's: nothing is allocated for it, and [`Optimizer::lend_state`] comes before every step.
     pub state_is_lent: bool,
+    /// The driver of parameters on CUDA devices; the machine's own when absent.
+    pub cuda: Option<Driver>,
 }
 
 /// An optimizer bound to parameters.
@@ -83,7 +89,7 @@ pub struct Optimizer {
 }
 
 /// A piece of a parameter's state.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct StateView<'a> {
     /// Its name in the rule, with its mode if it has one: `exp_avg`, `gram.0`.
     pub name: &'a str,
@@ -91,8 +97,28 @@ pub struct StateView<'a> {
     pub dtype: DType,
     /// Its shape.
     pub dims: &'a [u64],
-    /// Its elements, row-major, in the machine's byte order.
-    pub bytes: &'a [u8],
+    pub(crate) storage: &'a Storage,
+}
+
+impl<'a> StateView<'a> {
+    /// Its elements, row-major, in the machine's byte order; those on a device are copied.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device.
+    pub fn bytes(&self) -> Result<Cow<'a, [u8]>, CudaError> {
+        self.storage.bytes()
+    }
+
+    /// How many bytes that are.
+    pub fn len(&self) -> u64 {
+        self.dims.iter().product::<u64>() * self.dtype.size()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Optimizer {
@@ -109,7 +135,7 @@ impl Optimizer {
             .zip(&groups)
             .map(|(param, &group)| planner.entry(param, group));
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
-        let wanted = planner.kernels();
+        let wanted = kernels(&entries, Device::Cpu);
         let others = options.groups.iter().filter_map(Group::other_rules);
         let kernels = Rules::kernels(std::iter::once(rules).chain(others), &wanted)?;
         let report = Report::new(
@@ -123,7 +149,13 @@ impl Optimizer {
             .iter()
             .map(|terms| terms.settings.hypers.clone())
             .collect();
-        let engine = Engine::new(entries, hypers, &kernels, pool(options), options.non_finite)?;
+        let ptx = Ptx {
+            targets: rules.ptx(),
+            driver: options.cuda.as_ref(),
+        };
+        let kernels = &kernels;
+        let code = Code { kernels, ptx };
+        let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
         Ok(Optimizer {
             engine,
             terms,
@@ -134,6 +166,9 @@ impl Optimizer {
 
     /// One step over all parameters, in the order of `bind`. Those without a gradient are skipped, unless the
     /// optimizer says `absent grad: zeros`.
+    ///
+    /// Parameters on a CUDA device are stepped in the order of their stream; the call does not wait for them, unless
+    /// `NonFinite::Error` needs to look at their gradients.
     ///
     /// Allocates nothing after the first step (a strided tensor gets a contiguous copy when first seen, and faer's own
     /// products keep a buffer per thread).
@@ -168,11 +203,12 @@ impl Optimizer {
             name: name.to_owned(),
             what,
         };
-        let Some(param) = self.engine.params.get_mut(param) else {
+        let Some(bound) = self.engine.params.get(param) else {
             return Err(misfit(&param.to_string(), "no such parameter".into()));
         };
-        lent::check(param, state).map_err(|what| misfit(&param.name, what))?;
-        param.lend(step, state.iter().map(address));
+        lent::check(bound, state).map_err(|what| misfit(&bound.name, what))?;
+        // SAFETY: by the caller's promise, and the layout was checked.
+        unsafe { self.engine.lend(param, step, state) };
         Ok(())
     }
 
@@ -198,6 +234,16 @@ impl Optimizer {
     /// Steps that a parameter has taken, by its position.
     pub fn step_at(&self, param: usize) -> Option<u64> {
         self.engine.params.get(param).map(|known| known.step)
+    }
+
+    /// Steps parameters of that CUDA device on another stream from now on, after all that was asked on the one before.
+    /// At first it is the legacy default stream. Without parameters on the device nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device.
+    pub fn set_stream(&mut self, ordinal: u32, stream: Stream) -> Result<(), CudaError> {
+        self.engine.set_stream(ordinal, stream)
     }
 
     /// The optimizer's name in its source.
@@ -320,7 +366,7 @@ impl Optimizer {
             .params
             .iter()
             .flat_map(crate::engine::Param::states);
-        states.map(|state| state.bytes.len() as u64).sum()
+        states.map(|state| state.len()).sum()
     }
 
     /// What was bound and where its code comes from.
@@ -345,8 +391,7 @@ impl Optimizer {
     /// A damaged file, or one of another optimizer, other parameters, shapes or groups. Nothing is changed then.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let saved = self.read(path)?;
-        checkpoint::restore(self, &saved);
-        Ok(())
+        Ok(checkpoint::restore(self, &saved)?)
     }
 
     /// Reads a checkpoint and changes nothing: for callers that keep the state themselves.
@@ -395,8 +440,9 @@ impl<'a> Planner<'a> {
         let terms = &self.terms[group];
         let rule = rule(param, &dims, terms)?;
         let chosen = terms.optimizer().rules[rule].name.clone();
-        self.rules.push((param.name.clone(), chosen));
+        self.rules.push((param.name.clone(), chosen.clone()));
         Ok(Entry {
+            rule: chosen,
             name: param.name.clone(),
             dims: param.dims.clone(),
             dtype: param.dtype,
@@ -426,14 +472,6 @@ impl<'a> Planner<'a> {
         };
         let key = (first, rule, dims, dtype, grad_dtype);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
-    }
-
-    /// The distinct kernels of all plans, by hash.
-    fn kernels(&self) -> Vec<MapKernel> {
-        let all = self.plans.values().flat_map(|plan| &plan.kernels);
-        let by_hash: BTreeMap<String, MapKernel> =
-            all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
-        by_hash.into_values().collect()
     }
 
     /// The dtypes of all products.
@@ -480,6 +518,19 @@ fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindErr
             dims: param.dims.clone(),
         }),
     }
+}
+
+/// The distinct kernels of all plans on a device, by hash.
+fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
+    let plans: HashMap<*const Plan, &Arc<Plan>> = entries
+        .iter()
+        .filter(|entry| entry.device == device)
+        .map(|entry| (Arc::as_ptr(&entry.plan), &entry.plan))
+        .collect();
+    let all = plans.into_values().flat_map(|plan| &plan.kernels);
+    let by_hash: BTreeMap<String, MapKernel> =
+        all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
+    by_hash.into_values().collect()
 }
 
 fn dims_of(param: &ParamDesc) -> Result<Vec<u64>, BindError> {

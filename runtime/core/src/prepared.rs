@@ -45,7 +45,7 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Check {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) plan: Arc<Plan>,
-    /// The code of each of the plan's kernels.
+    /// The code of each of the plan's kernels; none for a plan that runs on a device.
     pub(crate) functions: Vec<MapFn>,
     /// Keeps the code mapped.
     pub(crate) kernels: KernelSet,
@@ -77,6 +77,23 @@ impl Prepared {
             .iter()
             .map(find)
             .collect::<Result<Vec<MapFn>, InvalidPlan>>()?;
+        Prepared::with(plan, functions, kernels)
+    }
+
+    /// Checks a plan whose kernels run on a device.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPlan`] names the first violation.
+    pub(crate) fn for_device(plan: Arc<Plan>) -> Result<Prepared, InvalidPlan> {
+        Prepared::with(plan, Vec::new(), &KernelSet::default())
+    }
+
+    fn with(
+        plan: Arc<Plan>,
+        functions: Vec<MapFn>,
+        kernels: &KernelSet,
+    ) -> Result<Prepared, InvalidPlan> {
         let mut checker = Checker {
             plan: &plan,
             kernels,

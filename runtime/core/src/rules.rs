@@ -37,6 +37,8 @@ pub struct Rules {
     pub(crate) program: Arc<Program>,
     warnings: Arc<[Located]>,
     code: Option<Code>,
+    /// The artifact's PTX by target.
+    ptx: Arc<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -104,7 +106,8 @@ impl Rules {
         Rules::check(&path.display().to_string(), &text, &beside)
     }
 
-    /// An artifact, from its bytes; the best of its objects for this machine is loaded.
+    /// An artifact, from its bytes; the best of its objects for this machine is loaded. PTX is compiled by the driver
+    /// when a parameter on a CUDA device is bound.
     ///
     /// # Errors
     ///
@@ -116,7 +119,17 @@ impl Rules {
     pub unsafe fn from_artifact(bytes: &[u8]) -> Result<Rules, LoadError> {
         let artifact = Artifact::parse(bytes)?;
         let mut rules = Rules::of_sources(&artifact)?;
-        let best = artifact.best_object(&Features::detect())?;
+        let ptx = artifact
+            .ptx()
+            .map(|ptx| (ptx.target.to_owned(), ptx.text.to_owned()));
+        rules.ptx = Arc::new(ptx.collect());
+        let best = match artifact.best_object(&Features::detect()) {
+            // An artifact for GPUs alone.
+            Err(_) if artifact.objects().next().is_none() && !rules.ptx.is_empty() => {
+                return Ok(rules);
+            }
+            best => best?,
+        };
         // SAFETY: the caller trusts the code.
         let object =
             unsafe { Object::load(best.code) }.map_err(|source| LoadError::Code { source })?;
@@ -173,6 +186,7 @@ impl Rules {
             program: Arc::new(checked.program),
             warnings: checked.warnings.into(),
             code: None,
+            ptx: Arc::default(),
         })
     }
 
@@ -197,6 +211,11 @@ impl Rules {
     /// The level of the loaded machine code, if there is any.
     pub fn isa(&self) -> Option<Isa> {
         self.code.as_ref().map(|code| code.isa)
+    }
+
+    /// PTX by target, if there is any.
+    pub(crate) fn ptx(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&*self.ptx).filter(|ptx| !ptx.is_empty())
     }
 
     /// Binds one of the optimizers to parameters: picks each one's rule, allocates its state, finds its kernels.

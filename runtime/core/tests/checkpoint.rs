@@ -46,7 +46,7 @@ fn snapshot(optimizer: &Optimizer) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = names
         .iter()
         .flat_map(|name| optimizer.states(name))
-        .map(|s| s.bytes.to_vec())
+        .map(|s| s.bytes().unwrap().into_owned())
         .collect();
     all.extend(
         names

@@ -142,7 +142,7 @@ fn parameters_are_checked() {
             device: Device::Cuda(0),
             ..vector("w")
         }),
-        "opt::bind::device",
+        "opt::bind::no_cuda_code",
         "cuda:0",
     );
     check(

@@ -123,6 +123,23 @@ impl Artifact {
         Ok((class.getattr("from_text")?, arguments.into_any()))
     }
 
+    /// An optimizer of this rule.
+    #[pyo3(signature = (params, **options))]
+    fn __call__<'py>(
+        this: &Bound<'py, Self>,
+        params: &Bound<'py, PyAny>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let class = this.py().import("optc._optimizer")?.getattr("Optimizer")?;
+        class.call((params, this), options)
+    }
+
+    #[getter]
+    fn __signature__<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let document = this.py().import("optc._document")?;
+        document.call_method1("signature", (this,))
+    }
+
     fn __copy__(this: Py<Self>) -> Py<Self> {
         this
     }

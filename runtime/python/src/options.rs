@@ -8,6 +8,8 @@ use miette::Diagnostic;
 use optc_core::hir::{ExprKind, Static, StaticType, UnaryOp};
 use optc_core::settings::{Overrides, SettingError, Settings, StaticValue, check_hyper, settle};
 use optc_runtime::Group;
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use thiserror::Error;
@@ -104,7 +106,7 @@ impl Artifact {
         let mut overrides = Overrides::default();
         for (n, field) in self.fields.iter().enumerate() {
             if let Some((value, place)) = given_hyper(field, group)? {
-                let number = value.extract::<f64>()?;
+                let number = number(py, &place, &value)?;
                 check_hyper(self.optimizer(), n, number)
                     .map_err(|error| refused(py, &place, &value, &error))?;
                 overrides.hypers.push((field.name.clone(), number));
@@ -157,6 +159,21 @@ impl Artifact {
     /// Whether a static that was not given may change with the hyperparameters.
     pub(crate) fn derives_statics(&self) -> bool {
         self.optimizer().statics.iter().any(is_derived)
+    }
+}
+
+/// A hyperparameter's value: a number, or a tensor that holds one.
+fn number(py: Python<'_>, place: &Field, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let elements = value.getattr_opt(intern!(py, "numel"))?;
+    match elements
+        .map(|numel| numel.call0()?.extract::<u64>())
+        .transpose()?
+    {
+        None | Some(1) => value.extract(),
+        Some(_) => {
+            let message = format!("Tensor {} must be 1-element", place.name);
+            Err(PyValueError::new_err(message))
+        }
     }
 }
 

@@ -20,12 +20,17 @@
 //! [`Optimizer`] has the methods of `tch::nn::Optimizer`, with errors in place of panics. Variables are bound once, by
 //! the names they have in the store; a step reads and writes their memory where it is. What it leaves out: variables
 //! made after the optimizer was built, and sparse gradients; both are errors.
+//!
+//! Variables on a CUDA device need an artifact compiled with `--target cpu,cuda`. tch does not say which stream is
+//! current, so steps go to the legacy default stream, which is LibTorch's unless a program changes it; one that does
+//! says so with [`Optimizer::set_stream`].
 
 mod error;
 mod optimizer;
 mod variables;
 
 pub use error::Error;
+pub use optc_runtime::cuda::Stream;
 pub use optc_runtime::{Group, NonFinite, Pool, Rules};
 pub use optimizer::{Builder, Optimizer};
 

@@ -2,7 +2,8 @@
 
 use crate::Error;
 use crate::variables::{self, Memory, Variable};
-use optc_runtime::{BindOptions, Group, NonFinite, ParamDesc, Pool, Rules};
+use optc_runtime::cuda::Stream;
+use optc_runtime::{BindOptions, Group, NonFinite, ParamDesc, Pool, Rules, StepError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::nn::{self, OptimizerConfig, VarStore};
@@ -356,6 +357,17 @@ impl Optimizer {
     /// All trainable variables of the store.
     pub fn trainable_variables(&self) -> Vec<Tensor> {
         self.dropper.trainable_variables()
+    }
+
+    /// Steps the variables of that CUDA device on another stream from now on: the one that LibTorch computes their
+    /// gradients on, if that is not the legacy default stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Step`]: the device failed.
+    pub fn set_stream(&mut self, device: u32, stream: Stream) -> Result<(), Error> {
+        let changed = self.bound.set_stream(device, stream);
+        Ok(changed.map_err(StepError::from)?)
     }
 
     /// The bound optimizer: state, steps, hyperparameters, and where its code comes from.

@@ -12,18 +12,15 @@
 //! up pairwise, so that the sum is known to all. A sum along the rows needs no neighbour: a column always falls to the
 //! same thread.
 //!
-//! The same loops can be written as a C function that is one thread of a block ([`emit_emulated`]), for tests.
+//! The loop over work items is that of [`super::grid`].
 
 use super::body::{Body, Frame, Point};
+use super::grid::{Block, STRIP, Work};
 use crate::number::{load, store};
-use crate::text::{Elem, Range, Text, Type, Value, act, emit};
+use crate::text::{Elem, Range, Text, Type, Value, emit};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
 
-/// Threads per block.
-pub const THREADS: u32 = 128;
-
-const STRIP: i64 = THREADS as i64;
 const DOUBLE: Type = Type {
     elem: Elem::F64,
     lanes: 1,
@@ -32,174 +29,17 @@ const INDEX: Type = Type {
     elem: Elem::I64,
     lanes: 1,
 };
-const SHARED: &str = "shared";
 
-/// Writes a `gpu.module` with an entry for each kernel.
-pub(crate) fn emit(t: &mut Text, kernels: &[MapKernel]) {
-    t.block(format_args!("gpu.module @maps"), |t| {
-        act!(t, "llvm.mlir.global internal @{SHARED}() {{addr_space = 3 : i32}} : !llvm.array<{THREADS} x f64>");
-        for kernel in kernels {
-            entry(t, kernel);
-        }
-    });
-}
-
-fn entry(t: &mut Text, kernel: &MapKernel) {
-    let global = "!llvm.ptr<1>";
-    let params = [global, global, global, global, "i32"];
-    let attributes =
-        format!("kernel attributes {{known_block_size = array<i32: {THREADS}, 1, 1>}}");
-    t.routine("gpu", &kernel.symbol(), &params, &attributes, |t, args| {
-        let block = Block {
-            thread: position(t, "thread_id"),
-            block: position(t, "block_id"),
-            blocks: position(t, "grid_dim"),
-            shared: emit!(t, "llvm.mlir.addressof @{SHARED} : !llvm.ptr<3>"),
-            shared_pointer: "!llvm.ptr<3>",
-            pointer: global,
-            barrier: None,
-        };
-        items(t, kernel, block, args);
-    });
-}
-
-fn position(t: &mut Text, what: &str) -> Value {
-    let index = emit!(t, "gpu.{what} x");
-    emit!(t, "arith.index_castui {index} : index to i64")
-}
-
-/// Writes a C function for each kernel that runs one thread of one block.
-pub(crate) fn emit_emulated(t: &mut Text, kernels: &[MapKernel]) {
-    let address = "!llvm.ptr";
-    let table = [address, address, address, address, "i32"];
-    let params = [
-        &table[..],
-        &["i64", "i64", "i64", address, address, address],
-    ]
-    .concat();
-    for kernel in kernels {
-        t.function(&kernel.symbol(), &params, |t, args| {
-            let block = Block {
-                thread: args[5],
-                block: args[6],
-                blocks: args[7],
-                shared: args[8],
-                shared_pointer: address,
-                pointer: address,
-                barrier: Some((args[9], args[10])),
-            };
-            items(t, kernel, block, args);
-        });
+/// Writes what one block does for one work item of a kernel.
+pub(crate) fn item(t: &mut Text, kernel: &MapKernel, block: Block, work: &Work) {
+    let frame = frame(t, kernel, block, (work.operands, work.scalars), work.tensor);
+    let body = Body::new(t, &frame, 1);
+    Item {
+        frame: &frame,
+        block,
+        chunk: work.item,
     }
-}
-
-/// How a thread sees its block.
-#[derive(Clone, Copy)]
-struct Block {
-    thread: Value,
-    block: Value,
-    blocks: Value,
-    /// 128 f64.
-    shared: Value,
-    shared_pointer: &'static str,
-    /// The MLIR type of addresses of tensors.
-    pointer: &'static str,
-    /// A function to call with a pointer; on a GPU an instruction.
-    barrier: Option<(Value, Value)>,
-}
-
-impl Block {
-    fn wait(&self, t: &mut Text) {
-        match self.barrier {
-            None => act!(t, "gpu.barrier"),
-            Some((function, context)) => act!(
-                t,
-                "llvm.call {function}({context}) : !llvm.ptr, (!llvm.ptr) -> ()"
-            ),
-        }
-    }
-
-    fn write_shared(&self, t: &mut Text, at: Value, value: Value) {
-        store(
-            t,
-            self.shared_pointer,
-            self.shared,
-            at,
-            DType::F64,
-            value,
-            DOUBLE,
-        );
-    }
-
-    fn read_shared(&self, t: &mut Text, at: Value) -> Value {
-        load(t, self.shared_pointer, self.shared, at, DType::F64, DOUBLE)
-    }
-
-    fn is_first(&self, t: &mut Text) -> Value {
-        let zero = t.index(0);
-        emit!(t, "arith.cmpi eq, {}, {zero} : i64", self.thread)
-    }
-
-    fn table(&self, t: &mut Text, base: Value, at: Value) -> Value {
-        let address = t.at(self.pointer, base, at, Elem::I64);
-        emit!(t, "llvm.load {address} : {} -> i64", self.pointer)
-    }
-}
-
-/// The loop over work items; `args` begins with the parameters of an entry.
-fn items(t: &mut Text, kernel: &MapKernel, block: Block, args: &[Value]) {
-    let &[operands, scalars, dims, starts, tensors, ..] = args else {
-        unreachable!("five at least")
-    };
-    let tensors = emit!(t, "arith.extui {tensors} : i32 to i64");
-    let total = block.table(t, starts, tensors);
-    let carried = [block.block];
-    t.loop_while(
-        &carried,
-        |t, item| emit!(t, "arith.cmpi ult, {}, {total} : i64", item[0]),
-        |t, item| {
-            let tensor = find(t, block, starts, tensors, item[0]);
-            let before = block.table(t, starts, tensor);
-            let chunk = emit!(t, "arith.subi {}, {before} : i64", item[0]);
-            let frame = frame(t, kernel, block, (operands, scalars), tensor);
-            let two = t.index(2);
-            let row = t.times(tensor, two);
-            let one = t.index(1);
-            let col = t.plus(row, one);
-            let size = (block.table(t, dims, row), block.table(t, dims, col));
-            let body = Body::new(t, &frame, 1);
-            Item {
-                frame: &frame,
-                block,
-                chunk,
-            }
-            .run_all(t, &body, size);
-            vec![t.plus(item[0], block.blocks)]
-        },
-    );
-}
-
-/// The last tensor whose work begins at or before `item`.
-fn find(t: &mut Text, block: Block, starts: Value, tensors: Value, item: Value) -> Value {
-    let first = t.index(0);
-    let found = t.loop_while(
-        &[first, tensors],
-        |t, bounds| {
-            let gap = emit!(t, "arith.subi {}, {} : i64", bounds[1], bounds[0]);
-            let one = t.index(1);
-            emit!(t, "arith.cmpi ugt, {gap}, {one} : i64")
-        },
-        |t, bounds| {
-            let (sum, one) = (t.plus(bounds[0], bounds[1]), t.index(1));
-            let middle = emit!(t, "arith.shrui {sum}, {one} : i64");
-            let start = block.table(t, starts, middle);
-            let reached = emit!(t, "arith.cmpi ule, {start}, {item} : i64");
-            let low = emit!(t, "arith.select {reached}, {middle}, {} : i64", bounds[0]);
-            let high = emit!(t, "arith.select {reached}, {}, {middle} : i64", bounds[1]);
-            vec![low, high]
-        },
-    );
-    found[0]
+    .run_all(t, &body, work.dims);
 }
 
 fn frame<'k>(

@@ -1,6 +1,7 @@
 //! A file → what it holds for the parameters of a bound optimizer, once all of it was found to fit.
 
 use super::{About, ENTRY, FORMAT, Tensors, describe, hash, key, stored, title};
+use crate::cuda::CudaError;
 use crate::engine::Param;
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
@@ -72,18 +73,21 @@ pub(crate) fn read(optimizer: &Optimizer, path: &Path) -> Result<Saved, Checkpoi
 }
 
 /// Makes what was read the state of an optimizer that keeps it itself.
-pub(crate) fn restore(optimizer: &mut Optimizer, saved: &Saved) {
-    optimizer.engine.hypers.clone_from(&saved.hypers);
-    for (n, found) in saved.params().enumerate() {
-        if found.step == 0 {
-            optimizer.engine.reset(n);
+///
+/// # Errors
+///
+/// A failure of a device, after which state may be partly written.
+pub(crate) fn restore(optimizer: &mut Optimizer, saved: &Saved) -> Result<(), CudaError> {
+    let engine = &mut optimizer.engine;
+    engine.reset(|n| saved.params[n].states.is_empty())?;
+    for (param, found) in engine.params.iter_mut().zip(saved.params()) {
+        for (storage, bytes) in param.states.iter_mut().zip(found.states) {
+            storage.write(bytes)?;
         }
-        let param = &mut optimizer.engine.params[n];
         param.step = found.step;
-        for (memory, bytes) in param.states.iter_mut().zip(found.states) {
-            memory.as_mut_slice().copy_from_slice(bytes);
-        }
     }
+    engine.hypers.clone_from(&saved.hypers);
+    Ok(())
 }
 
 fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<(About, Tensors<'a>), CheckpointError> {

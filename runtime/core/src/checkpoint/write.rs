@@ -1,10 +1,12 @@
 //! A bound optimizer → a file that appears whole or not at all.
 
 use super::{About, ENTRY, FORMAT, Tensors, hash, key, stored, title};
+use crate::cuda::CudaError;
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -24,7 +26,9 @@ pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), Checkpoint
         .iter()
         .map(|param| param.step.to_le_bytes())
         .collect();
-    let tensors = collect(optimizer, &steps).map_err(|error| failed(io::Error::other(error)))?;
+    let states = read_states(optimizer)?;
+    let tensors =
+        collect(optimizer, &steps, &states).map_err(|error| failed(io::Error::other(error)))?;
     let mut about = about(optimizer);
     about.hash = hash(&about, &tensors);
     let text = serde_json::to_string(&about).map_err(|error| failed(error.into()))?;
@@ -50,17 +54,27 @@ fn about(optimizer: &Optimizer) -> About {
     }
 }
 
+/// The bytes of every parameter's state; those of a device are copied.
+fn read_states(optimizer: &Optimizer) -> Result<Vec<Vec<Cow<'_, [u8]>>>, CudaError> {
+    let params = optimizer.engine.params.iter();
+    params
+        .map(|param| param.states().map(|state| state.bytes()).collect())
+        .collect()
+}
+
 fn collect<'a>(
-    optimizer: &'a Optimizer,
+    optimizer: &Optimizer,
     steps: &'a [[u8; 8]],
+    states: &'a [Vec<Cow<'a, [u8]>>],
 ) -> Result<Tensors<'a>, SafeTensorError> {
     let mut tensors = Tensors::new();
-    for (param, step) in optimizer.engine.params.iter().zip(steps) {
+    for ((param, step), states) in optimizer.engine.params.iter().zip(steps).zip(states) {
         let count = TensorView::new(Dtype::I64, Vec::new(), step)?;
         tensors.insert(key(&param.name, "step"), count);
-        for state in param.states().filter(|_| param.step > 0) {
+        let stepped = param.states().zip(states).filter(|_| param.step > 0);
+        for (state, bytes) in stepped {
             let shape = state.dims.iter().map(|&dim| dim as usize).collect();
-            let view = TensorView::new(stored(state.dtype), shape, state.bytes)?;
+            let view = TensorView::new(stored(state.dtype), shape, bytes)?;
             tensors.insert(key(&param.name, state.name), view);
         }
     }

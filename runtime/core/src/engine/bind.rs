@@ -1,8 +1,11 @@
 //! Allocates and initialises state, and builds the tables of a step.
 
+use super::device::bind::{Devices, Ptx, failed};
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
+use super::storage::Storage;
 use super::{Bucket, Engine, Entry, Home, NonFinite, Param, Tables};
+use crate::cuda::CudaError;
 use crate::error::BindError;
 use crate::execute::{self, Scratch, Scratches, Team};
 use crate::kernels::KernelSet;
@@ -16,6 +19,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// The code that plans may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code<'a> {
+    pub(crate) kernels: &'a KernelSet,
+    pub(crate) ptx: Ptx<'a>,
+}
+
 impl Engine {
     /// Binds parameters to their plans.
     ///
@@ -27,16 +37,17 @@ impl Engine {
     pub(crate) fn new(
         entries: Vec<Entry>,
         hypers: Vec<Vec<f64>>,
-        kernels: &KernelSet,
+        code: Code<'_>,
         pool: Arc<Pool>,
         non_finite: NonFinite,
     ) -> Result<Engine, BindError> {
         let mut binder = Binder {
-            kernels,
+            kernels: code.kernels,
             hypers: &hypers,
             prepared: HashMap::new(),
             buckets: Vec::new(),
             regs: 0,
+            devices: Devices::new(code.ptx),
         };
         check_names(&entries)?;
         let params = entries
@@ -44,6 +55,7 @@ impl Engine {
             .map(|entry| binder.param(entry))
             .collect::<Result<Vec<Param>, BindError>>()?;
         let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
+        let parts = binder.devices.parts(&params, non_finite)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
         let scan = if non_finite == NonFinite::Error {
@@ -65,6 +77,7 @@ impl Engine {
             hypers,
             non_finite,
             pool,
+            parts,
             scratches,
             regs,
             tables,
@@ -77,38 +90,53 @@ impl Engine {
 
     /// Fills the state of every parameter that does not need to see its tensors for it.
     fn initialise_all(&mut self) -> Result<(), BindError> {
+        if self.initialise_early(|_| true)? {
+            return Ok(());
+        }
+        let source = InvalidPlan::Broken {
+            what: "the initial state cannot be computed".into(),
+        };
+        Err(BindError::InvalidPlan {
+            name: self.params[0].name.clone(),
+            source,
+        })
+    }
+
+    /// Makes the state of the chosen parameters, by position, what it was at bind.
+    pub(crate) fn reset(&mut self, chosen: impl Fn(usize) -> bool) -> Result<(), CudaError> {
+        for (_, param) in self
+            .params
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| chosen(*n))
+        {
+            for n in 0..param.states.len() {
+                let zeros = vec![0; param.prepared.slot_bytes(n + 2) as usize];
+                param.states[n].write(&zeros)?;
+            }
+        }
+        // On the host it did not fail at bind, and nothing that it reads has changed since.
+        self.initialise_early(chosen).map(drop)
+    }
+
+    /// Runs the initial thunks of the chosen parameters that need no tensors for it; false if some failed on the host.
+    fn initialise_early(&mut self, chosen: impl Fn(usize) -> bool) -> Result<bool, CudaError> {
         self.evaluate_for_init();
+        for (n, param) in self.params.iter_mut().enumerate() {
+            param.active = chosen(n) && !param.initialised_late();
+        }
+        for part in &mut self.parts {
+            part.initialise(&self.params, &self.regs)?;
+        }
         let broken = AtomicBool::new(false);
         let this = &*self;
         let outcome = this.pool.run(this.params.len(), &|worker, n| {
-            if !this.params[n].initialised_late() && this.initialise(n, worker).is_err() {
+            let param = &this.params[n];
+            if param.on_host() && param.active && this.initialise(n, worker).is_err() {
                 broken.store(true, Ordering::Relaxed);
             }
         });
-        if outcome.is_err() || broken.into_inner() {
-            let source = InvalidPlan::Broken {
-                what: "the initial state cannot be computed".into(),
-            };
-            return Err(BindError::InvalidPlan {
-                name: self.params[0].name.clone(),
-                source,
-            });
-        }
-        Ok(())
-    }
-
-    /// Makes the state of one parameter what it was at bind.
-    pub(crate) fn reset(&mut self, n: usize) {
-        let param = &mut self.params[n];
-        param.step = 0;
-        for memory in &mut param.states {
-            memory.as_mut_slice().fill(0);
-        }
-        self.evaluate_for_init();
-        if !self.params[n].initialised_late() {
-            // It did not fail at bind, and nothing that it reads has changed its shape since.
-            let _ = self.initialise(n, 0);
-        }
+        Ok(outcome.is_ok() && !broken.into_inner())
     }
 
     /// Host scalars of the first step, for whose sake the state is there.
@@ -165,38 +193,37 @@ fn check_names(entries: &[Entry]) -> Result<(), BindError> {
 struct Binder<'a> {
     kernels: &'a KernelSet,
     hypers: &'a [Vec<f64>],
-    prepared: HashMap<*const Plan, Arc<Prepared>>,
+    /// By plan, and whether for a device.
+    prepared: HashMap<(*const Plan, bool), Arc<Prepared>>,
     buckets: Vec<(Arc<Prepared>, usize)>,
     /// Host scalars given out.
     regs: usize,
+    devices: Devices<'a>,
 }
 
 impl Binder<'_> {
     fn param(&mut self, entry: Entry) -> Result<Param, BindError> {
         check_entry(&entry)?;
         let prepared = self.prepare(&entry)?;
-        let arena = if in_lockstep(&prepared) {
+        let on_host = entry.device == Device::Cpu;
+        let arena = if on_host && in_lockstep(&prepared) {
             padded(prepared.plan.arena_bytes) + prepared.work_bytes
         } else {
             0
         };
-        let out_of_memory = || BindError::OutOfMemory {
-            name: entry.name.clone(),
-        };
-        let allocate = |bytes| Memory::zeroed(bytes).ok_or_else(out_of_memory);
         let slots = 2..prepared.plan.slots.len();
         let states = slots
             .filter(|_| !entry.lent)
-            .map(|slot| allocate(prepared.slot_bytes(slot)))
-            .collect::<Result<Vec<Memory>, BindError>>()?;
+            .map(|slot| self.allocate(&entry, prepared.slot_bytes(slot)))
+            .collect::<Result<Vec<Storage>, BindError>>()?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
-            slots: views.chain(states.iter().map(Memory::pointer)).collect(),
+            slots: views.chain(states.iter().map(Storage::pointer)).collect(),
             home: match entry.lent {
                 true => Home::Lent { here: false },
                 false => Home::Own,
             },
-            arena: allocate(arena)?,
+            arena: on_the_host(&entry.name, arena)?,
             bucket: self.bucket(&prepared, entry.hypers),
             own_regs: self.regs,
             regs: self.regs,
@@ -217,36 +244,50 @@ impl Binder<'_> {
         Ok(param)
     }
 
+    /// Zeros where the parameter is.
+    fn allocate(&mut self, entry: &Entry, bytes: u64) -> Result<Storage, BindError> {
+        match entry.device {
+            Device::Cpu => on_the_host(&entry.name, bytes).map(Storage::Host),
+            Device::Cuda(ordinal) => {
+                let device = self.devices.device(entry, ordinal)?;
+                let buffer = device.zeroed(bytes);
+                buffer
+                    .map(Storage::Device)
+                    .map_err(|error| failed(error, &entry.name, entry.device))
+            }
+        }
+    }
+
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
-        let key = Arc::as_ptr(&entry.plan);
+        self.check_hypers(entry)?;
+        let on_host = entry.device == Device::Cpu;
+        if let Device::Cuda(ordinal) = entry.device {
+            self.devices.device(entry, ordinal)?;
+        }
+        let key = (Arc::as_ptr(&entry.plan), on_host);
         if let Some(prepared) = self.prepared.get(&key) {
             return check_fit(entry, prepared).map(|()| Arc::clone(prepared));
         }
-        let name = entry.name.clone();
-        let prepared =
-            Prepared::new(Arc::clone(&entry.plan), self.kernels).map_err(
-                |source| match source {
-                    InvalidPlan::MissingKernel { hash } => BindError::MissingKernel {
-                        name: name.clone(),
-                        hash,
-                    },
-                    source => BindError::InvalidPlan {
-                        name: name.clone(),
-                        source,
-                    },
-                },
-            )?;
-        let prepared = Arc::new(prepared);
-        self.check_hypers(entry)?;
+        let plan = Arc::clone(&entry.plan);
+        let prepared = if on_host {
+            Prepared::new(plan, self.kernels)
+        } else {
+            Prepared::for_device(plan)
+        };
+        let prepared = Arc::new(prepared.map_err(|source| unusable(entry, source))?);
         check_fit(entry, &prepared)?;
         self.prepared.insert(key, Arc::clone(&prepared));
         Ok(prepared)
     }
 
     fn check_hypers(&self, entry: &Entry) -> Result<(), BindError> {
-        let count = self.hypers.iter().map(Vec::len).min().unwrap_or(0);
-        let known = |inst: &HostInst| !matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
-        if entry.hypers < self.hypers.len() && entry.plan.host.iter().all(known) {
+        let count = self.hypers.get(entry.hypers).map(Vec::len);
+        let known = |count: usize| {
+            let beyond =
+                |inst: &HostInst| matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
+            !entry.plan.host.iter().any(beyond)
+        };
+        if count.is_some_and(known) {
             return Ok(());
         }
         invalid(entry, "a hyperparameter does not exist")
@@ -271,6 +312,22 @@ impl Binder<'_> {
     }
 }
 
+fn unusable(entry: &Entry, source: InvalidPlan) -> BindError {
+    let name = entry.name.clone();
+    match source {
+        InvalidPlan::MissingKernel { hash } => BindError::MissingKernel { name, hash },
+        source => BindError::InvalidPlan { name, source },
+    }
+}
+
+/// Zeros in host memory.
+fn on_the_host(name: &str, bytes: u64) -> Result<Memory, BindError> {
+    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory {
+        name: name.to_owned(),
+        device: Device::Cpu,
+    })
+}
+
 fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
     let source = InvalidPlan::Broken { what: what.into() };
     Err(BindError::InvalidPlan {
@@ -282,12 +339,6 @@ fn invalid<T>(entry: &Entry, what: &str) -> Result<T, BindError> {
 /// What can be said about a parameter without its plan.
 fn check_entry(entry: &Entry) -> Result<(), BindError> {
     let name = entry.name.clone();
-    if entry.device != Device::Cpu {
-        return Err(BindError::Device {
-            name,
-            device: entry.device,
-        });
-    }
     if entry.dims.len() > MAX_RANK {
         return Err(BindError::Rank {
             name,
@@ -328,12 +379,13 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 }
 
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
-    let plans = params.iter().map(|param| &*param.prepared);
-    let largest = params
-        .iter()
-        .max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
+    let hosted = params.iter().filter(|param| param.on_host());
+    let plans = hosted.clone().map(|param| &*param.prepared);
+    let largest =
+        hosted.max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
     let out_of_memory = || BindError::OutOfMemory {
         name: largest.map(|p| p.name.clone()).unwrap_or_default(),
+        device: Device::Cpu,
     };
     let all = (0..threads).map(|_| Scratch::new(plans.clone()).ok_or_else(out_of_memory));
     Ok(Scratches::new(
@@ -344,15 +396,17 @@ fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
 fn zeros(params: &[Param]) -> Result<Memory, BindError> {
     let largest = params
         .iter()
-        .filter(|param| param.absent_zeros)
+        .filter(|param| param.on_host() && param.absent_zeros)
         .max_by_key(|param| param.prepared.slot_bytes(1));
     let bytes = largest.map_or(0, |param| param.prepared.slot_bytes(1));
-    Memory::zeroed(bytes).ok_or_else(|| BindError::OutOfMemory {
-        name: largest.map(|p| p.name.clone()).unwrap_or_default(),
-    })
+    on_the_host(largest.map_or("", |param| &param.name), bytes)
 }
 
 fn scan_items(params: &[Param]) -> Vec<super::lockstep::Item> {
     let each = |(n, param): (usize, &Param)| ranges(n, param.elements(), 4, 1);
-    params.iter().enumerate().flat_map(each).collect()
+    let hosted = params
+        .iter()
+        .enumerate()
+        .filter(|(_, param)| param.on_host());
+    hosted.flat_map(each).collect()
 }

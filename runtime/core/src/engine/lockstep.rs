@@ -5,12 +5,13 @@
 //! tasks of about equal bytes. The worker that finishes a parameter's last item adds its partial sums.
 
 use super::bind::in_lockstep;
+use super::stages::{Stage, stages};
 use super::{Engine, Param};
 use crate::execute::{self, Frame, Launch};
 use crate::memory::padded;
 use crate::pool::Panicked;
 use optc_core::kernel::CHUNK;
-use optc_core::plan::{Reg, Thunk};
+use optc_core::plan::Thunk;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,14 +25,6 @@ pub(crate) struct Item {
     pub(super) begin: u64,
     pub(super) end: u64,
     bytes: u64,
-}
-
-/// One thunk of a flattened plan.
-#[derive(Debug, Clone)]
-struct Stage {
-    /// Registers, and whether each must hold.
-    guards: Vec<(Reg, bool)>,
-    thunk: Thunk,
 }
 
 /// One run of the pool.
@@ -89,40 +82,10 @@ impl Lockstep {
 }
 
 fn stages_of(param: &Param) -> Vec<Stage> {
-    let mut stages = Vec::new();
-    if in_lockstep(&param.prepared) {
-        flatten(&param.prepared.plan.body, &mut Vec::new(), &mut stages);
-    }
-    stages
-}
-
-fn flatten(thunks: &[Thunk], guards: &mut Vec<(Reg, bool)>, stages: &mut Vec<Stage>) {
-    for thunk in thunks {
-        if let Thunk::If {
-            cond,
-            then,
-            otherwise,
-        } = thunk
-        {
-            for (branch, holds) in [(then, true), (otherwise, false)] {
-                guards.push((*cond, holds));
-                flatten(branch, guards, stages);
-                guards.pop();
-            }
-        } else {
-            stages.push(Stage {
-                guards: guards.clone(),
-                thunk: thunk.clone(),
-            });
-        }
-    }
-}
-
-impl Stage {
-    fn runs(&self, frame: &Frame<'_>) -> bool {
-        self.guards
-            .iter()
-            .all(|&(reg, holds)| frame.holds(reg) == holds)
+    if param.on_host() && in_lockstep(&param.prepared) {
+        stages(&param.prepared.plan.body)
+    } else {
+        Vec::new()
     }
 }
 

@@ -3,12 +3,16 @@
 //! Parameters whose plans are maps alone are stepped in lockstep: stage by stage, all of them at once, split by bytes,
 //! so that thousands of small tensors cost their bytes ([`lockstep`]). Every other parameter's plan runs on one worker
 //! from beginning to end, the costliest first; one that is too large for that has each of its thunks shared by the
-//! pool ([`schedule`]). None of this changes a result.
+//! pool ([`schedule`]). Parameters on a CUDA device are launched there before the host begins with its own
+//! ([`device`]). None of this changes a result.
 
-mod bind;
+pub(crate) mod bind;
+pub(crate) mod device;
 mod lockstep;
 mod schedule;
-pub(crate) mod step;
+mod stages;
+mod step;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +23,14 @@ use crate::optimizer::StateView;
 use crate::pool::Pool;
 use crate::prepared::Prepared;
 use crate::view::{Device, TensorView};
+use device::Part;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::{Plan, Slot};
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use storage::Storage;
 
 /// What to do about a NaN or an infinity in a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +51,15 @@ pub struct StepInput<'a> {
     pub grad: Option<TensorView<'a>>,
 }
 
+impl<'a> StepInput<'a> {
+    pub(crate) fn view(&self, which: Which) -> Option<&TensorView<'a>> {
+        match which {
+            Which::Parameter => Some(&self.param),
+            Which::Gradient => self.grad.as_ref(),
+        }
+    }
+}
+
 /// A parameter to bind, with the plan for its shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -53,6 +68,8 @@ pub(crate) struct Entry {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) plan: Arc<Plan>,
+    /// The rule that the plan is of, for messages.
+    pub(crate) rule: String,
     /// Which set of hyperparameters.
     pub(crate) hypers: usize,
     /// A missing gradient counts as zeros.
@@ -69,6 +86,8 @@ pub(crate) struct Engine {
     pub(crate) hypers: Vec<Vec<f64>>,
     pub(crate) non_finite: NonFinite,
     pool: Arc<Pool>,
+    /// One for each CUDA device.
+    parts: Vec<Part>,
     scratches: Scratches,
     /// Host scalars of all parameters.
     regs: Vec<f64>,
@@ -102,8 +121,8 @@ pub(crate) struct Param {
     pub(crate) hypers: usize,
     /// Steps taken.
     pub(crate) step: u64,
-    /// One buffer per slot after the gradient; none if the caller keeps the state.
-    pub(crate) states: Vec<Memory>,
+    /// One buffer per slot after the gradient; the caller's while it lends them.
+    pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
     absent_zeros: bool,
     bucket: usize,
@@ -112,8 +131,8 @@ pub(crate) struct Param {
     /// Temporaries and partial sums of a parameter in lockstep; the others use their worker's.
     arena: Memory,
     /// Contiguous copies, once one was needed.
-    dense_param: Option<Memory>,
-    dense_grad: Option<Memory>,
+    dense_param: Option<Storage>,
+    dense_grad: Option<Storage>,
     /// Takes part in this step.
     active: bool,
     /// Where its own host scalars are, and those it uses in this step.
@@ -148,30 +167,21 @@ impl Param {
 
     /// Its state, in declaration order; nothing while it is not lent.
     pub(crate) fn states(&self) -> impl Iterator<Item = StateView<'_>> {
-        let here = self.home != (Home::Lent { here: false });
-        let all = self.state_slots().iter().enumerate();
-        all.filter(move |_| here).map(|(n, slot)| StateView {
+        let all = self.state_slots().iter().zip(&self.states);
+        all.map(|(slot, storage)| StateView {
             name: &slot.name,
             dtype: slot.dtype,
             dims: &slot.dims,
-            bytes: self.state_bytes(n),
+            storage,
         })
     }
 
-    fn state_bytes(&self, n: usize) -> &[u8] {
-        if let Some(memory) = self.states.get(n) {
-            return memory.as_slice();
-        }
-        let (start, bytes) = (self.slots[n + 2], self.prepared.slot_bytes(n + 2));
-        // SAFETY: state that is not its own is lent, in memory of this size; writers borrow the optimizer mutably.
-        unsafe { std::slice::from_raw_parts(start.0, bytes as usize) }
-    }
-
     /// Takes the caller's memory for its state.
-    pub(crate) fn lend(&mut self, step: u64, state: impl Iterator<Item = Pointer>) {
+    fn lend(&mut self, step: u64, state: Vec<Storage>) {
         self.step = step;
         self.slots.truncate(2);
-        self.slots.extend(state);
+        self.slots.extend(state.iter().map(Storage::pointer));
+        self.states = state;
         self.home = Home::Lent { here: true };
     }
 
@@ -179,7 +189,12 @@ impl Param {
     pub(crate) fn reclaim(&mut self) {
         if let Home::Lent { here } = &mut self.home {
             *here = false;
+            self.states.clear();
         }
+    }
+
+    pub(crate) fn on_host(&self) -> bool {
+        self.device == Device::Cpu
     }
 
     pub(crate) fn elements(&self) -> u64 {

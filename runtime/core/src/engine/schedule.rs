@@ -39,7 +39,9 @@ struct Cost {
 
 impl Schedule {
     pub(super) fn new(params: &[Param], lockstep: &Lockstep) -> Schedule {
-        let members: Vec<usize> = (0..params.len()).filter(|&n| !lockstep.takes(n)).collect();
+        let members: Vec<usize> = (0..params.len())
+            .filter(|&n| params[n].on_host() && !lockstep.takes(n))
+            .collect();
         let order = Vec::with_capacity(members.len());
         Schedule {
             members,

@@ -1,12 +1,17 @@
 //! One step: look at the tensors, then write.
+//!
+//! Devices get their work first, so that they are busy while the host steps its own parameters.
 
+use super::device::Part;
+use super::storage::{Lent, Storage};
 use super::{Engine, Home, NonFinite, Param, StepInput};
+use crate::cuda::device::download;
+use crate::cuda::{CudaError, Stream};
 use crate::error::{StepError, Which};
 use crate::execute::{Stop, axes_of};
 use crate::memory::{ALIGN, Memory, Pointer};
 use crate::moves;
-use crate::view::TensorView;
-use optc_core::dtype::DType;
+use crate::view::{Device, TensorView};
 use optc_core::plan::evaluate_host;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,13 +26,18 @@ impl Engine {
         self.check(inputs)?;
         self.take(inputs)?;
         self.make_contiguous(inputs);
+        for part in &mut self.parts {
+            part.gather(&self.params, inputs)?;
+        }
         if self.non_finite == NonFinite::Error {
             self.check_finite()?;
         }
         self.evaluate_host();
         self.initialise_late();
+        let launched = self.launch(inputs);
         let outcome = self.run_bodies();
         self.finish(inputs);
+        launched?;
         match self
             .failure
             .get_mut()
@@ -39,6 +49,32 @@ impl Engine {
                 name: "a map kernel".into(),
             }),
         }
+    }
+
+    /// Sets the stream of a device, if there are parameters on it.
+    pub(crate) fn set_stream(&mut self, ordinal: u32, stream: Stream) -> Result<(), CudaError> {
+        part_of(&mut self.parts, Device::Cuda(ordinal))
+            .map_or(Ok(()), |part| part.set_stream(stream))
+    }
+
+    /// Takes the caller's memory for a parameter's state.
+    ///
+    /// # Safety
+    ///
+    /// The views have the layout of the state, and stay what they are until it is reclaimed.
+    pub(crate) unsafe fn lend(&mut self, n: usize, step: u64, state: &[TensorView<'_>]) {
+        let param = &mut self.params[n];
+        let device = part_of(&mut self.parts, param.device).map(|part| part.device().clone());
+        let bytes = (2..).map(|slot| param.prepared.slot_bytes(slot));
+        // SAFETY: by the caller's promise.
+        let lent = |(view, bytes)| unsafe { Lent::new(address(view), bytes, device.clone()) };
+        let lent: Vec<Storage> = state
+            .iter()
+            .zip(bytes)
+            .map(lent)
+            .map(Storage::Lent)
+            .collect();
+        param.lend(step, lent);
     }
 
     fn check(&self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
@@ -68,26 +104,30 @@ impl Engine {
 
     /// Notes where everything is in this step, and reserves copies for what is strided.
     fn take(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
-        let strided = &mut self.tables.strided;
-        strided.clear();
+        self.tables.strided.clear();
+        for part in &mut self.parts {
+            part.strided.tensors.clear();
+        }
         for (n, (param, input)) in self.params.iter_mut().zip(inputs).enumerate() {
             param.active = input.grad.is_some() || param.absent_zeros;
             *param.failed.get_mut() = false;
             if !param.active {
                 continue;
             }
-            let views = [
-                (Which::Parameter, Some(&input.param)),
-                (Which::Gradient, input.grad.as_ref()),
-            ];
-            for (slot, (which, view)) in views.into_iter().enumerate() {
-                param.slots[slot] = match view {
-                    Some(view) if view.is_contiguous() => address(view),
-                    Some(_) => {
-                        strided.push((n, which));
-                        reserve(param, which)?
+            let mut part = part_of(&mut self.parts, param.device);
+            for which in [Which::Parameter, Which::Gradient] {
+                param.slots[which as usize] = match (input.view(which), &mut part) {
+                    (Some(view), _) if view.is_contiguous() => address(view),
+                    (Some(_), None) => {
+                        self.tables.strided.push((n, which));
+                        reserve(param, which, None)?
                     }
-                    None => self.zeros.pointer(),
+                    (Some(_), Some(part)) => {
+                        part.strided.tensors.push((n, which));
+                        reserve(param, which, Some(part))?
+                    }
+                    (None, None) => self.zeros.pointer(),
+                    (None, Some(part)) => part.zeros(),
                 };
             }
         }
@@ -140,7 +180,22 @@ impl Engine {
         });
     }
 
-    fn check_finite(&self) -> Result<(), StepError> {
+    fn check_finite(&mut self) -> Result<(), StepError> {
+        let mut first = self.first_not_finite()?;
+        for part in &mut self.parts {
+            first = first.min(part.not_finite(&self.params)?.unwrap_or(usize::MAX));
+        }
+        match self.params.get(first) {
+            None => Ok(()),
+            Some(param) => {
+                let part = part_of(&mut self.parts, param.device);
+                Err(not_finite(param, part.as_deref())?)
+            }
+        }
+    }
+
+    /// The first active parameter of the host whose gradient is not finite, or none so large.
+    fn first_not_finite(&self) -> Result<usize, StepError> {
         let first = AtomicUsize::new(usize::MAX);
         let scan = &self.tables.scan;
         let outcome = self.pool.run(scan.len(), &|_, task| {
@@ -152,13 +207,10 @@ impl Engine {
                 first.fetch_min(item.param as usize, Ordering::Relaxed);
             }
         });
-        match (outcome, first.into_inner()) {
-            (Err(_), _) => Err(StepError::Panicked {
-                name: "the gradient check".into(),
-            }),
-            (Ok(()), usize::MAX) => Ok(()),
-            (Ok(()), n) => Err(not_finite(&self.params[n])),
-        }
+        outcome.map_err(|_| StepError::Panicked {
+            name: "the gradient check".into(),
+        })?;
+        Ok(first.into_inner())
     }
 
     /// Host scalars, once for all parameters of a bucket that are at the same step.
@@ -189,7 +241,10 @@ impl Engine {
 
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
     fn initialise_late(&self) {
-        let late = |param: &Param| param.active && param.step == 0 && param.initialised_late();
+        let late = |param: &Param| {
+            let here = param.on_host() && param.initialised_late();
+            here && param.active && param.step == 0
+        };
         if !self.params.iter().any(late) {
             return;
         }
@@ -214,6 +269,23 @@ impl Engine {
         }
     }
 
+    /// Gives every device its work; what of a device fails counts for none of its parameters.
+    fn launch(&mut self, inputs: &[StepInput<'_>]) -> Result<(), CudaError> {
+        let mut outcome = Ok(());
+        for part in &mut self.parts {
+            if let Err(error) = part.step(&self.params, &self.regs, inputs) {
+                let device = Device::Cuda(part.device().ordinal());
+                let here = self
+                    .params
+                    .iter_mut()
+                    .filter(|param| param.device == device);
+                here.for_each(|param| *param.failed.get_mut() = true);
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
+
     fn finish(&mut self, inputs: &[StepInput<'_>]) {
         self.scatter(inputs);
         for param in self.params.iter_mut().filter(|param| param.active) {
@@ -230,18 +302,13 @@ unsafe impl Sync for Views<'_, '_> {}
 
 impl<'a, 'b> Views<'a, 'b> {
     fn strided(&self, n: usize, which: Which) -> Option<(&'a TensorView<'b>, &'b [i64])> {
-        let input = &self.0[n];
-        let view = if which == Which::Parameter {
-            Some(&input.param)
-        } else {
-            input.grad.as_ref()
-        }?;
+        let view = self.0[n].view(which)?;
         view.strides().map(|strides| (view, strides))
     }
 }
 
 /// Where a view's elements begin; an empty one may have no address of its own.
-pub(crate) fn address(view: &TensorView<'_>) -> Pointer {
+fn address(view: &TensorView<'_>) -> Pointer {
     let empty = view.dims().contains(&0);
     Pointer(if empty {
         ALIGN as *mut u8
@@ -250,8 +317,15 @@ pub(crate) fn address(view: &TensorView<'_>) -> Pointer {
     })
 }
 
+/// The part of a parameter on a device.
+fn part_of(parts: &mut [Part], device: Device) -> Option<&mut Part> {
+    parts
+        .iter_mut()
+        .find(|part| Device::Cuda(part.device().ordinal()) == device)
+}
+
 /// The contiguous copy of a strided tensor, allocated when first needed.
-fn reserve(param: &mut Param, which: Which) -> Result<Pointer, StepError> {
+fn reserve(param: &mut Param, which: Which, part: Option<&Part>) -> Result<Pointer, StepError> {
     let bytes = param.prepared.slot_bytes(which as usize);
     let copy = if which == Which::Parameter {
         &mut param.dense_param
@@ -259,11 +333,14 @@ fn reserve(param: &mut Param, which: Which) -> Result<Pointer, StepError> {
         &mut param.dense_grad
     };
     if copy.is_none() {
-        *copy = Memory::zeroed(bytes);
+        *copy = match part {
+            None => Memory::zeroed(bytes).map(Storage::Host),
+            Some(part) => part.device().zeroed(bytes).ok().map(Storage::Device),
+        };
     }
     let name = || param.name.clone();
     copy.as_ref()
-        .map(Memory::pointer)
+        .map(Storage::pointer)
         .ok_or_else(|| StepError::OutOfMemory {
             which,
             name: name(),
@@ -324,18 +401,29 @@ fn check_state(param: &Param, input: &StepInput<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-fn not_finite(param: &Param) -> StepError {
-    let (grad, dtype): (Pointer, DType) = (param.slots[1], param.prepared.plan.slots[1].dtype);
+/// The error that names the first bad element; a gradient on a device is copied for that.
+fn not_finite(param: &Param, part: Option<&Part>) -> Result<StepError, CudaError> {
+    let (mut grad, dtype) = (param.slots[1], param.prepared.plan.slots[1].dtype);
+    let mut copy = match part {
+        // SAFETY: an active parameter's gradient has all its bytes.
+        Some(part) => unsafe {
+            download(part.device(), grad.address(), param.prepared.slot_bytes(1))?
+        },
+        None => Vec::new(),
+    };
+    if part.is_some() {
+        grad = Pointer(copy.as_mut_ptr());
+    }
     // SAFETY: elements below the count are readable.
     let value = |n: u64| unsafe { moves::load(grad, dtype, n) };
     let at = (0..param.elements())
         .find(|&n| !value(n).is_finite())
         .unwrap_or(0);
-    StepError::NonFinite {
+    Ok(StepError::NonFinite {
         name: param.name.clone(),
         index: index_of(at, &param.dims),
         value: value(at),
-    }
+    })
 }
 
 /// The index of element `at` of a contiguous tensor.

@@ -1,5 +1,7 @@
 //! Whole steps on plans written by hand, against straightforward Rust.
 
+use super::bind::Code;
+use super::device::bind::Ptx;
 use super::*;
 use crate::error::StepError;
 use crate::kernels::{KernelSet, Tier};
@@ -364,9 +366,18 @@ fn entry(name: &str, plan: Plan) -> Entry {
         dtype: DType::F32,
         device: Device::Cpu,
         plan,
+        rule: "each".into(),
         hypers: 0,
         absent_zeros: false,
         lent: false,
+    }
+}
+
+/// Code for the host alone.
+fn code(kernels: &KernelSet) -> Code<'_> {
+    Code {
+        kernels,
+        ptx: Ptx::default(),
     }
 }
 
@@ -379,7 +390,7 @@ fn bind_with(entries: Vec<Entry>, threads: usize, non_finite: NonFinite) -> Engi
     Engine::new(
         entries,
         hypers,
-        &kernels(),
+        code(&kernels()),
         Arc::new(Pool::new(threads)),
         non_finite,
     )
@@ -464,7 +475,7 @@ fn trajectory(entries: Vec<Entry>, threads: usize, steps: usize) -> Vec<u32> {
         .params
         .iter()
         .flat_map(|param| &param.states)
-        .flat_map(|state| state.as_slice().to_vec());
+        .flat_map(|state| state.bytes().unwrap().into_owned());
     let states: Vec<u8> = states.collect();
     let words = states
         .chunks_exact(4)
@@ -683,7 +694,7 @@ fn state_that_reads_the_parameter_is_filled_at_its_first_step() {
         model.step(&mut engine, &grads).unwrap();
     }
     let anchor: Vec<u8> = before.iter().flat_map(|x| x.to_le_bytes()).collect();
-    assert_eq!(engine.params[0].states[1].as_slice(), anchor);
+    assert_eq!(*engine.params[0].states[1].bytes().unwrap(), *anchor);
 }
 
 #[test]
@@ -892,7 +903,7 @@ fn broken_plans_do_not_bind() {
         let error = Engine::new(
             vec![entry],
             vec![vec![0.1, 0.2]],
-            &set,
+            code(&set),
             pool,
             NonFinite::Propagate,
         )
@@ -962,7 +973,7 @@ fn two_parameters_of_one_name_do_not_bind() {
     let outcome = Engine::new(
         entries,
         vec![vec![0.1, 0.2]],
-        &kernels(),
+        code(&kernels()),
         pool,
         NonFinite::Propagate,
     );

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import html as escaping
+import inspect
 from typing import Any
 
 from ._optc import Artifact, Engine
 
 
-def signature(artifact: Artifact) -> str:
+def signature(artifact: Artifact) -> inspect.Signature:
     """The call that makes an optimizer of this rule, with all defaults."""
-    hypers = [f"{name}={default}" for name, default, _, _ in artifact.hypers]
-    statics = [f"{name}={python(default)}" for name, default, _, _ in artifact.statics]
-    return f"{artifact.name}(params, *, {', '.join(hypers + statics)})"
-
-
-def python(default: str) -> str:
-    """A static's default as Python writes it."""
-    return {"true": "True", "false": "False"}.get(default, repr(default) if default.isidentifier() else default)
+    params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in artifact.complete({}).items()
+    ]
+    return inspect.Signature([params, *options])
 
 
 def docstring(artifact: Artifact) -> str:
     """The rule's documentation, its options, and its text."""
-    parts = [signature(artifact), artifact.docs.strip()]
+    parts = [f"{artifact.name}{signature(artifact)}", artifact.docs.strip()]
     for title, rows in (("Hyperparameters", artifact.hypers), ("Statics", artifact.statics)):
         if rows:
             parts.append(f"{title}:\n" + "\n".join(f"    {line(*row)}" for row in rows))
@@ -33,10 +32,8 @@ def docstring(artifact: Artifact) -> str:
 
 
 def line(name: str, default: str, kind: str, docs: str) -> str:
-    """One option."""
-    text = f"{name} = {default}"
-    text += f"  {kind}" if not kind.startswith(("[", "(")) or not kind else f" in {kind}"
-    return f"{text}  {docs.strip()}".rstrip()
+    """One option: its default, and its interval or type."""
+    return f"{name} = {default}  {kind}  {docs.strip()}".rstrip()
 
 
 def html(artifact: Artifact, groups: list[dict[str, Any]], engine: Engine) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ._errors import OptError
 from ._optc import Artifact
 
 
@@ -37,8 +38,19 @@ def compile(artifact: Artifact, tell: Callable[[str], None]) -> bytes | None:
         source, output = Path(folder, "rule.opt"), Path(folder, "rule.optc")
         write_sources(artifact, source)
         tell(f"compiling {artifact.name} to native code with {command}")
-        subprocess.run([command, "compile", str(source), "-o", str(output)], check=True, capture_output=True)
+        run([command, "compile", str(source), "-o", str(output)])
         return output.read_bytes()
+
+
+def run(command: list[str]) -> None:
+    """Runs the compiler; what it says when it fails is the message."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise OptError(
+            done.stderr.strip() or f"`{command[0]}` ended with {done.returncode}",
+            code="opt::python::compiler",
+            help="set OPTC_COMPILER to an `optc` with LLVM, or make the optimizer from the source",
+        )
 
 
 def write_sources(artifact: Artifact, root: Path) -> None:

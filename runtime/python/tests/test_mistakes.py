@@ -1,0 +1,197 @@
+"""Wrong use: each has an error that says what is wrong, and nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optc
+import pytest
+import torch
+from torch import nn
+from torch.nn import Parameter
+
+from problem import Problem
+
+
+def refuse(make: Callable[[], Any], error: type[Exception], message: str, code: str | None = None) -> None:
+    with pytest.raises(error, match=message) as caught:
+        make()
+    if code is not None:
+        assert caught.value.code == code
+
+
+def adamw(params: Any, **options: Any) -> optc.Optimizer:
+    return optc.Optimizer(params, "adamw", **options)
+
+
+def test_a_bare_tensor() -> None:
+    refuse(lambda: adamw(torch.ones(2)), TypeError, "should be an iterable of Tensors or dicts")
+
+
+def test_an_empty_list() -> None:
+    refuse(lambda: adamw([]), ValueError, "empty parameter list")
+
+
+def test_a_set() -> None:
+    refuse(lambda: adamw([{"params": {Parameter(torch.ones(1))}}]), TypeError, "ordered collections")
+
+
+def test_something_else() -> None:
+    refuse(lambda: adamw([1]), TypeError, "can only optimize Tensors")
+
+
+def test_a_tensor_that_is_no_leaf() -> None:
+    refuse(lambda: adamw([torch.ones(2, requires_grad=True) * 2]), ValueError, "non-leaf")
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.int32, torch.complex64])
+def test_a_parameter_that_holds_no_floats(dtype: torch.dtype) -> None:
+    refuse(
+        lambda: adamw([("w", torch.ones(2, dtype=dtype))]),
+        optc.OptError,
+        f"parameter `w` is stored as {dtype}, not a float",
+        "opt::python::dtype",
+    )
+
+
+def test_a_parameter_twice() -> None:
+    param = Parameter(torch.ones(2))
+    refuse(lambda: adamw([param, param]), optc.OptError, "appears twice", "opt::python::duplicate")
+    groups = [{"params": [param]}, {"params": [param]}]
+    refuse(lambda: adamw(groups), ValueError, "appear in more than one parameter group")
+
+
+def test_two_parameters_of_one_name() -> None:
+    named = [("w", Parameter(torch.ones(2))), ("w", Parameter(torch.ones(2)))]
+    refuse(lambda: adamw(named), optc.OptError, "`w` is given twice", "opt::bind::duplicate")
+
+
+def test_a_pattern_that_matches_nothing() -> None:
+    refuse(
+        lambda: adamw(Problem().named, groups=[{"pattern": "norm", "lr": 0.1}]),
+        optc.OptError,
+        "the pattern `norm` matches no parameter",
+        "opt::bind::nothing_matches",
+    )
+
+
+def test_a_parameter_that_two_patterns_match() -> None:
+    groups = [{"pattern": "wei"}, {"pattern": "ght"}]
+    refuse(
+        lambda: adamw(Problem().named, groups=groups),
+        optc.OptError,
+        "`weight` matches both `wei` and `ght`",
+        "opt::bind::two_groups",
+    )
+
+
+def test_patterns_without_names() -> None:
+    refuse(
+        lambda: adamw(Problem().params, groups=[{"pattern": "w"}]),
+        optc.OptError,
+        "need parameters with names",
+        "opt::python::names",
+    )
+
+
+def test_an_unknown_option_of_a_group() -> None:
+    groups = [{"pattern": "bias", "weigth_decay": 0.0}]
+    refuse(lambda: adamw(Problem().named, groups=groups), optc.OptError, "no option `weigth_decay`")
+
+
+def test_an_unknown_word_of_a_static() -> None:
+    make = lambda: optc.Optimizer(Problem().params, "muon", adjust_lr="arbitrary")  # noqa: E731
+    refuse(make, optc.OptError, "the static `adjust_lr` cannot be", "opt::bind::wrong_static")
+
+
+def test_no_rule_for_a_shape() -> None:
+    source = "//! Matrices.\noptimizer M { hyper lr = 0.1 rule each(w: [m, n]) { w -= lr * grad } }\n"
+    make = lambda: optc.Optimizer([("b", Parameter(torch.ones(3)))], source)  # noqa: E731
+    refuse(make, optc.OptError, "no rule of `M` takes parameter `b`", "opt::bind::no_rule")
+
+
+def test_a_missing_file() -> None:
+    refuse(lambda: optc.Optimizer(Problem().params, "no/such.opt"), optc.OptError, "no file `no/such.opt`", "opt::load::file")
+
+
+def test_a_source_with_mistakes() -> None:
+    source = "//! A rule.\noptimizer M {\n    hyper lr = 0.1\n    rule each(w: [...]) { w -= rl * grad }\n}\n"
+    with pytest.raises(optc.OptError) as caught:
+        optc.Optimizer(Problem().params, source)
+    error = caught.value
+    assert source.encode()[slice(*error.span)] == b"rl"
+    assert error.code.startswith("opt::name::")
+    assert "w -= rl * grad" in error.rendered
+
+
+def test_an_artifact_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.optc"
+    path.write_bytes(b"\xff\xfe\x00 nothing like it")
+    refuse(lambda: optc.Optimizer(Problem().params, path), optc.OptError, "neither an artifact nor text", "opt::load::not_text")
+
+
+@pytest.mark.parametrize("length", [8, 40, 200])
+def test_an_artifact_that_is_damaged(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "x.optc"
+    path.write_bytes((b"\x89optc\r\n\x1a" + bytes(200))[:length])
+    with pytest.raises(optc.OptError) as caught:
+        optc.Optimizer(Problem().params, path)
+    assert caught.value.code.startswith("opt::artifact::")
+
+
+def test_a_sparse_gradient() -> None:
+    embedding = nn.Embedding(4, 2, sparse=True)
+    optimizer = adamw(embedding.named_parameters())
+    embedding(torch.tensor([1, 2])).sum().backward()
+    refuse(optimizer.step, optc.OptError, "the gradient of `weight` is sparse", "opt::python::sparse")
+    assert not optimizer.state
+
+
+def test_another_shape_after_binding() -> None:
+    problem = Problem()
+    optimizer = adamw(problem.named)
+    problem.weight.data = torch.ones(3, 3)
+    problem.weight.grad = torch.ones(3, 3)
+    refuse(optimizer.step, optc.OptError, r"parameter `weight` has shape \[3, 3\], bound as \[10, 5\]", "opt::step::shape")
+
+
+def test_another_type_after_binding() -> None:
+    problem = Problem()
+    optimizer = adamw(problem.named)
+    problem.weight.data = problem.weight.data.double()
+    refuse(optimizer.step, optc.OptError, "`weight` is stored as torch.float64, not torch.float32", "opt::python::dtype")
+
+
+def test_another_device() -> None:
+    problem = Problem()
+    optimizer = adamw(problem.named)
+    torch.utils.swap_tensors(problem.weight, Parameter(torch.empty(10, 5, device="meta")))
+    refuse(optimizer.step, optc.OptError, "parameter `weight` is on meta", "opt::python::device")
+    refuse(lambda: adamw([("w", torch.empty(3, device="meta"))]), optc.OptError, "parameter `w` is on meta")
+
+
+def test_an_expanded_parameter() -> None:
+    param = torch.ones(3, 1).expand(3, 4)
+    param.grad = torch.ones(3, 4)
+    optimizer = adamw([("w", param)])
+    refuse(optimizer.step, optc.OptError, "elements of parameter `w` share memory", "opt::python::overlapping")
+
+
+def test_parameters_that_share_memory() -> None:
+    whole = torch.ones(6)
+    first, second = whole[:4].requires_grad_(), whole[2:].requires_grad_()
+    optimizer = adamw([("first", first), ("second", second)])
+    first.grad, second.grad = torch.ones(4), torch.ones(4)
+    refuse(optimizer.step, optc.OptError, "`first` and `second` share memory", "opt::python::shared")
+
+
+def test_state_that_was_replaced() -> None:
+    problem = Problem()
+    optimizer = adamw(problem.named)
+    problem.run(optimizer, 1)
+    optimizer.state[problem.weight]["exp_avg"] = torch.ones(3)
+    refuse(lambda: problem.run(optimizer, 1), optc.OptError, r"the state `exp_avg` of `weight` has shape \[3\]")
+    del optimizer.state[problem.weight]["exp_avg"]
+    refuse(lambda: problem.run(optimizer, 1), optc.OptError, "state of parameter `weight` lacks `exp_avg`", "opt::python::state")
