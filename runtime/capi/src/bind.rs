@@ -25,7 +25,7 @@ pub struct Param {
     pub dtype: i32,
     /// The same of its gradient; 0 means that of the parameter.
     pub grad_dtype: i32,
-    /// `OPTC_CPU`; a parameter elsewhere is an error of this version.
+    /// `OPTC_CPU` or `OPTC_CUDA`.
     pub device_type: i32,
     /// Which of the devices of that type.
     pub device_index: i32,
@@ -212,7 +212,7 @@ impl BindOptions {
                     false => NonFinite::Propagate,
                 },
                 state_is_lent: self.state_is_lent != 0,
-                threads: None,
+                ..Options::default()
             })
         }
     }

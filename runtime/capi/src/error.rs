@@ -1,6 +1,7 @@
 //! What went wrong → a status, and the last error of the thread.
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use optc_runtime::cuda::CudaError;
 use optc_runtime::{BindError, CheckpointError, HyperError, LoadError, StepError};
 use std::any::Any;
 use std::cell::RefCell;
@@ -139,6 +140,12 @@ impl From<HyperError> for Failure {
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Failure {
+        Failure::of(Status::Step, &error)
+    }
+}
+
+impl From<CudaError> for Failure {
+    fn from(error: CudaError) -> Failure {
         Failure::of(Status::Step, &error)
     }
 }

@@ -6,7 +6,8 @@ use crate::optimizer::Optimizer;
 use crate::rules::at;
 use crate::tensor::{Checked, Tensor, dtype_number};
 use crate::text::owned;
-use optc_runtime::{Optimizer as Bound, TensorView};
+use optc_runtime::{Optimizer as Bound, StateView, TensorView};
+use std::borrow::Cow;
 use std::ffi::{CString, c_char, c_void};
 
 /// A bound parameter.
@@ -41,8 +42,8 @@ pub struct StateInfo {
     pub rank: usize,
     /// Its element type.
     pub dtype: i32,
-    /// Its elements, row-major; null while the caller keeps the state and has not lent it. Read them only while no
-    /// step, load or free runs.
+    /// Its elements, row-major; null on a device, and while the caller keeps the state and has not lent it. Read
+    /// them only while no step, load or free runs.
     pub data: *const c_void,
     /// How many bytes.
     pub bytes: usize,
@@ -174,11 +175,19 @@ pub unsafe extern "C" fn optc_state_info(
             dims: piece.dims.as_ptr(),
             rank: piece.dims.len(),
             dtype: piece.dtype,
-            data: view.map_or(std::ptr::null(), |view| view.bytes.as_ptr().cast()),
+            data: view.map_or(Ok(std::ptr::null()), place)?,
             bytes: piece.bytes,
         };
         // SAFETY: the caller's promise.
         unsafe { abi::write(out, &info) }
+    })
+}
+
+/// Where state is in host memory; null for a device's.
+fn place(view: StateView<'_>) -> Result<*const c_void, Failure> {
+    Ok(match view.bytes()? {
+        Cow::Borrowed(bytes) => bytes.as_ptr().cast(),
+        Cow::Owned(_) => std::ptr::null(),
     })
 }
 

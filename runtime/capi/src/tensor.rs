@@ -20,7 +20,7 @@ pub const OPTC_I64: i32 = 5;
 
 /// Host memory.
 pub const OPTC_CPU: i32 = 0;
-/// The memory of a CUDA device, which this version does not step on.
+/// The memory of a CUDA device: steps there need an artifact with code for it.
 pub const OPTC_CUDA: i32 = 1;
 
 /// More axes than any tensor has.

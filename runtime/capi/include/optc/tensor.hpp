@@ -48,7 +48,7 @@ inline void check_tensor(const torch::Tensor& tensor, const std::string& what) {
     refuse("kind", what + " holds elements of type " + std::string(torch::toString(tensor.scalar_type())),
            "parameters and gradients are kDouble, kFloat, kBFloat16 or kHalf");
   }
-  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
+  if (!tensor.device().is_cpu()) {
     refuse("device", what + " is on " + tensor.device().str(), "move the model to the cpu before the optimizer is made");
   }
 }
@@ -95,8 +95,7 @@ inline optc_tensor view(const torch::Tensor& tensor) {
   view.strides = tensor.strides().data();
   view.rank = static_cast<size_t>(tensor.dim());
   view.dtype = dtype_number(tensor.scalar_type());
-  view.device_type = tensor.device().is_cuda() ? OPTC_CUDA : OPTC_CPU;
-  view.device_index = tensor.device().has_index() ? tensor.device().index() : 0;
+  view.device_type = OPTC_CPU;
   return view;
 }
 
