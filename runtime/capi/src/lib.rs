@@ -35,8 +35,8 @@ pub use rules::{
     optc_rules_hyper, optc_rules_open, optc_rules_optimizer, optc_rules_static,
 };
 pub use state::{
-    ParamInfo, StateInfo, optc_lend_state, optc_param_count, optc_param_info, optc_reclaim_state,
-    optc_state_info, optc_step_count,
+    ParamInfo, StateInfo, optc_lend_state, optc_param_count, optc_param_get, optc_reclaim_state,
+    optc_state_get, optc_step_count,
 };
 pub use tensor::{OPTC_BF16, OPTC_CPU, OPTC_CUDA, OPTC_F16, OPTC_F32, OPTC_F64, OPTC_I64, Tensor};
 

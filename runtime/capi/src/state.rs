@@ -120,7 +120,7 @@ pub unsafe extern "C" fn optc_param_count(optimizer: *const Optimizer, out: *mut
 ///
 /// `optimizer` is from this library, `out` has its `struct_size`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn optc_param_info(
+pub unsafe extern "C" fn optc_param_get(
     optimizer: *const Optimizer,
     param: usize,
     out: *mut ParamInfo,
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn optc_param_info(
 ///
 /// `optimizer` is from this library, `out` has its `struct_size`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn optc_state_info(
+pub unsafe extern "C" fn optc_state_get(
     optimizer: *const Optimizer,
     param: usize,
     state: usize,
@@ -215,7 +215,7 @@ pub unsafe extern "C" fn optc_step_count(
 }
 
 /// Lends the state of a parameter of an optimizer that was bound with `state_is_lent`, with the steps that it has
-/// taken: one contiguous tensor for each piece, as `optc_state_info` describes them, for the next `optc_step` or
+/// taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step` or
 /// `optc_save`. At its first step (`step` is 0) state is zeros, and the step fills it.
 ///
 /// The loan ends when `optc_step` or `optc_reclaim_state` returns.

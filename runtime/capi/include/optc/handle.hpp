@@ -64,14 +64,14 @@ inline std::vector<std::string> hyper_names(const Bound& bound, size_t group) {
 inline optc_param_info param_info(const Bound& bound, size_t param) {
   optc_param_info info = {};
   info.struct_size = sizeof(info);
-  check(optc_param_info(bound.get(), param, &info));
+  check(optc_param_get(bound.get(), param, &info));
   return info;
 }
 
 inline optc_state_info state_info(const Bound& bound, size_t param, size_t state) {
   optc_state_info info = {};
   info.struct_size = sizeof(info);
-  check(optc_state_info(bound.get(), param, state, &info));
+  check(optc_state_get(bound.get(), param, state, &info));
   return info;
 }
 

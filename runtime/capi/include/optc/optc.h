@@ -835,9 +835,7 @@ optc_status optc_param_count(const struct optc_optimizer *optimizer, size_t *out
  *
  * `optimizer` is from this library, `out` has its `struct_size`.
  */
-optc_status optc_param_info(const struct optc_optimizer *optimizer,
-                            size_t param,
-                            struct optc_param_info *out);
+optc_status optc_param_get(const struct optc_optimizer *optimizer, size_t param, struct optc_param_info *out);
 
 /**
  * A piece of a parameter's state, both by position.
@@ -848,10 +846,10 @@ optc_status optc_param_info(const struct optc_optimizer *optimizer,
  *
  * `optimizer` is from this library, `out` has its `struct_size`.
  */
-optc_status optc_state_info(const struct optc_optimizer *optimizer,
-                            size_t param,
-                            size_t state,
-                            struct optc_state_info *out);
+optc_status optc_state_get(const struct optc_optimizer *optimizer,
+                           size_t param,
+                           size_t state,
+                           struct optc_state_info *out);
 
 /**
  * Steps that a parameter has taken.
@@ -866,7 +864,7 @@ optc_status optc_step_count(const struct optc_optimizer *optimizer, size_t param
 
 /**
  * Lends the state of a parameter of an optimizer that was bound with `state_is_lent`, with the steps that it has
- * taken: one contiguous tensor for each piece, as `optc_state_info` describes them, for the next `optc_step` or
+ * taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step` or
  * `optc_save`. At its first step (`step` is 0) state is zeros, and the step fills it.
  *
  * The loan ends when `optc_step` or `optc_reclaim_state` returns.
