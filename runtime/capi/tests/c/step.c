@@ -5,6 +5,7 @@
  */
 #include <math.h>
 #include <optc/optc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,28 @@ static void refuses_bad_tensors(const optc_rules *rules) {
   optc_checkpoint_free(NULL);
 }
 
+static void *run_thread(void *result) {
+  float weight[] = {1, 1, 1, 1}, grad[] = {0.5f, -0.5f, 2, -2};
+  optc_rules *rules = NULL;
+  OK(optc_rules_open("soap", &rules));
+  optc_optimizer *optimizer = bind(rules);
+  optc_rules_free(rules);
+  for (int n = 0; n < 200; ++n) step(optimizer, weight, grad);
+  CHECK(optc_hyper_set(optimizer, 0, "nothing", 0) == OPTC_STATUS_HYPER);
+  optc_optimizer_free(optimizer);
+  memcpy(result, weight, sizeof(weight));
+  return NULL;
+}
+
+static void steps_in_two_threads(void) {
+  float results[3][4];
+  pthread_t threads[2];
+  run_thread(results[0]);
+  for (int n = 0; n < 2; ++n) CHECK(pthread_create(&threads[n], NULL, run_thread, results[n + 1]) == 0);
+  for (int n = 0; n < 2; ++n) CHECK(pthread_join(threads[n], NULL) == 0);
+  CHECK(memcmp(results[0], results[1], 16) == 0 && memcmp(results[0], results[2], 16) == 0);
+}
+
 static long resident(void) {
   long pages = 0;
   FILE *file = fopen("/proc/self/statm", "r");
@@ -189,6 +212,7 @@ int main(int argc, char **argv) {
     refuses_misuse(rules);
     refuses_a_newer_struct(rules);
     refuses_bad_tensors(rules);
+    steps_in_two_threads();
   }
   optc_rules_free(rules);
   return 0;

@@ -14,7 +14,7 @@
 #include <iostream>
 #include <string>
 
-#define CHECK(condition)                                                             \
+#define EXPECT(condition)                                                             \
   do {                                                                               \
     if (!(condition)) throw std::runtime_error(std::to_string(__LINE__) + ": " #condition); \
   } while (0)
@@ -46,9 +46,9 @@ static void differs_from_torch_by_rounding() {
     fill_grads(ours, 0.1 * step - 0.2), fill_grads(theirs, 0.1 * step - 0.2);
     optimizer.step(), reference.step();
   }
-  CHECK(torch::allclose(ours->weight, theirs->weight, 1e-5, 1e-6));
-  CHECK(optimizer.state_of(ours->weight)->step == 5);
-  CHECK(optimizer.state_of(ours->weight)->get("exp_avg").sizes() == ours->weight.sizes());
+  EXPECT(torch::allclose(ours->weight, theirs->weight, 1e-5, 1e-6));
+  EXPECT(optimizer.state_of(ours->weight)->step == 5);
+  EXPECT(optimizer.state_of(ours->weight)->get("exp_avg").sizes() == ours->weight.sizes());
 }
 
 static void schedulers_set_the_learning_rate() {
@@ -56,17 +56,17 @@ static void schedulers_set_the_learning_rate() {
   optc::Optimizer optimizer(model->named_parameters(), "sgd", optc::Options(1.0),
                             {optc::Group("bias", optc::Options(2.0))});
   torch::optim::StepLR schedule(optimizer, 1, 0.5);
-  CHECK(optimizer.param_groups().size() == 2 && optimizer.options(1).get_lr() == 2.0);
+  EXPECT(optimizer.param_groups().size() == 2 && optimizer.options(1).get_lr() == 2.0);
   const auto before = model->weight.clone();
   optimizer.step();
   schedule.step();
-  CHECK(optimizer.options(0).get_lr() == 0.5 && optimizer.options(1).get_lr() == 1.0);
+  EXPECT(optimizer.options(0).get_lr() == 0.5 && optimizer.options(1).get_lr() == 1.0);
   fill_grads(model, 1.0);
   optimizer.step();
-  CHECK(torch::equal(model->weight, before - 0.5));
+  EXPECT(torch::equal(model->weight, before - 0.5));
   torch::optim::ReduceLROnPlateauScheduler plateau(optimizer, torch::optim::ReduceLROnPlateauScheduler::min, 0.1f, 0);
   plateau.step(1.0f), plateau.step(1.0f);
-  CHECK(optimizer.options(0).get_lr() < 0.1);
+  EXPECT(optimizer.options(0).get_lr() < 0.1);
 }
 
 static void closures_compute_the_loss_with_gradients() {
@@ -80,12 +80,12 @@ static void closures_compute_the_loss_with_gradients() {
     return loss;
   };
   const auto first = optimizer.step(loss), second = optimizer.step(loss);
-  CHECK(second.item<float>() < first.item<float>());
+  EXPECT(second.item<float>() < first.item<float>());
   optimizer.zero_grad();
-  CHECK(!model->weight.grad().defined());
+  EXPECT(!model->weight.grad().defined());
   const auto still = model->weight.clone();
   optimizer.step();
-  CHECK(torch::equal(model->weight, still));
+  EXPECT(torch::equal(model->weight, still));
 }
 
 static void archives_continue_bit_for_bit(const std::string& folder) {
@@ -98,11 +98,11 @@ static void archives_continue_bit_for_bit(const std::string& folder) {
     torch::save(model, folder + "/model.pt"), torch::load(copy, folder + "/model.pt");
     if (archive) torch::save(optimizer, folder + "/optimizer.pt"), torch::load(loaded, folder + "/optimizer.pt");
     else optimizer.save(folder + "/optimizer.safetensors"), loaded.load(folder + "/optimizer.safetensors");
-    CHECK(loaded.options(0).get_lr() == 0.1);
+    EXPECT(loaded.options(0).get_lr() == 0.1);
     fill_grads(model, -0.7), fill_grads(copy, -0.7);
     optimizer.step(), loaded.step();
-    CHECK(torch::equal(model->weight, copy->weight) && torch::equal(model->bias, copy->bias));
-    CHECK(loaded.state_of(copy->weight)->step == optimizer.state_of(model->weight)->step);
+    EXPECT(torch::equal(model->weight, copy->weight) && torch::equal(model->bias, copy->bias));
+    EXPECT(loaded.state_of(copy->weight)->step == optimizer.state_of(model->weight)->step);
   }
   optc::Optimizer other(copy->named_parameters(), "sgd");
   fails("opt::torch::archive", [&] { torch::load(other, folder + "/optimizer.pt"); });
@@ -118,8 +118,8 @@ static void groups_may_be_added_and_changed() {
   more->weight.mutable_grad() = torch::ones_like(more->weight);
   const auto before = more->weight.clone();
   optimizer.step();
-  CHECK(torch::equal(more->weight, before - 0.5));
-  CHECK(optimizer.state_of(model->weight)->step == 2 && optimizer.state_of(more->weight)->step == 1);
+  EXPECT(torch::equal(more->weight, before - 0.5));
+  EXPECT(optimizer.state_of(model->weight)->step == 2 && optimizer.state_of(more->weight)->step == 1);
 }
 
 static void groups_may_use_other_rules() {
@@ -128,21 +128,21 @@ static void groups_may_use_other_rules() {
                             {optc::Group("bias", optc::Options(1e-3).use("adamw"))});
   for (auto& param : model->parameters()) param.mutable_grad() = torch::randn_like(param);
   optimizer.step();
-  CHECK(optimizer.state_of(model->named_parameters()["0.bias"])->get("exp_avg_sq").defined());
+  EXPECT(optimizer.state_of(model->named_parameters()["0.bias"])->get("exp_avg_sq").defined());
 }
 
 static void strides_are_free_and_autograd_notices() {
   auto param = torch::rand({4, 3}).t().contiguous().t().set_requires_grad(true);
-  CHECK(!param.is_contiguous());
+  EXPECT(!param.is_contiguous());
   optc::Optimizer optimizer({param}, "sgd", optc::Options(1.0));
   const auto before = param.detach().clone();
   auto loss = (param * param).sum();
   param.mutable_grad() = torch::ones({1, 1}).expand({4, 3});
   optimizer.step();
-  CHECK(torch::allclose(param, before - 1.0));
+  EXPECT(torch::allclose(param, before - 1.0));
   bool refused = false;
   try { loss.backward(); } catch (const c10::Error&) { refused = true; }
-  CHECK(refused);
+  EXPECT(refused);
 }
 
 static void mistakes_have_codes() {
