@@ -59,7 +59,8 @@ static void schedulers_set_the_learning_rate() {
   EXPECT(optimizer.param_groups().size() == 2 && optimizer.options(1).get_lr() == 2.0);
   const auto before = model->weight.clone();
   optimizer.step();
-  schedule.step();
+  // LibTorch's schedulers change nothing when they are asked for the first time.
+  schedule.step(), schedule.step();
   EXPECT(optimizer.options(0).get_lr() == 0.5 && optimizer.options(1).get_lr() == 1.0);
   fill_grads(model, 1.0);
   optimizer.step();
