@@ -53,7 +53,7 @@ test-python: setup
 	@rm -rf $(PACKAGE)
 	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
-	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python examples/python
+	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python $(wildcard examples/python)
 
 bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@.ci/setup bench

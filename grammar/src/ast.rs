@@ -128,6 +128,8 @@ pub struct Optimizer {
     pub hypers: Vec<Hyper>,
     /// `static` entries in order.
     pub statics: Vec<Static>,
+    /// `shared` entries in order.
+    pub shared: Vec<Shared>,
     /// `absent grad: zeros` or `absent grad: skip`.
     pub absent_grad: Option<Name>,
     /// `rule` entries in order.
@@ -177,6 +179,17 @@ pub struct Static {
     pub default: Expr,
     /// The allowed interval, of an int or float.
     pub range: Option<Range>,
+}
+
+/// `shared t = 0`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shared {
+    /// As for hyperparameters.
+    pub docs: String,
+    /// Its name.
+    pub name: Name,
+    /// Its value before the first step.
+    pub initial: Expr,
 }
 
 /// `rule hidden(w: [m, n]) where guard { … }`
@@ -429,6 +442,8 @@ pub enum ExprKind {
         /// What is computed in it.
         body: Block,
     },
+    /// `across params { dot(grad, grad) }`
+    Across(Block),
     /// `eigh(a).vectors or retry f64 or keep`
     OrElse {
         /// What may fail.

@@ -125,7 +125,8 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
         .chain(docs(&optimizer.docs));
     let parts = parts
         .chain(optimizer.hypers.iter().map(hyper))
-        .chain(optimizer.statics.iter().map(static_));
+        .chain(optimizer.statics.iter().map(static_))
+        .chain(optimizer.shared.iter().map(shared));
     let absent = optimizer
         .absent_grad
         .iter()
@@ -154,6 +155,11 @@ fn static_(entry: &Static) -> Sexp {
             .chain([ty(&entry.ty), expr(&entry.default)])
             .chain(entry.range.as_ref().map(range)),
     )
+}
+
+fn shared(shared: &Shared) -> Sexp {
+    let parts = [name(&shared.name)].into_iter().chain(docs(&shared.docs));
+    list("shared", parts.chain([expr(&shared.initial)]))
 }
 
 fn range(range: &Range) -> Sexp {
@@ -313,6 +319,7 @@ fn expr(value: &Expr) -> Sexp {
             then,
             otherwise,
         } => if_(cond, then, Some(otherwise)),
+        ExprKind::Across(body) => list("across", [block(body)]),
         ExprKind::In { dtype, body } => list("in", [name(dtype), block(body)]),
         ExprKind::OrElse { value, policies } => list(
             "or-else",

@@ -316,12 +316,16 @@ fn describe(rule: Rule) -> &'static str {
         Rule::member
         | Rule::hyper_member
         | Rule::static_member
+        | Rule::shared_member
         | Rule::absent_member
-        | Rule::rule_member => "a member (`hyper`, `static`, `absent grad` or `rule`)",
+        | Rule::rule_member => "a member (`hyper`, `static`, `shared`, `absent grad` or `rule`)",
         Rule::use_list => "a list of names",
-        Rule::name | Rule::rule_name | Rule::hyper | Rule::static_choice | Rule::setting => {
-            "a name"
-        }
+        Rule::name
+        | Rule::rule_name
+        | Rule::hyper
+        | Rule::static_choice
+        | Rule::shared
+        | Rule::setting => "a name",
         Rule::param => "a parameter such as `g: [m, n]`",
         Rule::range => "`in`",
         Rule::range_open => "`[` or `(`",
@@ -345,7 +349,9 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::each
         | Rule::repeat
         | Rule::skip => "a statement",
-        Rule::if_form | Rule::in_form | Rule::in_name | Rule::named => "an expression",
+        Rule::if_form | Rule::in_form | Rule::across_form | Rule::in_name | Rule::named => {
+            "an expression"
+        }
         Rule::expr | Rule::term | Rule::primary | Rule::prefix | Rule::arg => "an expression",
         Rule::paren | Rule::list | Rule::truth => "an expression",
         Rule::row => "names in parentheses",
@@ -358,6 +364,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::number | Rule::digits => "a number",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
+        Rule::kw_across => "`across`",
         Rule::kw_choice => "`choice`",
         Rule::kw_each => "`each`",
         Rule::kw_else => "`else`",
@@ -376,9 +383,11 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_on => "`on`",
         Rule::kw_optimizer => "`optimizer`",
         Rule::kw_or => "an operator",
+        Rule::kw_params => "`params`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
         Rule::kw_rule => "`rule`",
+        Rule::kw_shared => "`shared`",
         Rule::kw_skip => "`skip`",
         Rule::kw_state => "`state`",
         Rule::kw_static => "`static`",

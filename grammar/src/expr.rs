@@ -98,6 +98,7 @@ impl<'a> Builder<'a> {
             Rule::truth => ExprKind::Bool(pair.as_str() == "true"),
             Rule::if_form => self.choice(pair)?,
             Rule::in_form => self.precision(pair)?,
+            Rule::across_form => ExprKind::Across(self.block(Node::new(pair).need(Rule::block))?),
             Rule::in_name => ExprKind::Name("in".to_owned()),
             Rule::named => self.named(pair)?,
             Rule::list => ExprKind::Table(self.rows(pair)?),

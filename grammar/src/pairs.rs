@@ -100,6 +100,7 @@ fn is_mark(rule: Rule) -> bool {
             | index_open
             | key_colon
             | kw_absent
+            | kw_across
             | kw_choice
             | kw_each
             | kw_else
@@ -116,9 +117,11 @@ fn is_mark(rule: Rule) -> bool {
             | kw_on
             | kw_optimizer
             | kw_or
+            | kw_params
             | kw_repeat
             | kw_retry
             | kw_rule
+            | kw_shared
             | kw_skip
             | kw_state
             | kw_static

@@ -136,12 +136,13 @@ impl<'a> Builder<'a> {
         let (span, docs) = (span(&pair), self.docs_above(&pair, ""));
         let mut node = Node::new(pair);
         let name = name(node.need(Rule::name));
-        let (hypers, statics, rules) = (Vec::new(), Vec::new(), Vec::new());
+        let (hypers, statics, shared, rules) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut optimizer = Optimizer {
             docs,
             name,
             hypers,
             statics,
+            shared,
             absent_grad: None,
             rules,
             span,
@@ -164,6 +165,11 @@ impl<'a> Builder<'a> {
                     into.statics.push(self.static_choice(choice)?);
                 }
             }
+            Rule::shared_member => {
+                for shared in Node::new(pair).all(Rule::shared) {
+                    into.shared.push(self.shared(shared)?);
+                }
+            }
             Rule::absent_member => absent(pair, &mut into.absent_grad)?,
             _ => into.rules.push(self.rule(pair)?),
         }
@@ -184,6 +190,16 @@ impl<'a> Builder<'a> {
             name,
             default,
             range,
+        })
+    }
+
+    fn shared(&mut self, pair: Pair<'a, Rule>) -> Result<Shared> {
+        let docs = self.docs_around(&pair, "shared");
+        let mut node = Node::new(pair);
+        Ok(Shared {
+            docs,
+            name: name(node.need(Rule::name)),
+            initial: self.expr(node.need(Rule::expr))?,
         })
     }
 

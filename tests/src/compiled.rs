@@ -197,6 +197,10 @@ impl<T: Number> Stepper for Compiled<T> {
             .collect()
     }
 
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        self.optimizer.shared(group + 1, name)
+    }
+
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
         if state == "step" {
             return self.optimizer.step_of(param).map(|step| vec![step as f64]);

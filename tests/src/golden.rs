@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 26] = [
+pub const FILES: [(&str, usize); 41] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -34,11 +34,26 @@ pub const FILES: [(&str, usize); 26] = [
     ("signum", 4),
     ("ademamix", 4),
     ("normalised_gd", 5),
+    ("adabelief", 3),
+    ("yogi", 3),
+    ("adan", 4),
+    ("laprop", 4),
+    ("adopt", 4),
+    ("grams", 3),
+    ("clip_norm_adamw", 7),
+    ("prodigy", 5),
+    ("schedule_free_adamw", 6),
+    ("schedule_free_sgd", 3),
+    ("schedule_free_radam", 3),
+    ("adafactor", 5),
+    ("adafactor_fairseq", 6),
     ("lamb", 6),
     ("lars", 5),
     ("mars", 8),
     ("torch_muon", 6),
     ("muon", 5),
+    ("moonlight_muon", 3),
+    ("mars_m", 3),
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
@@ -68,12 +83,16 @@ pub struct Case {
     pub hyper: Map<String, Value>,
     /// The constructor's other arguments.
     pub defaults: Map<String, Value>,
+    /// What is done around the optimizer: clipping, entries, their arguments.
+    pub protocol: Map<String, Value>,
     /// The gradients of step t at index t - 1; a parameter without a gradient has no entry.
     pub grads: Vec<BTreeMap<String, Vec<f64>>>,
     /// The learning rate of step t at index t - 1, where it changes.
     pub lr: Option<Vec<f64>>,
     /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
     pub response: BTreeMap<String, f64>,
+    /// Options of a group that change, by step and group.
+    pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
 }
 
@@ -103,7 +122,12 @@ impl Case {
 
     /// An option of a group, or of the constructor for what the reference keeps outside its groups.
     pub fn option(&self, group: usize, name: &str) -> Option<&Value> {
-        let places = [&self.groups[group], &self.hyper, &self.defaults];
+        let places = [
+            &self.groups[group],
+            &self.hyper,
+            &self.defaults,
+            &self.protocol,
+        ];
         places.into_iter().find_map(|options| options.get(name))
     }
 
@@ -154,6 +178,8 @@ struct CaseMeta {
     groups: Vec<Map<String, Value>>,
     hyper: Map<String, Value>,
     defaults: Map<String, Value>,
+    #[serde(default)]
+    protocol: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
 }
 
@@ -202,11 +228,13 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         groups: meta.groups,
         hyper: meta.hyper,
         defaults: meta.defaults,
+        protocol: meta.protocol,
         grads: (1..=meta.steps)
             .map(|t| records.grads.remove(&t).unwrap_or_default())
             .collect(),
         lr: records.lr,
         response: meta.response_4ulp,
+        options: records.options,
         snapshot: records.snapshot,
         name,
     }
@@ -218,6 +246,7 @@ struct Records {
     grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
     lr: Option<Vec<f64>>,
+    options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
 }
 
 impl Records {
@@ -236,9 +265,18 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
-            // Options of a group at a snapshot: the learning rate, which `extra/lr` has for every step, and the number
-            // of steps.
-            ["extra", _, "lr" | "step", _] => {}
+            // The point at which a model is evaluated: a function of the parameter and its state.
+            ["extra", "eval", _, _] => {}
+            // Norms and gradients on the way from the recorded gradients to the recorded result.
+            ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
+            ["extra", group, option, step] if group.starts_with("group") => {
+                let at = (
+                    number(step),
+                    group["group".len()..].parse().expect("a group"),
+                );
+                let options = self.options.entry(at).or_default();
+                options.insert(option.to_owned(), values(view)[0]);
+            }
             _ => panic!("unknown key {key}"),
         }
     }

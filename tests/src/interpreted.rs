@@ -1,11 +1,11 @@
 //! A stepper that runs the reference interpreter, on the IR as lowered or as optimized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp;
-use optc_core::ir::Function;
+use optc_core::ir::{Function, Summand};
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
@@ -35,8 +35,10 @@ struct Bound {
 
 /// An optimizer bound to the parameters of a case.
 pub struct Interpreted {
-    settings: Vec<Settings>,
-    lr: Vec<usize>,
+    /// Hyperparameters, shared numbers and sums of each group.
+    inputs: Vec<Vec<f64>>,
+    names: Vec<String>,
+    lr: usize,
     params: BTreeMap<String, Bound>,
 }
 
@@ -55,7 +57,7 @@ impl Interpreted {
             .iter()
             .map(|group| settings(&program, id, group))
             .collect();
-        let lr = vec![hyper_index(&program, id, "lr"); settings.len()];
+        let lr = hyper_index(&program, id, "lr");
         let mut params = BTreeMap::new();
         for (n, group) in setup.groups.iter().enumerate() {
             for name in &group.params {
@@ -71,10 +73,62 @@ impl Interpreted {
             }
         }
         Interpreted {
-            settings,
+            inputs: settings.iter().map(Settings::inputs).collect(),
+            names: program.input_names(id),
             lr,
             params,
         }
+    }
+}
+
+impl Interpreted {
+    /// Computes the sums over the parameters of a step, in order of their inputs.
+    fn sum<'a>(&mut self, names: impl Iterator<Item = &'a String> + Clone) {
+        let bound = |name: &'a String| &self.params[name];
+        let sums = |bound: &Bound| {
+            bound
+                .function
+                .sums
+                .iter()
+                .map(|sum| sum.input)
+                .collect::<Vec<_>>()
+        };
+        let wanted: BTreeSet<u32> = names.clone().flat_map(|name| sums(bound(name))).collect();
+        for input in wanted {
+            let each = names.clone().map(|name| {
+                let bound = &self.params[name];
+                bound.summand(input, &self.inputs[bound.group])
+            });
+            let total: f64 = each.sum();
+            self.inputs
+                .iter_mut()
+                .for_each(|inputs| inputs[input as usize] = total);
+        }
+    }
+}
+
+impl Bound {
+    /// A step begins: the gradient is there, and before the first one the state gets its values.
+    fn begin(&mut self, grad: &[f64], inputs: &[f64]) {
+        let dtype = self.function.slots[interp::GRAD].ty.dtype;
+        let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
+        if self.step == 0 {
+            let slots = interp::allocate(&self.function, &self.slots[interp::PARAM], &grad, inputs);
+            self.slots = slots.expect("state can be initialised");
+        }
+        self.slots[interp::GRAD] = grad;
+        self.step += 1;
+    }
+
+    fn summand(&self, input: u32, inputs: &[f64]) -> f64 {
+        let sum = self.function.sums.iter().find(|sum| sum.input == input);
+        let value = |sum: &Summand| interp::summand(sum, &self.slots, inputs, self.step as f64);
+        sum.map_or(0.0, |sum| value(sum).expect("the sum can be computed"))
+    }
+
+    fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
+        let made = interp::run(&self.function, &mut self.slots, inputs, self.step as f64);
+        made.expect("the step succeeds")
     }
 }
 
@@ -108,7 +162,9 @@ fn bind(
         Stage::Optimized => passes::optimize(lowered),
     };
     let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
-    let slots = interp::allocate(&function, &init).expect("state can be initialised");
+    let zeros = vec![0.0; init.len()];
+    let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
+    let slots = slots.expect("state can be initialised");
     Bound {
         function,
         slots,
@@ -183,23 +239,31 @@ fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
 impl Stepper for Interpreted {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         if let Some(lr) = lr {
-            for (settings, &index) in self.settings.iter_mut().zip(&self.lr) {
-                settings.hypers[index] = lr;
-            }
+            let at = self.lr;
+            self.inputs.iter_mut().for_each(|inputs| inputs[at] = lr);
         }
         for (name, grad) in grads {
             let bound = self.params.get_mut(name).expect("a known parameter");
-            let dtype = bound.function.slots[interp::GRAD].ty.dtype;
-            bound.slots[interp::GRAD] = grad.iter().map(|&x| dtype.round(x)).collect();
-            bound.step += 1;
-            let hypers = &self.settings[bound.group].hypers;
-            interp::run(&bound.function, &mut bound.slots, hypers, bound.step as f64)
-                .expect("the step succeeds");
+            bound.begin(grad, &self.inputs[bound.group]);
+        }
+        self.sum(grads.keys());
+        let before = self.inputs.clone();
+        for name in grads.keys() {
+            let bound = self.params.get_mut(name).expect("a known parameter");
+            let shared = bound.run(&before[bound.group]);
+            for (&input, value) in bound.function.shared.iter().zip(shared) {
+                self.inputs[bound.group][input as usize] = value;
+            }
         }
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
         self.params[name].slots[interp::PARAM].clone()
+    }
+
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let at = self.names.iter().position(|known| known == name)?;
+        Some(self.inputs[group][at])
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

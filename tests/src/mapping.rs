@@ -89,15 +89,19 @@ fn strings(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).expect("a list of names")
 }
 
-/// `betas: [a, b]` becomes two hyperparameters; a negative number (SOAP's `shampoo_beta`) means "the default".
+/// `betas: [a, b]` becomes two hyperparameters; what is `None` keeps our default.
 fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f64)> {
-    let values: Vec<f64> = match value {
+    let values: Vec<Option<f64>> = match value {
         None => Vec::new(),
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_f64).collect(),
-        Some(one) => one.as_f64().into_iter().collect(),
+        Some(Value::Array(list)) => list.iter().map(Value::as_f64).collect(),
+        Some(one) => vec![one.as_f64()],
     };
     let pairs = ours.iter().copied().zip(values);
-    pairs.filter(|(_, value)| *value >= 0.0).collect()
+    let given = pairs.filter_map(|(name, value)| Some((name, value?)));
+    // Only SOAP's `shampoo_beta` says "the default" by a negative number.
+    given
+        .filter(|(name, value)| *value >= 0.0 || *name != "shampoo_beta")
+        .collect()
 }
 
 fn statics(case: &Case, row: &Row, index: usize) -> BTreeMap<&'static str, Value> {
@@ -147,9 +151,9 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 
 /// Recorded cases that no rule can follow yet, and why.
 const OPEN: &[(&str, &str, &str)] = &[(
-    "normalised_gd",
-    "global",
-    "a norm over all parameters needs `across params`",
+    "clip_norm_adamw",
+    "norm_inf",
+    "the largest element of all gradients needs a maximum over a tensor and over parameters",
 )];
 
 /// Why no rule can follow this case yet.
@@ -158,6 +162,14 @@ pub fn open(case: &Case) -> Option<&'static str> {
         .iter()
         .find(|(file, name, _)| case.file == *file && case.name == *name);
     entry.map(|(_, _, reason)| *reason)
+}
+
+/// The recorded values of numbers that the parameters of a group share, at a step: our name, value.
+pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
+    let options = case.options.get(&(step, group));
+    let names = row(case).shared.iter().copied();
+    let each = names.filter_map(|name| Some((name, *options?.get(name)?)));
+    each.collect()
 }
 
 /// What kind of arithmetic the rule of a case is.

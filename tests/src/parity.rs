@@ -16,6 +16,8 @@ pub trait Stepper {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>);
     /// A parameter, row-major.
     fn param(&self, name: &str) -> Vec<f64>;
+    /// A number that the parameters of a group share; groups count from 0, in the order of the reference.
+    fn shared(&self, group: usize, name: &str) -> Option<f64>;
     /// A state by its name in the language (`exp_avg`, `gram.0`), or the counter `step` as one number.
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>>;
 }
@@ -100,12 +102,32 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
                 stepper,
             });
             comparisons.extend(seen.flat_map(|seen| seen.compare()));
+            comparisons.extend(shared(case, precision, step, stepper));
         }
     }
     Report {
         case: case.id(),
         comparisons,
     }
+}
+
+/// What the parameters of each group share.
+fn shared(case: &Case, precision: Precision, step: u64, stepper: &dyn Stepper) -> Vec<Comparison> {
+    let groups = 0..case.groups.len();
+    let all = groups.flat_map(|group| {
+        let recorded = mapping::shared(case, step, group).into_iter();
+        recorded.map(move |(name, value)| (group, name, value))
+    });
+    all.map(|(group, name, reference)| {
+        let found: Vec<f64> = stepper.shared(group, name).into_iter().collect();
+        Comparison {
+            step,
+            what: format!("group {group}/{name}"),
+            distance: compare::relative(&found, &[reference]),
+            bound: bound(case, precision, Quantity::State(name)),
+        }
+    })
+    .collect()
 }
 
 fn grads(case: &Case, setup: &Setup, at: usize) -> BTreeMap<String, Vec<f64>> {

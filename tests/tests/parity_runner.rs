@@ -96,6 +96,10 @@ impl Stepper for AdamWStepper {
         self.slots[name].w.clone()
     }
 
+    fn shared(&self, _: usize, _: &str) -> Option<f64> {
+        None
+    }
+
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
         let slot = &self.slots[param];
         match state {
@@ -232,6 +236,11 @@ impl Stepper for Player<'_> {
             0 => self.case.params[name].init.clone(),
             step => self.case.snapshot(step, name).param.clone(),
         }
+    }
+
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let options = self.case.options.get(&(self.step, group))?;
+        options.get(name).copied()
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

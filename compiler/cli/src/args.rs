@@ -45,6 +45,12 @@ pub(crate) enum Command {
     /// Explain a message by its code
     #[command(after_help = EXPLAIN)]
     Explain(Explain),
+    /// Show the standard library: what each optimizer is, keeps and costs
+    #[command(after_help = LIST)]
+    List,
+    /// Begin a `.opt` file from one of the standard library
+    #[command(after_help = NEW)]
+    New(New),
     /// Fail as a bug would, to test the report
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -120,6 +126,17 @@ pub(crate) struct Explain {
     /// The code, as a message shows it; without it, all codes are listed
     #[arg(value_name = "CODE")]
     pub(crate) code: Option<String>,
+}
+
+/// `optc new`
+#[derive(Debug, clap::Args)]
+pub(crate) struct New {
+    /// The file's name without `.opt`, in words joined by `_`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The module to begin from; `optc list` shows them
+    #[arg(long, value_name = "MODULE", default_value = "adamw")]
+    pub(crate) from: String,
 }
 
 /// `optc panic`
@@ -313,6 +330,8 @@ Examples:
   optc compile lion.opt -o lion.optc        make an artifact for the CPU
   optc inspect std.soap --shape 4096x11008  what a step of SOAP costs on that matrix
   optc explain opt::shape::mismatch         what a message means, with an example
+  optc list                                 what the standard library holds
+  optc new my_rule --from adamw             a file to begin with
 
 Exit codes:
   0   done
@@ -356,6 +375,17 @@ const EXPLAIN: &str = "\
 Examples:
   optc explain                                     all codes
   optc explain opt::shape::mismatch                one of them, with a failing and a corrected example";
+
+const LIST: &str = "\
+Examples:
+  optc list                                        what there is
+  optc list | grep products                        those with matrix products
+  optc inspect std.muon                            more about one of them";
+
+const NEW: &str = "\
+Examples:
+  optc new my_rule --from adamw                    writes my_rule.opt with an optimizer MyRule
+  optc check my_rule.opt                           what to do next";
 
 #[cfg(test)]
 mod tests {

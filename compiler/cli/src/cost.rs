@@ -381,6 +381,8 @@ mod tests {
                 slot("grad", Role::Grad, &[32, 32]),
                 slot("m", Role::State, &[32, 32]),
             ],
+            shared: vec![],
+            sums: vec![],
             temps: vec![],
             arena_bytes: 0,
             host: vec![

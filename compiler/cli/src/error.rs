@@ -198,6 +198,39 @@ pub(crate) enum CommandError {
         help: String,
     },
 
+    /// A file that `optc new` would overwrite.
+    #[error("`{path}` exists already")]
+    #[diagnostic(
+        code(opt::cli::exists),
+        help("choose another name, or remove the file first")
+    )]
+    Exists {
+        /// The file.
+        path: String,
+    },
+
+    /// A name that no optimizer can have.
+    #[error("`{name}` is not a name")]
+    #[diagnostic(
+        code(opt::cli::bad_name),
+        help("begin with a letter, then write letters, digits and `_`, as in `my_rule`")
+    )]
+    BadName {
+        /// As given.
+        name: String,
+    },
+
+    /// A module that the standard library lacks.
+    #[error("the standard library has no optimizer in `{name}`")]
+    #[diagnostic(
+        code(opt::cli::unknown_module),
+        help("`optc list` shows the modules, as in `--from adamw`")
+    )]
+    UnknownModule {
+        /// As given.
+        name: String,
+    },
+
     /// A file that cannot be written.
     #[error("cannot write `{path}`: {reason}")]
     #[diagnostic(
@@ -255,7 +288,9 @@ impl CommandError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Load(_) | Self::NoRule { .. } => Exit::Diagnostics,
-            Self::Read { .. } | Self::NotText { .. } | Self::Write { .. } => Exit::Io,
+            Self::Read { .. } | Self::NotText { .. } | Self::Exists { .. } | Self::Write { .. } => {
+                Exit::Io
+            }
             #[cfg(feature = "compile")]
             Self::Emit(EmitError::Internal { .. }) => Exit::Bug,
             #[cfg(feature = "compile")]
@@ -267,6 +302,8 @@ impl CommandError {
             | Self::UnknownOptimizer { .. }
             | Self::WhichOptimizer { .. }
             | Self::Setting(_)
+            | Self::BadName { .. }
+            | Self::UnknownModule { .. }
             | Self::UnknownCode { .. } => Exit::Usage,
         }
     }

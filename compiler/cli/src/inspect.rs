@@ -224,7 +224,7 @@ fn of_shape(
     };
     let plan = plan_for(&spec);
     let name = &program.optimizers[id].rules[rule].name;
-    let profile = cost::profile(&plan, &settings.hypers, args.roofline);
+    let profile = cost::profile(&plan, &settings.inputs(), args.roofline);
     [
         table(
             &format!("{} {shape} by rule `{name}`: state", args.dtype),

@@ -22,7 +22,9 @@ pub mod describe;
 mod error;
 mod explain;
 mod inspect;
+mod list;
 mod needs;
+mod new;
 mod output;
 mod pages;
 mod program;
@@ -65,6 +67,8 @@ fn run(args: &Args, reporter: &Reporter) -> Result<Exit, Failure> {
         Command::Compile(args) => compile::run(args, reporter),
         Command::Inspect(args) => inspect::run(args, reporter),
         Command::Explain(args) => explain::run(args),
+        Command::List => list::run(reporter),
+        Command::New(args) => new::run(args, reporter),
         #[cfg(debug_assertions)]
         Command::Panic(args) => bug::provoke(args.abort),
     }

@@ -329,7 +329,18 @@ pub(crate) const PAGES: &[Page] = &[
         "The command wants a source, and was given an artifact",
         "`optc inspect` reads both. The others want the `.opt` file.",
     ),
+    Page::new(
+        "opt::cli::bad_name",
+        "The name given to `optc new` is not a name",
+        "The file and the optimizer in it are named after it: a letter, then letters, digits and `_`. `my_rule` makes \
+         `my_rule.opt` with the optimizer `MyRule`.",
+    ),
     Page::new("opt::cli::bug", "A bug in optc", OUR_BUG),
+    Page::new(
+        "opt::cli::exists",
+        "The file that `optc new` would write exists",
+        "A file is never overwritten by `optc new`. Choose another name, or remove the file first.",
+    ),
     Page::new(
         "opt::cli::no_backend",
         "This build of the command cannot compile",
@@ -357,6 +368,11 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::cli::unknown_code",
         "No message has this code",
         "`optc explain` lists the codes.",
+    ),
+    Page::new(
+        "opt::cli::unknown_module",
+        "The standard library has no optimizer in the module given with `--from`",
+        "`optc list` shows the modules that declare optimizers; a module of functions alone is nothing to begin from.",
     ),
     Page::new(
         "opt::cli::unknown_optimizer",
@@ -447,26 +463,6 @@ pub(crate) const PAGES: &[Page] = &[
         "`optc check std.absent` lists the modules there are.",
     ),
     Page::new(
-        "opt::quick::machine",
-        "The quick tier makes no code for this machine",
-        "It serves 64-bit machines that Cranelift knows. Compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
-        "opt::quick::malformed",
-        "The quick tier was given a malformed kernel",
-        OUR_BUG,
-    ),
-    Page::new(
-        "opt::quick::memory",
-        "The quick tier gets no executable memory",
-        "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
-        "opt::quick::refused",
-        "The quick tier cannot compile a kernel here",
-        "Compile ahead of time with `optc compile`.",
-    ),
-    Page::new(
         "opt::python::compiler",
         "The compiler that was found has failed",
         "`optc.compile` runs an `optc` with LLVM where it finds one: `OPTC_COMPILER`, or a program of that name on the path. \
@@ -529,6 +525,26 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::python::threads",
         "Two threads use one optimizer at once",
         "Step, save and load one optimizer from one thread at a time; different optimizers may step at the same time.",
+    ),
+    Page::new(
+        "opt::quick::machine",
+        "The quick tier makes no code for this machine",
+        "It serves 64-bit machines that Cranelift knows. Compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::quick::malformed",
+        "The quick tier was given a malformed kernel",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::quick::memory",
+        "The quick tier gets no executable memory",
+        "Allow this process to map executable memory, or compile ahead of time with `optc compile`.",
+    ),
+    Page::new(
+        "opt::quick::refused",
+        "The quick tier cannot compile a kernel here",
+        "Compile ahead of time with `optc compile`.",
     ),
     Page::new(
         "opt::step::count",

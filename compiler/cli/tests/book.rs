@@ -76,7 +76,7 @@ fn run_page(file: &str) -> usize {
 
 #[test]
 fn readme() {
-    assert_eq!(run_page("README.md"), 3);
+    assert_eq!(run_page("README.md"), 4);
 }
 
 #[test]

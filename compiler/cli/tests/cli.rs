@@ -78,7 +78,7 @@ mod usage {
 
     #[test]
     fn help_is_a_snapshot() {
-        for command in ["", "check", "compile", "inspect", "explain"] {
+        for command in ["", "check", "compile", "inspect", "explain", "list", "new"] {
             let output = optc(&format!("{command} --help"));
             assert_eq!(code(&output), 0);
             let name = if command.is_empty() { "optc" } else { command };
@@ -580,5 +580,88 @@ mod explain {
             "{}",
             stderr(&output)
         );
+    }
+}
+
+mod library {
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_optimizer() {
+        let output = optc("list");
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        for module in optc_stdlib::NAMES {
+            let declares = optc_stdlib::source(module)
+                .unwrap()
+                .contains("\noptimizer ");
+            assert_eq!(
+                stdout(&output).contains(&format!("  {module} ")),
+                declares,
+                "{module}"
+            );
+        }
+        let line = |module: &str| {
+            stdout(&output)
+                .lines()
+                .find(|line| line.contains(module))
+                .unwrap()
+        };
+        for (module, words) in [
+            ("std.adamw ", ["8 ", "elementwise", "1711.05101"]),
+            ("std.muon ", ["4 ", "products", "Jordan"]),
+            ("std.soap ", ["24 ", "factorizations", "2409.11321"]),
+        ] {
+            assert!(
+                words.iter().all(|word| line(module).contains(word)),
+                "{}",
+                line(module)
+            );
+        }
+    }
+
+    #[test]
+    fn every_module_is_a_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        for module in optc_stdlib::NAMES {
+            if optc_stdlib::source(module)
+                .unwrap()
+                .contains("\noptimizer ")
+            {
+                let name = module.replace("std.", "my_");
+                let made = optc_in(folder.path(), &format!("new {name} --from {module}"), "");
+                assert_eq!(code(&made), 0, "{}", stderr(&made));
+                let checked = optc_in(folder.path(), &format!("check {name}.opt"), "");
+                assert_eq!(code(&checked), 0, "{}", stderr(&checked));
+            }
+        }
+        let text = std::fs::read_to_string(folder.path().join("my_adamw.opt")).unwrap();
+        assert!(
+            text.starts_with("//! MyAdamw, begun from std.adamw.")
+                && text.contains("optimizer MyAdamw {")
+        );
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mine.opt"), "kept").unwrap();
+        for (line, wanted) in [
+            ("new mine", "opt::cli::exists"),
+            ("new 3d", "opt::cli::bad_name"),
+            ("new other --from orthogonal", "opt::cli::unknown_module"),
+            ("new other --from nowhere", "opt::cli::unknown_module"),
+        ] {
+            let output = optc_in(folder.path(), line, "");
+            assert!(
+                code(&output) != 0 && stderr(&output).contains(wanted),
+                "{}",
+                stderr(&output)
+            );
+        }
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("mine.opt")).unwrap(),
+            "kept"
+        );
+        assert!(!folder.path().join("other.opt").exists());
     }
 }

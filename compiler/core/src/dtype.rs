@@ -47,6 +47,17 @@ impl DType {
         }
     }
 
+    /// The distance from 1 to the next number; 1 of indices.
+    pub fn epsilon(self) -> f64 {
+        match self {
+            DType::F64 => f64::EPSILON,
+            DType::F32 => f64::from(f32::EPSILON),
+            DType::BF16 => half::bf16::EPSILON.to_f64(),
+            DType::F16 => half::f16::EPSILON.to_f64(),
+            DType::I64 => 1.0,
+        }
+    }
+
     /// The name used in `.opt` files and manifests.
     pub fn name(self) -> &'static str {
         match self {

@@ -73,6 +73,33 @@ pub struct Program {
     pub roots: Vec<OptimizerId>,
 }
 
+impl Program {
+    /// The names of an optimizer's host inputs: hyperparameters, shared numbers, sums over parameters, and the last two
+    /// of each optimizer that a rule delegates to.
+    pub fn input_names(&self, id: OptimizerId) -> Vec<String> {
+        let hypers = self.optimizers[id].hypers.iter();
+        let mut names: Vec<String> = hypers.map(|hyper| hyper.name.clone()).collect();
+        self.shared_names(id, "", &mut names);
+        names
+    }
+
+    fn shared_names(&self, id: OptimizerId, path: &str, into: &mut Vec<String>) {
+        let optimizer = &self.optimizers[id];
+        let shared = optimizer.shared.iter();
+        into.extend(shared.map(|shared| format!("{path}{}", shared.name)));
+        into.extend((0..optimizer.sums).map(|n| format!("{path}across.{n}")));
+        for rule in &optimizer.rules {
+            if let RuleBody::Delegate {
+                target: Target::Optimizer { id, .. },
+                ..
+            } = &rule.body
+            {
+                self.shared_names(*id, &format!("{path}{}.", rule.name), into);
+            }
+        }
+    }
+}
+
 /// Rows of constants of one width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
@@ -97,6 +124,10 @@ pub struct Optimizer {
     pub hypers: Vec<Hyper>,
     /// Choices fixed when bound to parameters.
     pub statics: Vec<Static>,
+    /// Numbers that the parameters of a group share, kept between steps.
+    pub shared: Vec<Shared>,
+    /// How many sums over parameters its rules compute.
+    pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
     /// Its rules, in matching order.
@@ -114,6 +145,17 @@ pub struct Hyper {
     pub default: Expr,
     /// The allowed interval.
     pub range: Option<Range>,
+}
+
+/// A host number that the parameters of a group share: one rule changes it, once per step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shared {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub docs: String,
+    /// Its value before the first step: a host expression over hyperparameters and statics.
+    pub initial: Expr,
 }
 
 /// An interval of numbers.
@@ -505,6 +547,8 @@ pub enum Place {
     State(StateId),
     /// State of the current mode.
     StateOfMode(StateId),
+    /// A shared number of this optimizer, by index.
+    Shared(usize),
     /// A `var`.
     Local(Local),
 }
@@ -535,6 +579,10 @@ pub enum ExprKind {
     Hyper(usize),
     /// A static of this optimizer, by index.
     Static(usize),
+    /// A shared number of this optimizer, by index.
+    Shared(usize),
+    /// The sum of a scalar over all parameters of this step that the rule takes; with its number in the optimizer.
+    Across(usize, Block),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -691,6 +739,12 @@ pub enum Builtin {
     Rms,
     /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
     Frobenius,
+    /// `row_sums(x)`: the sum of each row of a matrix, shape `[..., m, 1]`
+    RowSums,
+    /// `column_sums(x)`: the sum of each column, shape `[..., 1, n]`
+    ColumnSums,
+    /// `epsilon(x)`: the distance from 1 to the next number of the tensor's storage type, on the host
+    Epsilon,
     /// `dot(x, y)` = `sum(x .* y)`
     Dot,
     /// `numel(x)` → int

@@ -117,6 +117,13 @@ impl<'a> Names<'a> {
         hyper.map_or("?", |hyper| hyper.name.as_str())
     }
 
+    fn shared(&self, index: usize) -> &'a str {
+        let shared = self
+            .optimizer
+            .and_then(|optimizer| optimizer.shared.get(index));
+        shared.map_or("?", |shared| shared.name.as_str())
+    }
+
     fn static_name(&self, index: usize) -> &'a str {
         let entry = self
             .optimizer
@@ -170,6 +177,8 @@ impl<'a> Names<'a> {
             ExprKind::DType(dtype) => dtype.map_or("same", |dtype| dtype.name()).to_owned(),
             ExprKind::Hyper(index) => self.hyper(*index).to_owned(),
             ExprKind::Static(index) => self.static_name(*index).to_owned(),
+            ExprKind::Shared(index) => self.shared(*index).to_owned(),
+            ExprKind::Across(_, block) => format!("across params {}", self.inline(block)),
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -379,6 +388,7 @@ impl Text<'_> {
             Place::Param => self.names.param().to_owned(),
             Place::State(state) => self.names.state_name(state).to_owned(),
             Place::StateOfMode(state) => self.names.state_of_mode(state),
+            Place::Shared(index) => self.names.shared(index).to_owned(),
             Place::Local(local) => self.names.local(local).to_owned(),
         }
     }
@@ -436,6 +446,14 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
             "  static {}: {ty} = {default}{}",
             entry.name,
             range(entry.range)
+        )?;
+    }
+    for shared in &optimizer.shared {
+        writeln!(
+            f,
+            "  shared {} = {}",
+            shared.name,
+            names.expr(&shared.initial)
         )?;
     }
     if optimizer.absent_grad_is_zero {

@@ -65,6 +65,15 @@ pub struct Settings {
     pub hypers: Vec<f64>,
     /// One per static.
     pub statics: Vec<StaticValue>,
+    /// Shared numbers and sums over parameters before the first step, those of optimizers delegated to included.
+    pub shared: Vec<f64>,
+}
+
+impl Settings {
+    /// What a step reads on the host: hyperparameters, then shared numbers and sums.
+    pub fn inputs(&self) -> Vec<f64> {
+        [&self.hypers[..], &self.shared].concat()
+    }
 }
 
 /// A setting that cannot be used.
@@ -143,6 +152,7 @@ pub fn settle(
     let mut settings = Settings {
         hypers: Vec::new(),
         statics: Vec::new(),
+        shared: Vec::new(),
     };
     for hyper in &optimizer.hypers {
         let given = overrides
@@ -169,6 +179,7 @@ pub fn settle(
         check_static(optimizer, index, &value)?;
         settings.statics.push(value);
     }
+    settings.shared = lower::first_shared(program, id, &settings);
     Ok(settings)
 }
 

@@ -58,6 +58,9 @@ pub fn variants(
 
 impl Variants {
     fn add(&mut self, plan: Plan) {
+        for sum in &plan.sums {
+            self.add(Plan::clone(&sum.plan));
+        }
         for thunks in [&plan.init, &plan.body] {
             self.look_at(thunks);
         }

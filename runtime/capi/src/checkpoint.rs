@@ -145,7 +145,7 @@ pub unsafe extern "C" fn optc_checkpoint_state(
     })
 }
 
-/// A hyperparameter of a group, both by position.
+/// A hyperparameter of a group, both by position; those behind the last are what the group's parameters share.
 ///
 /// Errors: `OPTC_STATUS_ARGUMENT`: no such group or hyperparameter.
 ///

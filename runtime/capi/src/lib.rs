@@ -27,8 +27,8 @@ pub use error::{
     Status, optc_error_code, optc_error_help, optc_error_message, optc_error_rendered,
 };
 pub use optimizer::{
-    Optimizer, optc_group_count, optc_group_hyper, optc_group_optimizer, optc_hyper_get,
-    optc_hyper_set, optc_optimizer_free, optc_report, optc_step,
+    Optimizer, optc_group_count, optc_group_hyper, optc_group_optimizer, optc_group_shared,
+    optc_hyper_get, optc_hyper_set, optc_optimizer_free, optc_report, optc_shared_set, optc_step,
 };
 pub use rules::{
     Hyper, Rules, Static, optc_rules_free, optc_rules_from_artifact, optc_rules_from_source,

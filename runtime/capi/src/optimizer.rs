@@ -25,6 +25,7 @@ pub struct Optimizer {
 struct Terms {
     optimizer: CString,
     hypers: Vec<CString>,
+    shared: Vec<CString>,
 }
 
 impl Optimizer {
@@ -32,6 +33,9 @@ impl Optimizer {
         let group = |group: usize| Terms {
             optimizer: owned(bound.name_of(group).unwrap_or_default()),
             hypers: bound.hypers(group).map(|(name, _)| owned(name)).collect(),
+            shared: (bound.all_shared(group))
+                .map(|(name, _)| owned(&name))
+                .collect(),
         };
         Optimizer {
             params: Known::all(&bound),
@@ -246,16 +250,94 @@ pub unsafe extern "C" fn optc_group_hyper(
             .hypers(group)
             .nth(index)
             .map(|(_, value)| value);
-        if !name.is_null() {
-            // SAFETY: the caller's promise.
-            unsafe { abi::store(name, known.as_ptr(), "name") }?;
-        }
-        match current.filter(|_| !value.is_null()) {
-            // SAFETY: the caller's promise.
-            Some(current) => unsafe { abi::store(value, current, "value") },
-            None => Ok(()),
+        // SAFETY: the caller's promise.
+        unsafe { hand_out_number(known, current, name, value) }
+    })
+}
+
+/// Name and current value of a number that the parameters of a group share, by its position in the source: what a step
+/// works out for all of them, and a checkpoint holds. Otherwise as `optc_group_hyper`.
+///
+/// Errors: `OPTC_STATUS_ARGUMENT`: no such group, or from the last position on.
+///
+/// # Safety
+///
+/// `optimizer` is from this library, `name` and `value` are null or have place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_group_shared(
+    optimizer: *const Optimizer,
+    group: usize,
+    index: usize,
+    name: *mut *const c_char,
+    value: *mut f64,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let optimizer = unsafe { Optimizer::of(optimizer) }?;
+        let shared = &at(&optimizer.groups, group, "group")?.shared;
+        let known = at(shared, index, "shared number")?;
+        let current = optimizer
+            .lock()
+            .all_shared(group)
+            .nth(index)
+            .map(|(_, value)| value);
+        // SAFETY: the caller's promise.
+        unsafe { hand_out_number(known, current, name, value) }
+    })
+}
+
+/// Makes a number that the parameters of a group share what it was in another run: for a caller that keeps the state.
+///
+/// Errors: `OPTC_STATUS_ARGUMENT`: no such group or number.
+///
+/// # Safety
+///
+/// `optimizer` is from this library, `name` ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_shared_set(
+    optimizer: *mut Optimizer,
+    group: usize,
+    name: *const c_char,
+    value: f64,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let (optimizer, name) =
+            unsafe { (Optimizer::of(optimizer)?, text::required(name, "name")?) };
+        match optimizer.lock().set_shared(group, name, value) {
+            true => Ok(()),
+            false => {
+                let message = format!("group {group} shares no number `{name}`");
+                Err(Failure::argument(
+                    "shared_number",
+                    message,
+                    "`optc_group_shared` lists them",
+                ))
+            }
         }
     })
+}
+
+/// Stores the name and the value of a number, as far as they are wanted.
+///
+/// # Safety
+///
+/// `name` and `value` are null or have place.
+unsafe fn hand_out_number(
+    known: &CString,
+    current: Option<f64>,
+    name: *mut *const c_char,
+    value: *mut f64,
+) -> Result<(), Failure> {
+    if !name.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { abi::store(name, known.as_ptr(), "name") }?;
+    }
+    match current.filter(|_| !value.is_null()) {
+        // SAFETY: the caller's promise.
+        Some(current) => unsafe { abi::store(value, current, "value") },
+        None => Ok(()),
+    }
 }
 
 /// The current value of a hyperparameter of a group.

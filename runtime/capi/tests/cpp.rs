@@ -87,9 +87,11 @@ fn follows_every_recording(front: &Path) {
 fn failure(case: &Case, precision: Precision, replay: &mut Replay<'_>) -> String {
     replay.start();
     let report = parity::run(case, precision, replay);
-    match report.passed() {
+    let wrong = report.failures().filter(|one| !replay.starts_later(one));
+    let wrong: Vec<String> = wrong.map(|one| format!("  {one:?}\n")).collect();
+    match wrong.is_empty() {
         true => String::new(),
-        false => report.to_string(),
+        false => format!("{}:\n{}", case.id(), wrong.concat()),
     }
 }
 

@@ -20,7 +20,7 @@ use optc_core::plan::Plan;
 use optc_core::settings::check_hyper;
 use optc_core::specialize::plan_for;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,23 +137,24 @@ impl Optimizer {
         let entries = each.collect::<Result<Vec<Entry>, BindError>>()?;
         let wanted = kernels(&entries, Device::Cpu);
         let others = options.groups.iter().filter_map(Group::other_rules);
-        let kernels = Rules::kernels(std::iter::once(rules).chain(others), &wanted)?;
-        let report = Report::new(
+        let kernels_of_host = Rules::kernels(std::iter::once(rules).chain(others), &wanted)?;
+        let mut report = Report::new(
             rules.isa(),
             std::mem::take(&mut planner.rules),
             &wanted,
             &planner.products(),
-            &kernels,
+            &kernels_of_host,
         );
-        let hypers = terms
-            .iter()
-            .map(|terms| terms.settings.hypers.clone())
+        report.devices = devices(params)
+            .into_iter()
+            .map(|device| (device, kernels(&entries, device).len()))
             .collect();
+        let hypers = terms.iter().map(|terms| terms.settings.inputs()).collect();
         let ptx = Ptx {
             targets: rules.ptx(),
             driver: options.cuda.as_ref(),
         };
-        let kernels = &kernels;
+        let kernels = &kernels_of_host;
         let code = Code { kernels, ptx };
         let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
         Ok(Optimizer {
@@ -276,6 +277,32 @@ impl Optimizer {
             .flat_map(|terms| &terms.optimizer().hypers);
         let names = declared.map(|hyper| hyper.name.as_str());
         names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// All numbers of a group that a step reads: hyperparameters, then what its parameters share.
+    pub(crate) fn inputs(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
+        let terms = self.terms.get(group).into_iter();
+        let names = terms.flat_map(|terms| terms.program.input_names(terms.id));
+        names.zip(self.engine.hypers.get(group).into_iter().flatten().copied())
+    }
+
+    /// A number that the parameters of a group share.
+    pub fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        let mut found = self.inputs(group).filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value)
+    }
+
+    /// All numbers that the parameters of a group share, in declaration order.
+    pub fn all_shared(&self, group: usize) -> impl Iterator<Item = (String, f64)> {
+        self.inputs(group).skip(self.hypers(group).count())
+    }
+
+    /// Makes a number that the parameters of a group share what it was in another run; false if there is none.
+    pub fn set_shared(&mut self, group: usize, name: &str, value: f64) -> bool {
+        let own = self.hypers(group).count();
+        let found = self.all_shared(group).position(|(known, _)| known == name);
+        let place = found.and_then(|n| self.engine.hypers.get_mut(group)?.get_mut(own + n));
+        place.map(|place| *place = value).is_some()
     }
 
     /// One hyperparameter of a group.
@@ -487,6 +514,12 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// The CUDA devices of some parameters.
+fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
+    let all = params.iter().map(|param| param.device);
+    all.filter(|&device| device != Device::Cpu).collect()
+}
+
 /// The rule that takes a parameter.
 fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
     let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
@@ -527,7 +560,7 @@ fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
         .filter(|entry| entry.device == device)
         .map(|entry| (Arc::as_ptr(&entry.plan), &entry.plan))
         .collect();
-    let all = plans.into_values().flat_map(|plan| &plan.kernels);
+    let all = plans.into_values().flat_map(|plan| plan.all_kernels());
     let by_hash: BTreeMap<String, MapKernel> =
         all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
     by_hash.into_values().collect()

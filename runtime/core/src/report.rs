@@ -1,6 +1,7 @@
 //! What was bound, and which code runs it.
 
 use crate::kernels::{KernelSet, Tier};
+use crate::view::Device;
 use optc_artifact::Isa;
 use optc_core::dtype::DType;
 use optc_core::kernel::MapKernel;
@@ -17,6 +18,8 @@ pub struct Report {
     pub kernels: Vec<(String, Tier)>,
     /// Each dtype of matrix products, and whether the artifact has a family for it; otherwise faer multiplies.
     pub products: Vec<(DType, bool)>,
+    /// Each CUDA device with parameters, and how many kernels it runs; all are from the artifact.
+    pub devices: Vec<(Device, usize)>,
 }
 
 impl Report {
@@ -40,6 +43,7 @@ impl Report {
             rules,
             kernels: kernels.iter().filter_map(tier).collect(),
             products,
+            devices: Vec::new(),
         }
     }
 
@@ -70,6 +74,9 @@ impl fmt::Display for Report {
                 ", {dtype} products by {}",
                 if *compiled { "the artifact" } else { "faer" }
             )?;
+        }
+        for (device, kernels) in &self.devices {
+            write!(f, ", {kernels} on {device}")?;
         }
         Ok(())
     }

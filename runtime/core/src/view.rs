@@ -16,7 +16,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// Where a tensor lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Device {
     /// Host memory.
     #[default]

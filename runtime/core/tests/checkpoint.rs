@@ -25,6 +25,12 @@ fn adamw() -> Optimizer {
 
 fn stepped() -> Optimizer {
     let mut optimizer = adamw();
+    step_once(&mut optimizer);
+    optimizer
+}
+
+/// One step from fixed parameters with fixed gradients; gives the new parameters.
+fn step_once(optimizer: &mut Optimizer) -> ([f32; 6], [f32; 1]) {
     let (mut a, mut c) = ([1.0f32; 6], [2.0f32]);
     let grads = ([0.5f32; 6], [0.25f32]);
     let input = |param, grad, dims| StepInput {
@@ -37,7 +43,25 @@ fn stepped() -> Optimizer {
             input(&mut c, &grads.1, &[]),
         ])
         .unwrap();
-    optimizer
+    (a, c)
+}
+
+#[test]
+fn shared_numbers_resume() {
+    let folder = Folder::new();
+    let options = BindOptions {
+        hypers: vec![("max_grad_norm".into(), 1.0)],
+        ..BindOptions::default()
+    };
+    let mut optimizer = bind("std.adan", &PARAMS, &options);
+    step_once(&mut optimizer);
+    step_once(&mut optimizer);
+    optimizer.save(folder.path("x")).unwrap();
+    let mut resumed = bind("std.adan", &PARAMS, &options);
+    assert_eq!(resumed.shared(0, "t"), Some(0.0));
+    resumed.load(folder.path("x")).unwrap();
+    assert_eq!(resumed.shared(0, "t"), Some(2.0));
+    assert_eq!(step_once(&mut optimizer), step_once(&mut resumed));
 }
 
 /// Everything that a load could change.

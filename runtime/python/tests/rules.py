@@ -8,7 +8,6 @@ from typing import Any
 
 import optc
 import torch
-from optc._optc import standard_library
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -47,7 +46,7 @@ class Rule:
         return [dict(given.kwargs) for given in self.info.optim_inputs_func(device="cpu")]
 
 
-ALL = [
+RULES = [
     Rule(torch.optim.SGD, "sgd"),
     Rule(torch.optim.Adam, "adam"),
     Rule(torch.optim.AdamW, "adamw"),
@@ -64,10 +63,6 @@ ALL = [
         defaults={"lr": 1e-3, "weight_decay": 0.1, "norm_floor": "clamp"},
     ),
 ]
-
-# Those whose rule the standard library has.
-RULES = [rule for rule in ALL if f"std.{rule.module}" in standard_library()]
-
 
 def cases() -> list[tuple[Rule, dict[str, Any]]]:
     """Every rule with every set of keywords that torch tests it with."""

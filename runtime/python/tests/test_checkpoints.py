@@ -148,13 +148,13 @@ while True:
 
 def test_a_process_that_is_killed_leaves_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    for n in range(6):
+    for n in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parent
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.003 * n)
+        time.sleep(0.005 * n)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -13,6 +13,7 @@ import torch
 
 from problem import Problem
 from rules import RULES, Rule, cases, fresh, title
+from same import assert_same
 
 
 def twin(problem: Problem) -> Problem:
@@ -22,10 +23,6 @@ def twin(problem: Problem) -> Problem:
         for mine, its in zip(other.params, problem.params):
             mine.copy_(its)
     return other
-
-
-def assert_same(one: Any, other: Any) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("rule", "options"), cases(), ids=title)
@@ -75,7 +72,7 @@ def test_an_older_dict_lacks_options(rule: Rule) -> None:
             group.pop(key, None)
     options = dict(optimizer.param_groups[0])
     optimizer.load_state_dict(saved)
-    assert {key: value for key, value in optimizer.param_groups[0].items()} == options
+    assert dict(optimizer.param_groups[0]) == options
     problem.run(optimizer, 1)
 
 

@@ -40,6 +40,8 @@ pub(super) struct Row {
     /// Statics that all cases of the file have.
     pub(super) fixed: &'static [(&'static str, &'static str)],
     pub(super) states: &'static [StateRow],
+    /// Options of a group that the reference changes, and shared numbers of the same name.
+    pub(super) shared: &'static [&'static str],
     pub(super) work: fn(&Case) -> Work,
 }
 
@@ -52,6 +54,7 @@ const ROW: Row = Row {
     statics: &[],
     fixed: &[],
     states: ADAM_STATES,
+    shared: &[],
     work: |_| Work::Elementwise,
 };
 
@@ -110,6 +113,17 @@ const DECOUPLED: &[StaticRow] = &[
     MAXIMIZE,
 ];
 const LION_HYPERS: &[HyperRow] = &[LR, BETAS, WEIGHT_DECAY];
+const SCHEDULE_FREE_HYPERS: &[HyperRow] = &[
+    LR,
+    BETAS,
+    EPS,
+    WEIGHT_DECAY,
+    ("warmup_steps", &["warmup_steps"]),
+    ("r", &["r"]),
+    ("weight_lr_power", &["weight_lr_power"]),
+];
+const SCHEDULE_FREE_STATES: &[StateRow] = &[("z", plain), ("exp_avg_sq", plain)];
+const SCHEDULE_FREE_SHARED: &[&str] = &["k", "lr_max", "weight_sum"];
 const MUON_HYPERS: &[HyperRow] = &[LR, MOMENTUM, WEIGHT_DECAY];
 /// The groups of the author's Muon that its Adam takes.
 pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
@@ -118,10 +132,33 @@ pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
     ("eps", &["adam_eps"]),
     ("weight_decay", &["adam_weight_decay"]),
 ];
+const MOONLIGHT_HYPERS: &[HyperRow] = &[
+    LR,
+    ("wd", &["wd"]),
+    MOMENTUM,
+    ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+    ("adamw_eps", &["adamw_eps"]),
+];
 const MUON_STATES: &[StateRow] = &[
     ("momentum_buffer", plain),
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
+    STEP,
+];
+/// The reference keeps the previous gradient of every parameter, and reads that of matrices.
+fn of_matrices(recorded: &Recorded) -> State {
+    match recorded.case.params[recorded.param].shape.len() {
+        2 => plain(recorded),
+        _ => State::Unread,
+    }
+}
+
+const MOONLIGHT_STATES: &[StateRow] = &[
+    ("momentum_buffer", plain),
+    ("moment1", plain),
+    ("moment2", plain),
+    ("last_grad", of_matrices),
+    ("use_muon", unread),
     STEP,
 ];
 const SOAP_STATICS: &[StaticRow] = &[
@@ -164,7 +201,7 @@ fn of_mars(recorded: &Recorded, matrices: bool, others: bool) -> State {
     }
 }
 
-fn mars_type<'a>(case: &'a Case) -> Option<&'a str> {
+fn mars_type(case: &Case) -> Option<&str> {
     case.hyper.get("mars_type").and_then(Value::as_str)
 }
 
@@ -383,6 +420,200 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adabelief",
+        module: "std.adabelief",
+        optimizer: "AdaBelief",
+        statics: &[("rectify", "rectify", no), WEIGHT_DECOUPLE],
+        states: &[("exp_avg", plain), ("exp_avg_var", plain)],
+        ..ROW
+    },
+    Row {
+        file: "yogi",
+        module: "std.yogi",
+        optimizer: "Yogi",
+        statics: &[
+            ("initial_accumulator", "initial_accumulator", || json!(1e-6)),
+            WEIGHT_DECOUPLE,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adan",
+        module: "std.adan",
+        optimizer: "Adan",
+        hypers: &[
+            LR,
+            ("betas", &["beta1", "beta2", "beta3"]),
+            EPS,
+            WEIGHT_DECAY,
+            ("max_grad_norm", &["max_grad_norm"]),
+        ],
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_diff", plain),
+            ("exp_avg_sq", plain),
+            ("previous_grad", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "laprop",
+        module: "std.laprop",
+        optimizer: "LaProp",
+        statics: &[
+            ("centered", "centered", no),
+            (
+                "steps_before_using_centered",
+                "steps_before_using_centered",
+                || json!(10),
+            ),
+            ("ams_bound", "ams_bound", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_lr_1", plain),
+            ("exp_avg_lr_2", unread),
+            ("exp_mean_avg_beta2", plain),
+            ("max_exp_avg_sq", plain),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adopt",
+        module: "std.adopt",
+        optimizer: "Adopt",
+        statics: &[("weight_decouple", "weight_decouple", no)],
+        ..ROW
+    },
+    Row {
+        file: "grams",
+        module: "std.grams",
+        optimizer: "Grams",
+        statics: &[WEIGHT_DECOUPLE],
+        ..ROW
+    },
+    Row {
+        file: "clip_norm_adamw",
+        module: "std.clip_adamw",
+        optimizer: "ClipAdamW",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
+        statics: &[("norm_type", "norm_type", || json!(2))],
+        ..ROW
+    },
+    Row {
+        file: "prodigy",
+        module: "std.prodigy",
+        optimizer: "Prodigy",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            EPS,
+            WEIGHT_DECAY,
+            ("d0", &["d0"]),
+            ("d_coef", &["d_coef"]),
+            ("growth_rate", &["growth_rate"]),
+        ],
+        statics: &[
+            ("decouple", "decouple", yes),
+            ("use_bias_correction", "use_bias_correction", no),
+            ("safeguard_warmup", "safeguard_warmup", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("p0", plain),
+            ("s", plain),
+            STEP,
+        ],
+        shared: &["d", "d_max", "d_numerator", "k"],
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_adamw",
+        module: "std.schedule_free_adamw",
+        optimizer: "ScheduleFreeAdamW",
+        hypers: SCHEDULE_FREE_HYPERS,
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_radam",
+        module: "std.schedule_free_radam",
+        optimizer: "ScheduleFreeRAdam",
+        hypers: SCHEDULE_FREE_HYPERS,
+        statics: &[("silent_sgd_phase", "silent_sgd_phase", yes)],
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_sgd",
+        module: "std.schedule_free_sgd",
+        optimizer: "ScheduleFreeSgd",
+        hypers: &[
+            LR,
+            MOMENTUM,
+            WEIGHT_DECAY,
+            ("warmup_steps", &["warmup_steps"]),
+            ("r", &["r"]),
+            ("weight_lr_power", &["weight_lr_power"]),
+        ],
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
+        ..ROW
+    },
+    Row {
+        file: "adafactor",
+        module: "std.adafactor",
+        optimizer: "Adafactor",
+        hypers: &[
+            LR,
+            ("beta2_decay", &["beta2_decay"]),
+            ("eps", &["eps1", "eps2"]),
+            ("d", &["d"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[MAXIMIZE],
+        states: &[
+            ("row_var", plain),
+            ("col_var", plain),
+            ("variance", plain),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
+        file: "adafactor_fairseq",
+        module: "std.adafactor_fairseq",
+        optimizer: "AdafactorFairseq",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("eps", &["eps1", "eps2"]),
+            ("clip_threshold", &["clip_threshold"]),
+            ("decay_rate", &["decay_rate"]),
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("relative_step", "relative_step", yes),
+            ("scale_parameter", "scale_parameter", yes),
+            ("warmup_init", "warmup_init", no),
+        ],
+        states: &[
+            ("exp_avg", plain),
+            ("exp_avg_sq", plain),
+            ("exp_avg_sq_row", plain),
+            ("exp_avg_sq_col", plain),
+            ("RMS", unread),
+            STEP,
+        ],
+        ..ROW
+    },
+    Row {
         file: "lamb",
         module: "std.lamb",
         optimizer: "Lamb",
@@ -462,6 +693,7 @@ const TABLE: &[Row] = &[
         fixed: &[("norm_floor", "clamp")],
         states: MUON_STATES,
         work: |_| Work::Orthogonalised,
+        ..ROW
     },
     Row {
         file: "muon",
@@ -469,6 +701,32 @@ const TABLE: &[Row] = &[
         optimizer: "Muon",
         hypers: MUON_HYPERS,
         states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "moonlight_muon",
+        module: "std.moonlight_muon",
+        optimizer: "MoonlightMuon",
+        hypers: MOONLIGHT_HYPERS,
+        statics: &[("nesterov", "nesterov", yes)],
+        states: MOONLIGHT_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "mars_m",
+        module: "std.mars_m",
+        optimizer: "MarsM",
+        hypers: &[
+            LR,
+            ("wd", &["wd"]),
+            MOMENTUM,
+            ("gamma", &["gamma"]),
+            ("adamw_betas", &["adamw_beta1", "adamw_beta2"]),
+            ("adamw_eps", &["adamw_eps"]),
+        ],
+        states: MOONLIGHT_STATES,
         work: |_| Work::Orthogonalised,
         ..ROW
     },

@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) functions: PrimaryMap<hir::FunctionId, FunctionInfo>,
     /// Hyperparameters and statics that something reads.
     pub(super) used: HashSet<(OptimizerId, Setting)>,
+    /// The rule that assigns a shared number, and where.
+    pub(super) shared_by: HashMap<(OptimizerId, usize), (usize, Span)>,
     pub(super) sink: Sink,
 }
 
@@ -111,6 +113,8 @@ pub(super) struct Body<'a> {
     pub(super) copies: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
+    /// A `skip` may have ended the rule before this place.
+    pub(super) may_have_ended: bool,
     /// The lengths that are known only by themselves, as written.
     pub(super) fresh: Vec<String>,
     fresh_by_key: HashMap<String, u32>,
@@ -142,6 +146,7 @@ impl<'a> Body<'a> {
             size: 0,
             copies: 1,
             updates: false,
+            may_have_ended: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
             later: None,
@@ -282,10 +287,12 @@ impl<'a> Body<'a> {
                 self.room.name(),
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
             )),
-            Binding::Local(_) | Binding::State(_) if self.in_init => Some(not_available(
-                "an initial value",
-                "state begins before the rule runs: use the parameter, `grad`, hyperparameters and statics",
-            )),
+            Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
+                Some(not_available(
+                    "an initial value",
+                    "state begins before the rule runs: use the parameter, `grad`, hyperparameters and statics",
+                ))
+            }
             _ => None,
         }
     }

@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 37] = [
+static SIGNATURES: [Signature; 40] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -80,6 +80,9 @@ static SIGNATURES: [Signature; 37] = [
     signature("norm", Builtin::Norm, X),
     signature("rms", Builtin::Rms, X),
     signature("frobenius", Builtin::Frobenius, X),
+    signature("row_sums", Builtin::RowSums, X),
+    signature("column_sums", Builtin::ColumnSums, X),
+    signature("epsilon", Builtin::Epsilon, X),
     signature("dot", Builtin::Dot, XY),
     signature("numel", Builtin::Numel, X),
     signature("rank", Builtin::Rank, X),
@@ -164,6 +167,9 @@ impl Signature {
     }
 }
 
+/// The length of an axis that was summed.
+const ONE: crate::hir::Dim = crate::hir::Dim::Const(1);
+
 /// Boxed: the good case should stay small.
 type Checked<T> = Result<T, Box<CheckError>>;
 
@@ -212,10 +218,16 @@ impl Call<'_, '_, '_> {
             Lerp => self.lerp(),
             Select => self.select(),
             Sum | Mean | Norm | Rms => self.tensor(0).map(|_| general(shapes::scalar())),
-            Frobenius => Ok(general(
-                self.matrix(0)?
-                    .sized(crate::hir::Dim::Const(1), crate::hir::Dim::Const(1)),
-            )),
+            Frobenius => Ok(general(self.matrix(0)?.sized(ONE, ONE))),
+            RowSums => {
+                let matrix = self.matrix(0)?;
+                Ok(general(matrix.sized(matrix.rows.clone(), ONE)))
+            }
+            ColumnSums => {
+                let matrix = self.matrix(0)?;
+                Ok(general(matrix.sized(ONE, matrix.cols.clone())))
+            }
+            Epsilon => self.tensor(0).map(|_| Type::Float),
             Dot => self.dot(),
             Numel | Rank => self.tensor(0).map(|_| Type::Int),
             Dim => self.dim(),

@@ -678,6 +678,43 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("a sum over parameters adds numbers")]
+    #[diagnostic(
+        code(opt::across::number),
+        help("reduce it first, as in `across params {{ sum(x) }}`")
+    )]
+    NotANumber {
+        found: String,
+        #[label(primary, "this is {found}")]
+        at: Span,
+    },
+
+    #[error("`{name}` is shared, but this value depends on one parameter")]
+    #[diagnostic(
+        code(opt::shared::of_one),
+        help(
+            "compute it from hyperparameters, shared numbers and `across params {{ … }}`; what belongs to one parameter is `state`"
+        )
+    )]
+    SharedOfOne {
+        name: String,
+        #[label(primary, "another parameter would compute another value")]
+        at: Span,
+    },
+
+    #[error("two rules assign `{name}`")]
+    #[diagnostic(
+        code(opt::shared::two_rules),
+        help("let one rule assign it: it changes once in each step")
+    )]
+    SharedTwice {
+        name: String,
+        #[label(primary, "assigned here too")]
+        at: Span,
+        #[label("another rule assigns it here")]
+        origin: Span,
+    },
+
     #[error("`skip` is not the last statement of its block")]
     #[diagnostic(
         code(opt::skip::not_last),

@@ -59,6 +59,7 @@ impl Body<'_> {
                 otherwise,
             } => self.if_value(cond, then, otherwise, None, span),
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
+            ast::ExprKind::Across(block) => self.across(block, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
@@ -186,6 +187,7 @@ impl Body<'_> {
             Binding::Step => ExprKind::Step,
             Binding::Symbol(symbol) => ExprKind::Dim(symbol),
             Binding::Hyper(index) => ExprKind::Hyper(index),
+            Binding::Shared(index) => ExprKind::Shared(index),
             Binding::Static(index) => ExprKind::Static(index),
             Binding::Local(local) => ExprKind::Local(local),
             Binding::State(state) => match self.states[state].modes {
@@ -414,7 +416,7 @@ impl Body<'_> {
     }
 
     /// A block inside an expression: it may name things, but change nothing outside.
-    fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
+    pub(super) fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
         let depth = self.flow.value_depth + 1;
         let flow = Flow {
             value_depth: depth,

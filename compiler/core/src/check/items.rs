@@ -144,6 +144,8 @@ impl Items {
             span: optimizer.name.span,
             hypers: Vec::new(),
             statics: Vec::new(),
+            shared: Vec::new(),
+            sums: 0,
             absent_grad_is_zero: false,
             rules: Vec::new(),
         });

@@ -18,6 +18,7 @@
 //! Checking goes on after a mistake: what depends on it has type `Error` and stays silent. A rule is checked once, for
 //! all shapes that its pattern takes.
 
+mod across;
 mod body;
 mod builtins;
 mod call;
@@ -102,6 +103,7 @@ fn run(
         program: empty_program(&mut modules),
         functions: PrimaryMap::new(),
         used: HashSet::new(),
+        shared_by: HashMap::new(),
         sink,
     };
     let mut exports: HashMap<FileId, Items> = HashMap::new();

@@ -14,6 +14,7 @@ pub(super) enum Binding {
     Symbol(Symbol),
     Hyper(usize),
     Static(usize),
+    Shared(usize),
     Local(Local),
     State(StateId),
     Modes(ModesId),

@@ -23,6 +23,8 @@ pub(super) enum Level {
 pub(super) struct Phase {
     pub(super) level: Level,
     pub(super) params: BTreeSet<usize>,
+    /// It depends on one parameter of the model: its shape, its step number, its elements.
+    pub(super) of_one: bool,
 }
 
 impl Phase {
@@ -30,6 +32,15 @@ impl Phase {
         Self {
             level,
             params: BTreeSet::new(),
+            of_one: level == Level::Device,
+        }
+    }
+
+    /// What one parameter of the model decides.
+    pub(super) fn of_one(level: Level) -> Self {
+        Self {
+            of_one: true,
+            ..Self::at(level)
         }
     }
 
@@ -38,12 +49,14 @@ impl Phase {
         Self {
             level: Level::Bind,
             params: BTreeSet::from([index]),
+            of_one: false,
         }
     }
 
     pub(super) fn join(mut self, other: Self) -> Self {
         self.level = self.level.max(other.level);
         self.params.extend(other.params);
+        self.of_one |= other.of_one;
         self
     }
 }
@@ -58,11 +71,14 @@ impl Body<'_> {
         }
         match &expr.kind {
             ExprKind::Hyper(_) => Phase::at(Level::Hyper),
-            ExprKind::Step => Phase::at(Level::Step),
+            ExprKind::Step => Phase::of_one(Level::Step),
+            ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
+            ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),
-            ExprKind::Builtin(Builtin::Rank | Builtin::Dim | Builtin::Numel, args) => {
-                self.phase_of_all(&args[1..])
-            }
+            ExprKind::Builtin(
+                Builtin::Rank | Builtin::Dim | Builtin::Numel | Builtin::Epsilon,
+                args,
+            ) => Phase::of_one(Level::Bind).join(self.phase_of_all(&args[1..])),
             _ => parts(expr)
                 .into_iter()
                 .fold(Phase::at(Level::Bind), |phase, part| {
@@ -118,6 +134,7 @@ impl Body<'_> {
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
             (ExprKind::Step, _) => "`step`".to_owned(),
+            (ExprKind::Across(..), _) => "a sum over parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),
             (_, Some(part)) => self.culprit(part, level),
             _ => self.describe(&expr.ty),

@@ -46,6 +46,10 @@ fn settings(optimizer: &ast::Optimizer) -> Names {
     {
         let _ = names.declare(text, Binding::Static(index), Some(*span));
     }
+    for (index, shared) in optimizer.shared.iter().enumerate() {
+        let Name { text, span } = &shared.name;
+        let _ = names.declare(text, Binding::Shared(index), Some(*span));
+    }
     names.seal()
 }
 
@@ -180,7 +184,10 @@ impl<'a> Body<'a> {
         for (name, binding) in [("grad", Binding::Grad), ("step", Binding::Step)] {
             // A setting of that name was reported with the settings.
             if let Err(entry) = self.names.declare(name, binding, None)
-                && !matches!(entry.binding, Binding::Hyper(_) | Binding::Static(_))
+                && !matches!(
+                    entry.binding,
+                    Binding::Hyper(_) | Binding::Static(_) | Binding::Shared(_)
+                )
             {
                 let (name, at) = (name.to_owned(), entry.span.unwrap_or_default());
                 self.report(CheckError::Reserved { name, at });

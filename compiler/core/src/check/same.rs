@@ -18,7 +18,7 @@ fn write_key(expr: &Expr, into: &mut String) {
         ExprKind::Field(x, field) => (format!("{field:?}"), vec![x]),
         ExprKind::Call(function, args) => (format!("{function}"), args.iter().collect()),
         ExprKind::Builtin(builtin, args) => (format!("{builtin:?}"), args.iter().collect()),
-        ExprKind::If { .. } | ExprKind::In(..) | ExprKind::OrElse { .. } => {
+        ExprKind::If { .. } | ExprKind::In(..) | ExprKind::Across(..) | ExprKind::OrElse { .. } => {
             (format!("{:?}", expr.span), vec![])
         }
         leaf => (format!("{leaf:?}"), vec![]),

@@ -40,6 +40,7 @@ pub(super) fn settings(
         let checked = check.entry(entry);
         check.cx.program.optimizers[id].statics.push(checked);
     }
+    check.shared(optimizer);
     let zero = optimizer
         .absent_grad
         .as_ref()
@@ -70,7 +71,9 @@ fn names(cx: &mut Context, file: FileId, optimizer: &ast::Optimizer) {
 
 fn setting_names(optimizer: &ast::Optimizer) -> impl Iterator<Item = &Name> {
     let hypers = optimizer.hypers.iter().map(|hyper| &hyper.name);
-    hypers.chain(optimizer.statics.iter().map(|entry| &entry.name))
+    let statics = optimizer.statics.iter().map(|entry| &entry.name);
+    let shared = optimizer.shared.iter().map(|shared| &shared.name);
+    hypers.chain(statics).chain(shared)
 }
 
 /// Whether an absent gradient counts as zeros.
@@ -101,8 +104,9 @@ fn names_ahead(optimizer: &ast::Optimizer) -> Names {
     for hyper in &optimizer.hypers {
         let _ = names.declare(&hyper.name.text, Binding::Later, Some(hyper.name.span));
     }
-    for entry in &optimizer.statics {
-        let _ = names.declare(&entry.name.text, Binding::Hidden, Some(entry.name.span));
+    let hidden = optimizer.statics.iter().map(|entry| &entry.name);
+    for Name { text, span } in hidden.chain(optimizer.shared.iter().map(|shared| &shared.name)) {
+        let _ = names.declare(text, Binding::Hidden, Some(*span));
     }
     names
 }
@@ -174,6 +178,21 @@ impl Settings<'_> {
             ty,
             default: default.value,
             range: default.range,
+        }
+    }
+
+    /// Numbers that parameters share begin as hyperparameters and statics say.
+    fn shared(&mut self, optimizer: &ast::Optimizer) {
+        for shared in &optimizer.shared {
+            let text = &shared.name.text;
+            let room = "the first value of a shared number";
+            let initial = self.default(room, (text, &shared.initial), &Type::Float, None);
+            let checked = hir::Shared {
+                name: text.clone(),
+                docs: shared.docs.clone(),
+                initial: initial.value,
+            };
+            self.cx.program.optimizers[self.id].shared.push(checked);
         }
     }
 

@@ -114,7 +114,10 @@ impl Body<'_> {
                 count,
                 body,
             } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
-            Skip => vec![StmtKind::Skip],
+            Skip => {
+                self.may_have_ended |= self.flow.no_state.is_some();
+                vec![StmtKind::Skip]
+            }
         }
     }
 
@@ -150,7 +153,7 @@ impl Body<'_> {
         true
     }
 
-    fn misplaced(&mut self, what: &str, place: &str, help: &str, at: Span) -> bool {
+    pub(super) fn misplaced(&mut self, what: &str, place: &str, help: &str, at: Span) -> bool {
         let (what, place, help) = (what.to_owned(), place.to_owned(), help.to_owned());
         self.report(CheckError::MisplacedStatement {
             what,
@@ -182,7 +185,7 @@ impl Body<'_> {
             ty
         };
         let phase = if mutable {
-            Phase::at(Level::Step)
+            Phase::of_one(Level::Step)
         } else {
             self.phase(&value)
         };
@@ -307,6 +310,9 @@ impl Body<'_> {
             self.prove(&target.text, fact, &value);
         }
         self.updates |= to.place == Place::Param;
+        if let Place::Shared(shared) = to.place {
+            self.shared_once(shared, &value, target.span);
+        }
         Some(StmtKind::Assign(to.place, value))
     }
 
@@ -322,6 +328,7 @@ impl Body<'_> {
                 (Place::Local(local), ExprKind::Local(local))
             }
             Binding::State(_) => return self.state_target(name, index, entry),
+            Binding::Shared(shared) => (Place::Shared(shared), ExprKind::Shared(shared)),
             other => {
                 self.immutable(name, other, entry.span);
                 return None;

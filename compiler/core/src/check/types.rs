@@ -354,7 +354,7 @@ impl Body<'_> {
                 tensor(self.param.as_ref().map(|param| param.shape.clone()))
             }
             Binding::Step | Binding::Symbol(_) | Binding::Modes(_) => Type::Int,
-            Binding::Hyper(_) => Type::Float,
+            Binding::Hyper(_) | Binding::Shared(_) => Type::Float,
             Binding::Static(index) => {
                 let entry = optimizer.and_then(|optimizer| optimizer.statics.get(index));
                 entry.map_or(Type::Error, |entry| {

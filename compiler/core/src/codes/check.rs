@@ -21,6 +21,68 @@ const fn page(
 
 pub(super) const CODES: &[Code] = &[
     page(
+        "opt::across::number",
+        "a sum over parameters adds something that is not a number",
+        "`across params { x }` adds `x` of every parameter that the rule takes in this step.\nParameters have different shapes, so `x` is a number or a scalar tensor.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        let total = across params { grad^2 }
+        w -= grad / sqrt(total)
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        let total = across params { dot(grad, grad) }
+        w -= grad / sqrt(total)
+    }
+}",
+    ),
+    page(
+        "opt::shared::of_one",
+        "a shared number is given a value that depends on one parameter",
+        "All parameters of a group share the number, and each of them must find the same new value.\nHyperparameters, shared numbers and sums over parameters are the same for all; shapes, `step` and tensors are not.",
+        r"optimizer Shown {
+    shared turns = 0
+    rule each(w: [...]) {
+        turns = step
+        w -= grad / turns
+    }
+}",
+        r"optimizer Shown {
+    shared turns = 0
+    rule each(w: [...]) {
+        turns += 1
+        w -= grad / turns
+    }
+}",
+    ),
+    page(
+        "opt::shared::two_rules",
+        "two rules assign one shared number",
+        "A shared number changes once in each step, so one rule assigns it.\nOther rules may read it: they see its value from before the step.",
+        r"optimizer Shown {
+    shared turns = 0
+    rule matrix(w: [m, n]) {
+        turns += 1
+        w -= grad / turns
+    }
+    rule other(w: [...]) {
+        turns += 1
+        w -= grad / turns
+    }
+}",
+        r"optimizer Shown {
+    shared turns = 0
+    rule matrix(w: [m, n]) {
+        turns += 1
+        w -= grad / turns
+    }
+    rule other(w: [...]) {
+        w -= grad / (turns + 1)
+    }
+}",
+    ),
+    page(
         "opt::assign::immutable",
         "something that cannot change is assigned",
         "Only the parameter, state and `var` can be assigned.\nHyperparameters and statics are set by the training program; `grad`, `step` and `let` keep their value.",

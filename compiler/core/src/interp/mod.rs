@@ -1,9 +1,8 @@
 //! The reference interpreter: what the IR means, slow and plain.
 //!
 //! ```text
-//! let mut slots = interp::allocate(&function, &weights);   // state as `init` makes it
-//! slots[GRAD] = gradient;
-//! interp::run(&function, &mut slots, &hypers, step)?;      // slots[PARAM] and the state are new
+//! let mut slots = interp::allocate(&function, &weights, &gradient, &inputs)?;   // state as `init` makes it
+//! interp::run(&function, &mut slots, &inputs, step)?;   // slots[PARAM] and the state are new
 //! ```
 //!
 //! Tensors are lists of f64 that hold exactly representable values of their storage type, so a function lowered for
@@ -15,7 +14,7 @@ mod linear;
 mod map;
 
 use crate::dtype::DType;
-use crate::ir::{Function, Op, OpKind, Region, Value};
+use crate::ir::{Function, Op, OpKind, Region, Summand, Value};
 use crate::kernel_eval;
 use crate::plan::Role;
 use cranelift_entity::SecondaryMap;
@@ -47,19 +46,25 @@ enum Datum {
     Mask(Vec<bool>),
 }
 
-/// Slots with the parameter, a zero gradient, and the state as `init` makes it.
+/// Slots with the parameter, its first gradient, and the state as `init` makes it of them.
 ///
 /// # Errors
 ///
 /// A factorization in a state's first value failed.
-pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, InterpError> {
+pub fn allocate(
+    function: &Function,
+    param: &[f64],
+    grad: &[f64],
+    inputs: &[f64],
+) -> Result<Vec<Vec<f64>>, InterpError> {
     let mut slots: Vec<Vec<f64>> = function
         .slots
         .iter()
         .map(|slot| vec![0.0; slot.ty.numel() as usize])
         .collect();
     slots[PARAM] = param.to_vec();
-    let initial = Interp::new(function, &slots, &[], 0.0).region_results(function.init)?;
+    slots[GRAD] = grad.to_vec();
+    let initial = Interp::new(function, &slots, inputs, 1.0).region_results(function.init)?;
     let states = slots
         .iter_mut()
         .zip(&function.slots)
@@ -70,7 +75,7 @@ pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, Int
     Ok(slots)
 }
 
-/// One step: new values of the parameter and the state, in place.
+/// One step: new values of the parameter and the state, in place; gives those of shared numbers.
 ///
 /// # Errors
 ///
@@ -78,10 +83,11 @@ pub fn allocate(function: &Function, param: &[f64]) -> Result<Vec<Vec<f64>>, Int
 pub fn run(
     function: &Function,
     slots: &mut [Vec<f64>],
-    hypers: &[f64],
+    inputs: &[f64],
     step: f64,
-) -> Result<(), InterpError> {
-    let results = Interp::new(function, slots, hypers, step).region_results(function.body)?;
+) -> Result<Vec<f64>, InterpError> {
+    let mut results = Interp::new(function, slots, inputs, step).region_results(function.body)?;
+    let shared = results.split_off(results.len() - function.shared.len());
     let written = slots
         .iter_mut()
         .zip(&function.slots)
@@ -89,13 +95,31 @@ pub fn run(
     for ((slot, _), value) in written.zip(results) {
         *slot = value;
     }
-    Ok(())
+    Ok(shared.concat())
+}
+
+/// What the parameter adds to a sum over parameters.
+///
+/// # Errors
+///
+/// A factorization failed.
+pub fn summand(
+    sum: &Summand,
+    slots: &[Vec<f64>],
+    inputs: &[f64],
+    step: f64,
+) -> Result<f64, InterpError> {
+    let before = sum.function.slots.len() - 1;
+    let mut seen = slots[..before].to_vec();
+    seen.push(vec![0.0]);
+    run(&sum.function, &mut seen, inputs, step)?;
+    Ok(seen[before][0])
 }
 
 struct Interp<'a> {
     function: &'a Function,
     slots: &'a [Vec<f64>],
-    hypers: &'a [f64],
+    inputs: &'a [f64],
     step: f64,
     values: SecondaryMap<Value, Datum>,
 }
@@ -104,13 +128,13 @@ impl<'a> Interp<'a> {
     fn new(
         function: &'a Function,
         slots: &'a [Vec<f64>],
-        hypers: &'a [f64],
+        inputs: &'a [f64],
         step: f64,
     ) -> Interp<'a> {
         Interp {
             function,
             slots,
-            hypers,
+            inputs,
             step,
             values: SecondaryMap::new(),
         }
@@ -121,7 +145,10 @@ impl<'a> Interp<'a> {
         let results = &self.function.regions[region].results;
         Ok(results
             .iter()
-            .map(|&value| self.tensor(value).to_vec())
+            .map(|&value| match &self.values[value] {
+                Datum::Host(x) => vec![*x],
+                _ => self.tensor(value).to_vec(),
+            })
             .collect())
     }
 
@@ -195,7 +222,7 @@ impl<'a> Interp<'a> {
 
     fn host_op(&self, kind: &OpKind) -> f64 {
         match kind {
-            OpKind::Hyper(n) => self.hypers[*n as usize],
+            OpKind::Hyper(n) => self.inputs[*n as usize],
             OpKind::Step => self.step,
             OpKind::Const(x) => *x,
             OpKind::HostUnary(op, a) => op.apply(self.host(*a)),

@@ -41,6 +41,8 @@ impl Builder {
             regions,
             init,
             body,
+            shared: Vec::new(),
+            sums: Vec::new(),
         };
         Builder {
             function,

@@ -70,8 +70,21 @@ pub struct Function {
     pub regions: PrimaryMap<Region, RegionData>,
     /// Makes the first value of each state: yields one value per state slot. Reads the parameter's slot only.
     pub init: Region,
-    /// One step: yields the new value of the parameter, then of each state.
+    /// One step: yields the new value of the parameter, then of each state, then of each shared number.
     pub body: Region,
+    /// Which host inputs the shared numbers that the body yields are.
+    pub shared: Vec<u32>,
+    /// What the parameter adds to the sums over parameters that the body reads, in order.
+    pub sums: Vec<Summand>,
+}
+
+/// What one parameter adds to a sum over parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summand {
+    /// The host input that the sum becomes.
+    pub input: u32,
+    /// Its last slot, a scalar, receives the summand; it leaves all others as they are.
+    pub function: Function,
 }
 
 /// A tensor that outlives the step.
@@ -185,7 +198,7 @@ pub struct Product {
 /// What an operation does. Operands called host are [`Type::Host`]; others are tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OpKind {
-    /// Host: the current value of hyperparameter `n`.
+    /// Host: input `n` of the optimizer: its hyperparameters, then shared numbers and sums over parameters.
     Hyper(u32),
     /// Host: the step number.
     Step,

@@ -24,6 +24,10 @@ impl Display for Function {
             print_region(f, self, region, 2)?;
             writeln!(f)?;
         }
+        for sum in &self.sums {
+            let text = sum.function.to_string().replace('\n', "\n  ");
+            writeln!(f, "  input {} sums {text}", sum.input)?;
+        }
         for kernel in self.kernels() {
             let text = kernel.to_string().replace('\n', "\n  ");
             writeln!(f, "  {} = {}", short(kernel), text.trim_end())?;

@@ -189,11 +189,13 @@ impl Verifier<'_> {
                 .filter(|slot| roles.contains(&slot.role));
             slots.map(|slot| Type::Tensor(slot.ty.clone())).collect()
         };
-        for (region, roles) in [
-            (self.function.body, &[Role::Param, Role::State][..]),
-            (self.function.init, &[Role::State]),
+        let shared = vec![Type::Host; self.function.shared.len()];
+        let body = [wanted(&[Role::Param, Role::State]), shared].concat();
+        for (region, wanted) in [
+            (self.function.body, body),
+            (self.function.init, wanted(&[Role::State])),
         ] {
-            if self.types(&self.function.regions[region].results) != wanted(roles) {
+            if self.types(&self.function.regions[region].results) != wanted {
                 self.errors
                     .push(format!("{region}: yields other types than the slots have"));
             }

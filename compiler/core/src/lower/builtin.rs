@@ -14,6 +14,10 @@ impl<'p> Lowerer<'p> {
         match builtin {
             B::Identity => Val::Identity,
             B::Numel | B::Rank | B::Dim => self.shape_query(builtin, args),
+            B::Epsilon => {
+                let x = self.tensor(&args[0]);
+                Val::Number(self.stored_dtype(x).epsilon())
+            }
             B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
                 self.factorization(builtin, args)
             }
@@ -143,7 +147,35 @@ impl<'p> Lowerer<'p> {
                 let sum = self.build.reshape(sum, kept);
                 self.build.unary(MapUnary::Sqrt, sum)
             }
+            Builtin::RowSums => {
+                let rank = dims.len();
+                let sum = self.build.sum(x, Reduce::From(rank - 1));
+                self.build.reshape(sum, [&dims[..rank - 1], &[1]].concat())
+            }
+            Builtin::ColumnSums => self.column_sums(x, &dims),
             other => unreachable!("{other:?} of tensors"),
+        }
+    }
+
+    fn column_sums(&mut self, x: Value, dims: &[u64]) -> Value {
+        let stack = dims.len() - 2;
+        let sum = if stack == 0 {
+            self.build.sum(x, Reduce::Before(1))
+        } else {
+            let turned = self.build.transpose(x);
+            self.build.sum(turned, Reduce::From(stack + 1))
+        };
+        let kept = [&dims[..stack], &[1, dims[stack + 1]]].concat();
+        self.build.reshape(sum, kept)
+    }
+
+    /// How a tensor is stored: a slot that was read may be held in a wider type.
+    fn stored_dtype(&self, x: Value) -> DType {
+        match self.build.function.def(x) {
+            OpKind::Cast(inner) if matches!(self.build.function.def(*inner), OpKind::Slot(_)) => {
+                self.build.parts(*inner).0
+            }
+            _ => self.build.parts(x).0,
         }
     }
 

@@ -16,6 +16,8 @@ impl<'p> Lowerer<'p> {
             ExprKind::DType(dtype) => Val::DType(*dtype),
             ExprKind::Hyper(n) => self.hyper(*n),
             ExprKind::Static(n) => self.frame.statics[*n].clone(),
+            ExprKind::Shared(n) => self.shared(*n),
+            ExprKind::Across(n, summand) => self.across(*n, summand),
             ExprKind::Step => self.step(),
             ExprKind::Param => self.read(self.frame.param),
             ExprKind::Grad => self.read(self.frame.grad),
@@ -351,7 +353,7 @@ impl<'p> Lowerer<'p> {
             Place::StateOfMode(state) => {
                 Some(self.current[self.frame.states[&(state, self.frame.mode)]])
             }
-            Place::Local(_) => None,
+            Place::Local(_) | Place::Shared(_) => None,
         });
         let outer = std::mem::replace(&mut self.on_failure, OnFailure { retry_f64, keep });
         let value = self.expr(value);

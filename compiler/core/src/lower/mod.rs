@@ -9,10 +9,12 @@
 mod builtin;
 mod expr;
 mod select;
+mod shared;
 mod stmt;
 mod view;
 
 pub use select::{rule_for, rule_takes};
+pub(crate) use shared::first_shared;
 
 use crate::dtype::DType;
 use crate::hir::{
@@ -22,7 +24,7 @@ use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
 use crate::plan::Role;
 use crate::settings::{Settings, StaticValue};
 use cranelift_entity::SecondaryMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a rule is specialised for.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +118,14 @@ enum Val {
 }
 
 impl Val {
+    /// A number known now.
+    fn number(self) -> f64 {
+        match self {
+            Val::Number(x) => x,
+            other => unreachable!("a number known at bind is {other:?}"),
+        }
+    }
+
     fn into_static(self, ty: &StaticType) -> StaticValue {
         match self {
             Val::Number(x) if *ty == StaticType::Bool => StaticValue::Bool(x != 0.0),
@@ -151,6 +161,10 @@ struct Frame {
     states: HashMap<(StateId, Option<u32>), usize>,
     modes: HashMap<ModesId, Vec<u32>>,
     mode: Option<u32>,
+    /// Where its shared numbers are among the host inputs.
+    first_input: usize,
+    /// Shared numbers that were assigned.
+    shared: HashMap<usize, Value>,
     param: Option<Value>,
     grad: Option<Value>,
     /// How the rule sees the parameter's slot.
@@ -169,6 +183,8 @@ impl Frame {
             states: HashMap::new(),
             modes: HashMap::new(),
             mode: None,
+            first_input: 0,
+            shared: HashMap::new(),
             param: None,
             grad: None,
             view: Vec::new(),
@@ -179,8 +195,12 @@ impl Frame {
 
 /// The frame of the bound optimizer: its hyperparameters are read at each step.
 fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame {
-    let hypers = vec![None; program.optimizers[id].hypers.len()];
-    Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
+    let count = program.optimizers[id].hypers.len();
+    let statics = settings.statics.iter().map(Val::from).collect();
+    Frame {
+        first_input: count,
+        ..Frame::new(id, vec![None; count], statics)
+    }
 }
 
 /// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
@@ -204,6 +224,8 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// The new values of shared numbers, by host input.
+    assigned: BTreeMap<u32, Value>,
 }
 
 impl<'p> Lowerer<'p> {
@@ -216,6 +238,7 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            assigned: BTreeMap::new(),
         }
     }
 
@@ -240,6 +263,9 @@ impl<'p> Lowerer<'p> {
             self.current[slot] = self.build.cast(self.current[slot], stored);
         }
         self.current.remove(1);
+        let shared: Vec<(u32, Value)> = self.assigned.into_iter().collect();
+        self.current.extend(shared.iter().map(|(_, value)| *value));
+        self.build.function.shared = shared.into_iter().map(|(input, _)| input).collect();
         self.build.function.regions[body].results = self.current;
         self.build.function.regions[init].results = self.initial;
         self.build.function
@@ -280,6 +306,7 @@ impl<'p> Lowerer<'p> {
             self.apply_view(&steps, grad),
         );
         let dims = self.build.function.dims(seen).to_vec();
+        let first_input = self.inputs_of_target(self.frame.rule);
         let (frame, rule) = match target {
             Target::Rule(rule) => (
                 Frame::new(
@@ -301,6 +328,7 @@ impl<'p> Lowerer<'p> {
         };
         let outer = std::mem::replace(&mut self.frame, frame);
         self.frame.view = [outer.view.clone(), steps.clone()].concat();
+        self.frame.first_input = first_input;
         let updated = self.rule(rule, seen, seen_grad);
         self.frame = outer;
         self.undo_view(&steps, updated)

@@ -399,6 +399,7 @@ impl<'p> Lowerer<'p> {
                 self.frame.param =
                     like.map(|(dtype, dims)| self.filled(value, TensorType { dtype, dims }));
             }
+            Place::Shared(n) => self.assign_shared(n, value),
             Place::State(state) => self.assign_state(state, None, value),
             Place::StateOfMode(state) => self.assign_state(state, self.frame.mode, value),
         }

@@ -11,7 +11,7 @@ mod simplify;
 #[cfg(test)]
 mod testing;
 
-use crate::ir::{self, Function};
+use crate::ir::{self, Function, Summand};
 
 /// A transformation of a function: by value in, by value out.
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +92,11 @@ pub fn optimize(function: Function) -> Function {
 ///
 /// In builds with debug assertions, when a pass breaks an invariant of [`ir::verify`]: a bug in that pass.
 pub fn optimize_observed(
-    function: Function,
+    mut function: Function,
     mut observe: impl FnMut(&'static str, &Function),
 ) -> Function {
-    PIPELINE.iter().fold(function, |function, pass| {
+    let sums = std::mem::take(&mut function.sums);
+    let optimized = PIPELINE.iter().fold(function, |function, pass| {
         let function = (pass.run)(function);
         if cfg!(debug_assertions) {
             let violations = ir::verify(&function);
@@ -108,5 +109,13 @@ pub fn optimize_observed(
         }
         observe(pass.name, &function);
         function
-    })
+    });
+    let optimize = |sum: Summand| Summand {
+        function: self::optimize(sum.function),
+        ..sum
+    };
+    Function {
+        sums: sums.into_iter().map(optimize).collect(),
+        ..optimized
+    }
 }

@@ -46,7 +46,11 @@ pub(super) fn rebuild(function: &Function, visitor: &mut dyn Visitor) -> Functio
     ] {
         copy.region(old, new);
     }
-    copy.build.function
+    let shared = function.shared.clone();
+    Function {
+        shared,
+        ..copy.build.function
+    }
 }
 
 struct Copy<'a> {

@@ -19,6 +19,7 @@ pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::MapKernel;
+use std::sync::Arc;
 
 /// A register of the host program; every register is an f64 (a bool is 0 or 1).
 pub type Reg = u32;
@@ -40,6 +41,27 @@ pub struct Plan {
     pub init: Vec<Thunk>,
     /// One step.
     pub body: Vec<Thunk>,
+    /// Host inputs that get a new value after the step, and the register that holds it.
+    pub shared: Vec<(u32, Reg)>,
+    /// Sums over parameters that the step reads: computed before it, in order.
+    pub sums: Vec<Sum>,
+}
+
+/// What a parameter adds to a sum over all parameters of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sum {
+    /// The host input that the sum becomes.
+    pub input: u32,
+    /// Writes the summand to its last slot, a scalar, and nothing to the others.
+    pub plan: Arc<Plan>,
+}
+
+impl Plan {
+    /// The kernels of the step and of its sums.
+    pub fn all_kernels(&self) -> impl Iterator<Item = &MapKernel> {
+        let sums = self.sums.iter().flat_map(|sum| &sum.plan.kernels);
+        self.kernels.iter().chain(sums)
+    }
 }
 
 /// A tensor that outlives the step.
@@ -89,7 +111,7 @@ pub enum Buffer {
 /// One host scalar; instruction `n` writes register `n`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum HostInst {
-    /// The current value of hyperparameter `n` of the bound optimizer.
+    /// Host input `n`: the hyperparameters of the bound optimizer, then shared numbers and sums over parameters.
     Hyper(u32),
     /// The parameter's step number: 1 at its first step.
     Step,
@@ -347,11 +369,11 @@ pub enum Thunk {
 
 /// Evaluates a plan's host program: `regs[n]` receives the value of instruction `n`.
 ///
-/// `hypers` holds the current hyperparameters, `step` the parameter's step number. Nothing is allocated.
-pub fn evaluate_host(host: &[HostInst], hypers: &[f64], step: f64, regs: &mut [f64]) {
+/// `inputs` holds the current hyperparameters, shared numbers and sums, `step` the parameter's step number. Nothing is allocated.
+pub fn evaluate_host(host: &[HostInst], inputs: &[f64], step: f64, regs: &mut [f64]) {
     for (n, inst) in host.iter().enumerate() {
         regs[n] = match *inst {
-            HostInst::Hyper(h) => hypers[h as usize],
+            HostInst::Hyper(n) => inputs[n as usize],
             HostInst::Step => step,
             HostInst::Const(x) => x,
             HostInst::Unary(op, a) => op.apply(regs[a as usize]),

@@ -22,11 +22,19 @@ impl Display for Plan {
             writeln!(f, "  t{n} {}{:?} at {}", temp.dtype, temp.dims, temp.offset)?;
         }
         self.print_host(f)?;
+        for sum in &self.sums {
+            writeln!(f, "input {} sums", sum.input)?;
+            let text = sum.plan.to_string();
+            text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
         for (title, thunks) in [("init", &self.init), ("step", &self.body)] {
             if !thunks.is_empty() {
                 writeln!(f, "{title}")?;
                 self.print_thunks(f, thunks, 1)?;
             }
+        }
+        for (input, reg) in &self.shared {
+            writeln!(f, "then input {input} = r{reg}")?;
         }
         Ok(())
     }

@@ -52,8 +52,10 @@ impl Timeline {
         let mut timeline = Timeline::default();
         timeline.region(function, region, &Vec::new());
         let end = timeline.tick();
-        let written = function.slots.len() - function.regions[region].results.len();
-        for (n, &value) in function.regions[region].results.iter().enumerate() {
+        let results = &function.regions[region].results;
+        let tensors = results.iter().filter(|&&value| !function.is_host(value));
+        let written = function.slots.len() - tensors.clone().count();
+        for (n, &value) in tensors.enumerate() {
             let slot = if written == 2 || n > 0 {
                 n + written
             } else {

@@ -9,11 +9,12 @@ mod homes;
 mod lives;
 mod thunks;
 
-use crate::ir::{Function, OpKind, Region, Value};
-use crate::plan::{Buffer, HostInst, Plan, Reg, Slot, Temp, Thunk};
+use crate::ir::{Function, OpKind, Region, Summand, Value};
+use crate::plan::{Buffer, HostInst, Plan, Reg, Slot, Sum, Temp, Thunk};
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Plans a function that went through [`crate::passes::optimize`].
 pub fn plan(function: &Function) -> Plan {
@@ -32,8 +33,15 @@ pub fn plan(function: &Function) -> Plan {
         dtype: slot.ty.dtype,
         dims: slot.ty.dims.clone(),
     });
+    let shared = planner.shared();
+    let sum = |sum: &Summand| Sum {
+        input: sum.input,
+        plan: Arc::new(plan(&sum.function)),
+    };
     Plan {
         slots: slots.collect(),
+        shared,
+        sums: function.sums.iter().map(sum).collect(),
         temps: planner.temps,
         arena_bytes,
         host: planner.host,
@@ -102,6 +110,16 @@ impl<'a> Planner<'a> {
             .filter(|&slot| slot != 1)
             .collect();
         self.region_thunks(self.function.body, &targets)
+    }
+
+    /// Which registers become shared numbers.
+    fn shared(&self) -> Vec<(u32, Reg)> {
+        let results = &self.function.regions[self.function.body].results;
+        let values = &results[results.len() - self.function.shared.len()..];
+        let inputs = self.function.shared.iter().copied();
+        inputs
+            .zip(values.iter().map(|&value| self.reg(value)))
+            .collect()
     }
 
     /// Homes, scratch and thunks of a root region that yields the new values of these slots.

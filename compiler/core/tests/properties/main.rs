@@ -175,7 +175,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn interpreted(&self, function: &Function) -> Option<Outcome> {
-        let initial = interp::allocate(function, &self.slots[0]).ok()?;
+        let initial = interp::allocate(function, &self.slots[0], &self.slots[1], &HYPERS).ok()?;
         let step = |&step: &f64| {
             let mut slots = self.slots.to_vec();
             interp::run(function, &mut slots, &HYPERS, step).ok()?;

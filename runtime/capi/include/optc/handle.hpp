@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace optc::detail {
@@ -51,15 +52,23 @@ inline bool is_static(const Rules& rules, const std::string& optimizer, const st
   return false;
 }
 
-/// The names of the hyperparameters of a group, in the order of the source.
-inline std::vector<std::string> hyper_names(const Bound& bound, size_t group) {
-  std::vector<std::string> names;
+using Numbers = std::vector<std::pair<std::string, double>>;
+
+/// Numbers of a group in the order of the source, by `optc_group_hyper` or `optc_group_shared`.
+template <typename Get>
+Numbers numbers(const Bound& bound, size_t group, Get get) {
+  Numbers all;
   const char* name = nullptr;
-  while (optc_group_hyper(bound.get(), group, names.size(), &name, nullptr) == OPTC_STATUS_OK) {
-    names.emplace_back(name);
-  }
-  return names;
+  double value = 0;
+  while (get(bound.get(), group, all.size(), &name, &value) == OPTC_STATUS_OK) all.emplace_back(name, value);
+  return all;
 }
+
+/// Hyperparameters.
+inline Numbers hypers(const Bound& bound, size_t group) { return numbers(bound, group, optc_group_hyper); }
+
+/// What the parameters of a group share.
+inline Numbers shared(const Bound& bound, size_t group) { return numbers(bound, group, optc_group_shared); }
 
 inline optc_param_info param_info(const Bound& bound, size_t param) {
   optc_param_info info = {};
@@ -79,12 +88,6 @@ inline std::string group_optimizer(const Bound& bound, size_t group) {
   const char* name = nullptr;
   check(optc_group_optimizer(bound.get(), group, &name));
   return name;
-}
-
-inline double hyper(const Bound& bound, size_t group, const std::string& name) {
-  double value = 0;
-  check(optc_hyper_get(bound.get(), group, name.c_str(), &value));
-  return value;
 }
 
 inline uint64_t step_count(const Bound& bound, size_t param) {

@@ -49,10 +49,12 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   /// Refuse steps whose gradients hold NaN or infinities; counts for the whole optimizer.
   Options& refuse_non_finite(bool refuse = true) { return refuses_non_finite = refuse, *this; }
 
-  /// A hyperparameter.
+  /// A hyperparameter, or a number that the group's parameters share.
   double get(const std::string& name) const {
-    const auto found = numbers.find(name);
-    if (found != numbers.end()) return found->second;
+    for (const auto* all : {&numbers, &shared}) {
+      const auto found = all->find(name);
+      if (found != all->end()) return found->second;
+    }
     throw Error("opt::step::unknown_hyper", "there is no hyperparameter `" + name + "`",
                 "hyperparameters have the names of the source");
   }
@@ -61,6 +63,8 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   void set_lr(const double lr) override { set("lr", lr); }
 
   std::map<std::string, double> numbers;
+  /// What steps work out for all parameters of the group.
+  std::map<std::string, double> shared;
   std::map<std::string, std::string> words;
   std::string optimizer_name, source_name, rule_name;
   bool refuses_non_finite = false;

@@ -116,9 +116,10 @@ class Optimizer : public torch::optim::Optimizer {
     const detail::Checkpoint saved(checkpoint);
     detail::Archived archived = layout();
     for (size_t group = 0; group < archived.hypers.size(); ++group) {
-      const auto names = detail::hyper_names(bound_, group);
-      for (size_t n = 0; n < names.size(); ++n) {
-        detail::check(optc_checkpoint_hyper(saved.get(), group, n, &archived.hypers[group][names[n]]));
+      detail::Numbers all = detail::hypers(bound_, group);
+      for (auto& number : detail::shared(bound_, group)) all.push_back(std::move(number));
+      for (size_t n = 0; n < all.size(); ++n) {
+        detail::check(optc_checkpoint_hyper(saved.get(), group, n, &archived.hypers[group][all[n].first]));
       }
     }
     for (size_t n = 0; n < params_.size(); ++n) archived.states[n] = detail::saved_state(bound_, saved, n);
@@ -326,21 +327,37 @@ class Optimizer : public torch::optim::Optimizer {
     for (size_t group = 0; group < param_groups_.size(); ++group) {
       Options& options = this->options(group);
       options.numbers.clear();
-      for (const std::string& name : detail::hyper_names(bound_, group)) {
-        options.numbers[name] = detail::hyper(bound_, group, name);
-      }
+      for (const auto& [name, value] : detail::hypers(bound_, group)) options.numbers[name] = value;
       chosen_.push_back(options);
+      chosen_.back().shared.clear();
+      for (const auto& [name, value] : detail::shared(bound_, group)) chosen_.back().shared[name] = value;
+      options.shared.insert(chosen_.back().shared.begin(), chosen_.back().shared.end());
+    }
+  }
+
+  /// Notes what the step worked out for whole groups.
+  void note_shared() {
+    for (size_t group = 0; group < chosen_.size(); ++group) {
+      for (const auto& [name, value] : detail::shared(bound_, group)) {
+        options(group).shared[name] = chosen_[group].shared[name] = value;
+      }
     }
   }
 
   /// Takes over what was changed in `param_groups()`: hyperparameters as they are, anything else by binding again.
   void follow() {
-    if (!is_bound()) return bind_groups();
+    if (!is_bound()) bind_groups();
     for (size_t group = 0; group < param_groups_.size(); ++group) {
       for (const auto& [name, value] : options(group).numbers) {
         double& known = chosen_[group].numbers.at(name);
         if (known == value) continue;
         detail::check(optc_hyper_set(bound_.get(), group, name.c_str(), value));
+        known = value;
+      }
+      for (const auto& [name, value] : options(group).shared) {
+        double& known = chosen_[group].shared.at(name);
+        if (known == value) continue;
+        detail::check(optc_shared_set(bound_.get(), group, name.c_str(), value));
         known = value;
       }
     }
@@ -381,6 +398,7 @@ class Optimizer : public torch::optim::Optimizer {
     const std::vector<size_t> active = lend_active(grads);
     const optc_status done = optc_step(bound_.get(), places.data(), places.data() + params_.size(), params_.size());
     for (size_t n : active) count(n);
+    note_shared();
     detail::check(done);
   }
 
@@ -415,7 +433,8 @@ class Optimizer : public torch::optim::Optimizer {
     for (size_t group = 0; group < members_.size(); ++group) {
       archived.optimizers.push_back(detail::group_optimizer(bound_, group));
       auto& hypers = archived.hypers.emplace_back();
-      for (const std::string& name : detail::hyper_names(bound_, group)) hypers[name] = 0;
+      for (const auto& [name, value] : detail::hypers(bound_, group)) hypers[name] = value;
+      for (const auto& [name, value] : detail::shared(bound_, group)) hypers[name] = value;
     }
     for (size_t n = 0; n < params_.size(); ++n) {
       archived.names.push_back(params_[n].name);
@@ -427,7 +446,10 @@ class Optimizer : public torch::optim::Optimizer {
   /// Makes what was read the options and the state of this optimizer.
   void adopt(detail::Archived& archived) {
     for (size_t group = 0; group < archived.hypers.size(); ++group) {
-      for (const auto& [name, value] : archived.hypers[group]) options(group).numbers[name] = value;
+      Options& options = this->options(group);
+      for (const auto& [name, value] : archived.hypers[group]) {
+        (options.shared.count(name) > 0 ? options.shared : options.numbers)[name] = value;
+      }
     }
     for (size_t n = 0; n < params_.size(); ++n) {
       void* key = params_[n].tensor.unsafeGetTensorImpl();

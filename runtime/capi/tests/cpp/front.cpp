@@ -233,6 +233,11 @@ static void write(std::ostream& out, const optc::Optimizer& optimizer, const Nam
       write(out, state->tensors[n]);
     }
   }
+  for (size_t group = 1; group < optimizer.param_groups().size(); ++group) {
+    for (const auto& [name, value] : optimizer.options(group).shared) {
+      out << "shared " << group - 1 << ' ' << name << " 1 " << value << '\n';
+    }
+  }
   out << "end\n";
 }
 

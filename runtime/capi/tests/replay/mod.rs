@@ -4,10 +4,10 @@
 
 use optc_tests::golden::Case;
 use optc_tests::mapping::{self, Group};
-use optc_tests::parity::{self, Stepper};
+use optc_tests::parity::{self, Comparison, Stepper};
 use optc_tests::tolerance::Precision;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::str::SplitWhitespace;
 
@@ -70,6 +70,10 @@ impl Stepper for Recorder<'_> {
         self.case.params[name].init.clone()
     }
 
+    fn shared(&self, _: usize, _: &str) -> Option<f64> {
+        None
+    }
+
     fn state(&self, _: &str, _: &str) -> Option<Vec<f64>> {
         None
     }
@@ -119,6 +123,9 @@ fn numbers(values: &[f64]) -> String {
 pub(crate) struct Replay<'a> {
     words: SplitWhitespace<'a>,
     now: BTreeMap<String, Vec<f64>>,
+    /// How many steps of the case are behind it, and parameters that have taken none, with that number.
+    step: u64,
+    unstepped: HashSet<(u64, String)>,
 }
 
 impl<'a> Replay<'a> {
@@ -126,11 +133,29 @@ impl<'a> Replay<'a> {
         Replay {
             words: text.split_whitespace(),
             now: BTreeMap::new(),
+            step: 0,
+            unstepped: HashSet::new(),
         }
     }
 
     /// Goes on to the first snapshot of the next case.
     pub(crate) fn start(&mut self) {
+        self.step = 0;
+        self.unstepped.clear();
+        self.read();
+    }
+
+    /// Whether this is state of a parameter that had not stepped by then: a caller that keeps the state has none yet,
+    /// while the reference shows what it starts from.
+    pub(crate) fn starts_later(&self, comparison: &Comparison) -> bool {
+        let owner = comparison
+            .what
+            .split_once('/')
+            .map(|(param, _)| param.to_owned());
+        owner.is_some_and(|param| self.unstepped.contains(&(comparison.step, param)))
+    }
+
+    fn read(&mut self) {
         self.now.clear();
         while let Some(kind) = self.words.next().filter(|&kind| kind != "end") {
             let param = self.word();
@@ -140,6 +165,9 @@ impl<'a> Replay<'a> {
                 _ => format!("{param}/{}", self.word()),
             };
             let values = self.values();
+            if kind == "step" && values == [0.0] {
+                self.unstepped.insert((self.step, param.to_owned()));
+            }
             self.now.insert(key, values);
         }
     }
@@ -158,11 +186,18 @@ impl<'a> Replay<'a> {
 
 impl Stepper for Replay<'_> {
     fn step(&mut self, _: Option<f64>, _: &BTreeMap<String, Vec<f64>>) {
-        self.start();
+        self.step += 1;
+        self.read();
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
         self.now[name].clone()
+    }
+
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        self.now
+            .get(&format!("{group}/{name}"))
+            .map(|value| value[0])
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

@@ -137,8 +137,8 @@ fn check_hypers(optimizer: &Optimizer, about: &About) -> Result<Vec<Vec<f64>>, C
         });
     }
     for (group, list) in about.hypers.iter().enumerate() {
-        let bound = optimizer.hypers(group).map(|(name, _)| name);
-        if !bound.eq(list.iter().map(|(name, _)| name.as_str())) {
+        let bound = optimizer.inputs(group).map(|(name, _)| name);
+        if !bound.eq(list.iter().map(|(name, _)| name.clone())) {
             return Err(CheckpointError::Groups {
                 what: format!("group {group} has other hyperparameters"),
             });

@@ -42,8 +42,8 @@ pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), Checkpoint
 fn about(optimizer: &Optimizer) -> About {
     let list = |group| {
         optimizer
-            .hypers(group)
-            .map(|(name, value)| (name.to_owned(), value.to_bits()))
+            .inputs(group)
+            .map(|(name, value)| (name, value.to_bits()))
             .collect()
     };
     About {

@@ -46,10 +46,10 @@ pub enum CudaError {
         count: u32,
     },
     /// The driver does not compile the PTX.
-    #[error("the CUDA driver refuses the artifact's PTX ({name})")]
+    #[error("the CUDA driver refuses the artifact's PTX ({name}): {log}")]
     #[diagnostic(
         code(opt::cuda::ptx),
-        help("update the driver, or report this if it is current; its compiler said: {log}")
+        help("update the driver, or report this if it is current")
     )]
     Ptx {
         /// The driver's name for the error.

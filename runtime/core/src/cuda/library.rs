@@ -104,7 +104,7 @@ impl Library {
         let library =
             unsafe { libloading::Library::new(path) }.map_err(|error| CudaError::NoDriver {
                 path: path.to_string_lossy().into_owned(),
-                message: error.to_string(),
+                message: message(&error),
             })?;
         // SAFETY: by the caller's promise.
         let functions = unsafe { Functions::load(&library) }?;
@@ -178,6 +178,12 @@ impl Library {
             _ => self.check(call, status).map(|()| at),
         }
     }
+}
+
+/// What the loader says: libloading keeps it as the source of its own error.
+fn message(error: &libloading::Error) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The text before the first 0.
@@ -304,6 +310,9 @@ impl Api for Library {
         bytes: u64,
         stream: Stream,
     ) -> Result<(), CudaError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: by the caller's promise.
         let status = unsafe { (self.functions.upload)(to, from, bytes as usize, stream.0) };
         self.check("cuMemcpyHtoDAsync", status)
@@ -316,6 +325,9 @@ impl Api for Library {
         bytes: u64,
         stream: Stream,
     ) -> Result<(), CudaError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: by the caller's promise.
         let status = unsafe { (self.functions.download)(to, from, bytes as usize, stream.0) };
         self.check("cuMemcpyDtoHAsync", status)
@@ -328,6 +340,9 @@ impl Api for Library {
         bytes: u64,
         stream: Stream,
     ) -> Result<(), CudaError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: by the caller's promise.
         let status = unsafe { (self.functions.copy)(to, from, bytes as usize, stream.0) };
         self.check("cuMemcpyDtoDAsync", status)
@@ -341,6 +356,9 @@ impl Api for Library {
         bits: u64,
         stream: Stream,
     ) -> Result<(), CudaError> {
+        if count == 0 {
+            return Ok(());
+        }
         let (n, stream, f) = (count as usize, stream.0, &self.functions);
         let [low, high] = [bits as c_uint, (bits >> 32) as c_uint];
         // SAFETY: by the caller's promise. There is no set of 8 bytes: unless both halves are equal, the low ones are

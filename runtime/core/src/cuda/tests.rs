@@ -268,6 +268,8 @@ fn a_step_launches_once_per_kernel_and_waits_for_nothing() {
     let bench = bench(adamw());
     let params = describe(&SHAPES, on_device);
     let mut model = Model::new(bench.bind(&params).unwrap(), params);
+    let report = model.optimizer.report().to_string();
+    assert!(report.ends_with(", 1 on cuda:0"), "{report}");
     model.step().unwrap();
     let before = bench.fake.counts();
     (0..20).for_each(|_| model.step().unwrap());
@@ -379,7 +381,9 @@ fn state_travels_between_host_and_device() {
 /// The error's code and its whole text, help included.
 #[track_caller]
 fn refuses(outcome: Result<Optimizer, BindError>, code: &str, part: &str) {
-    let error = outcome.err().expect("a bad binding");
+    let Err(error) = outcome else {
+        panic!("{code} went unnoticed")
+    };
     assert_eq!(
         error
             .code()

@@ -4,6 +4,7 @@ use super::device::bind::{Devices, Ptx, failed};
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
 use super::storage::Storage;
+use super::sums::Summand;
 use super::{Bucket, Engine, Entry, Home, NonFinite, Param, Tables};
 use crate::cuda::CudaError;
 use crate::error::BindError;
@@ -58,6 +59,7 @@ impl Engine {
         let parts = binder.devices.parts(&params, non_finite)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
+        let sums = super::sums::inputs(&params);
         let scan = if non_finite == NonFinite::Error {
             scan_items(&params)
         } else {
@@ -70,6 +72,7 @@ impl Engine {
             lockstep,
             schedule,
             scan,
+            sums,
             strided,
         };
         let mut engine = Engine {
@@ -216,6 +219,7 @@ impl Binder<'_> {
             .filter(|_| !entry.lent)
             .map(|slot| self.allocate(&entry, prepared.slot_bytes(slot)))
             .collect::<Result<Vec<Storage>, BindError>>()?;
+        let summands = self.summands(&entry)?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Storage::pointer)).collect(),
@@ -232,6 +236,7 @@ impl Binder<'_> {
             device: entry.device,
             hypers: entry.hypers,
             absent_zeros: entry.absent_zeros,
+            summands,
             name: entry.name,
             step: 0,
             dense_param: None,
@@ -256,6 +261,22 @@ impl Binder<'_> {
                     .map_err(|error| failed(error, &entry.name, entry.device))
             }
         }
+    }
+
+    fn summands(&mut self, entry: &Entry) -> Result<Vec<Summand>, BindError> {
+        let each = entry.plan.sums.iter().map(|sum| {
+            let prepared = self.prepare(&Entry {
+                plan: Arc::clone(&sum.plan),
+                ..entry.clone()
+            })?;
+            let regs = self.regs;
+            self.regs += prepared.plan.host.len();
+            Summand::new(sum.input, prepared, regs).ok_or_else(|| BindError::OutOfMemory {
+                name: entry.name.clone(),
+                device: Device::Cpu,
+            })
+        });
+        each.collect()
     }
 
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
@@ -380,7 +401,10 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
     let hosted = params.iter().filter(|param| param.on_host());
-    let plans = hosted.clone().map(|param| &*param.prepared);
+    let plans = hosted.clone().flat_map(|param| {
+        let summands = param.summands.iter().map(|summand| &*summand.prepared);
+        std::iter::once(&*param.prepared).chain(summands)
+    });
     let largest =
         hosted.max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);
     let out_of_memory = || BindError::OutOfMemory {

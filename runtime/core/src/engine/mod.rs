@@ -13,6 +13,7 @@ mod schedule;
 mod stages;
 mod step;
 pub(crate) mod storage;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use storage::Storage;
+use sums::Summand;
 
 /// What to do about a NaN or an infinity in a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +84,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) params: Vec<Param>,
-    /// Current hyperparameters, one list per group.
+    /// Current hyperparameters and shared numbers, one list per group.
     pub(crate) hypers: Vec<Vec<f64>>,
     pub(crate) non_finite: NonFinite,
     pool: Arc<Pool>,
@@ -107,6 +109,8 @@ struct Tables {
     schedule: Schedule,
     /// Ranges of gradients to be looked at for NaN.
     scan: Vec<lockstep::Item>,
+    /// The host inputs that are sums over parameters, in order.
+    sums: Vec<u32>,
     /// Parameters and gradients of this step that need a contiguous copy.
     strided: Vec<(usize, Which)>,
 }
@@ -125,6 +129,8 @@ pub(crate) struct Param {
     pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
     absent_zeros: bool,
+    /// What it adds to sums over parameters.
+    summands: Vec<Summand>,
     bucket: usize,
     /// The addresses of all slots in this step.
     slots: Vec<Pointer>,

@@ -34,20 +34,26 @@ impl Engine {
         }
         self.evaluate_host();
         self.initialise_late();
+        if self.has_sums() {
+            self.sum_parameters();
+            self.outcome()?;
+        }
         let launched = self.launch(inputs);
         let outcome = self.run_bodies();
         self.finish(inputs);
         launched?;
-        match self
-            .failure
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        self.outcome()?;
+        outcome.map_err(|_| StepError::Panicked {
+            name: "a map kernel".into(),
+        })
+    }
+
+    /// The first failure so far.
+    fn outcome(&mut self) -> Result<(), StepError> {
+        let failure = self.failure.get_mut();
+        match failure.unwrap_or_else(PoisonError::into_inner).take() {
             Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
-            None => outcome.map_err(|_| StepError::Panicked {
-                name: "a map kernel".into(),
-            }),
+            None => Ok(()),
         }
     }
 
@@ -214,7 +220,7 @@ impl Engine {
     }
 
     /// Host scalars, once for all parameters of a bucket that are at the same step.
-    fn evaluate_host(&mut self) {
+    pub(super) fn evaluate_host(&mut self) {
         for bucket in &mut self.tables.buckets {
             bucket.evaluated.clear();
         }
@@ -291,6 +297,7 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             param.step += u64::from(!*param.failed.get_mut());
         }
+        self.share();
     }
 }
 

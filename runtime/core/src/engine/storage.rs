@@ -32,8 +32,8 @@ impl Lent {
 
     fn bytes(&self) -> Result<Cow<'_, [u8]>, CudaError> {
         match &self.device {
-            // SAFETY: as many bytes are there, by the promise of `new`.
             Some(device) => {
+                // SAFETY: as many bytes are there, by the promise of `new`.
                 unsafe { download(device, self.at.address(), self.bytes) }.map(Cow::Owned)
             }
             // SAFETY: as above; an empty tensor has the aligned address that `address` gives it.

@@ -197,6 +197,8 @@ fn count(dims: &[u64]) -> u64 {
 fn momentum_plan(dims: &[u64]) -> Plan {
     Plan {
         slots: slots(dims, &[("m", dims)]),
+        shared: vec![],
+        sums: vec![],
         temps: vec![],
         arena_bytes: 0,
         host: vec![HostInst::Hyper(0), HostInst::Hyper(1), HostInst::Const(0.0)],
@@ -215,6 +217,8 @@ fn normalised_plan(dims: &[u64]) -> Plan {
     ];
     Plan {
         slots: slots(dims, &[]),
+        shared: vec![],
+        sums: vec![],
         temps: vec![Temp {
             dtype: DType::F32,
             dims: vec![],
@@ -298,6 +302,8 @@ fn whitening_plan(m: u64, n: u64) -> Plan {
     let bytes = |count: u64| crate::memory::padded(4 * count);
     Plan {
         slots: slots(&[m, n], &[("gram", &[m, m])]),
+        shared: vec![],
+        sums: vec![],
         temps: vec![
             Temp {
                 dtype: DType::F32,
@@ -337,6 +343,8 @@ fn cholesky_plan() -> Plan {
     };
     Plan {
         slots: slots(&[1, 1], &[]),
+        shared: vec![],
+        sums: vec![],
         temps: vec![],
         arena_bytes: 0,
         host: vec![],

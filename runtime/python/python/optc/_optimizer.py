@@ -144,7 +144,7 @@ class Optimizer(torch.optim.Optimizer):
         found = getattr(self, "found_inf", None)
         return found is not None and bool(found)
 
-    @torch._disable_dynamo  # type: ignore[attr-defined, untyped-decorator, unused-ignore]
+    @torch._disable_dynamo
     @torch.no_grad()
     def _update(self) -> None:
         self._unscale()

@@ -167,8 +167,11 @@ pub(in crate::engine) fn failed(error: CudaError, name: &str, device: view::Devi
 }
 
 fn check_operations(entry: &Entry) -> Result<(), BindError> {
-    let Plan { init, body, .. } = &*entry.plan;
-    match init.iter().chain(body).find_map(unsupported) {
+    let Plan {
+        init, body, sums, ..
+    } = &*entry.plan;
+    let sum = sums.first().map(|_| "a sum over parameters");
+    match sum.or_else(|| init.iter().chain(body).find_map(unsupported)) {
         None => Ok(()),
         Some(operation) => Err(BindError::CudaOperation {
             name: entry.name.clone(),

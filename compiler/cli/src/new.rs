@@ -1,0 +1,57 @@
+//! `optc new`: a file to begin with, copied from the standard library.
+
+use crate::args;
+use crate::error::{CommandError, Exit, Failure};
+use crate::output;
+use crate::report::Reporter;
+use std::path::PathBuf;
+
+/// Writes `NAME.opt`, unless it exists.
+pub(crate) fn run(args: &args::New, reporter: &Reporter) -> Result<Exit, Failure> {
+    let name = camel_case(&args.name)?;
+    let path = PathBuf::from(format!("{}.opt", args.name));
+    if path.exists() {
+        let path = path.display().to_string();
+        return Err(CommandError::Exists { path }.into());
+    }
+    let module = module(&args.from)?;
+    output::write(&path, copy(&name, &module).as_bytes())?;
+    reporter.note(&format!("wrote {}, begun from {module}", path.display()));
+    Ok(Exit::Success)
+}
+
+/// The optimizer's name for a file's: `my_rule` → `MyRule`.
+fn camel_case(name: &str) -> Result<String, CommandError> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(letter) {
+        return Err(CommandError::BadName { name: name.into() });
+    }
+    let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+    let words = name.split('_').filter(|word| !word.is_empty());
+    Ok(words.map(capital).collect())
+}
+
+/// The module that `--from` names, with or without `std.`; it must declare an optimizer.
+fn module(from: &str) -> Result<String, CommandError> {
+    let module = format!("std.{}", from.trim_start_matches("std."));
+    match optc_stdlib::source(&module) {
+        Some(text) if text.contains("\noptimizer ") => Ok(module),
+        _ => Err(CommandError::UnknownModule { name: from.into() }),
+    }
+}
+
+/// The module's text with the optimizer renamed, and a line on top that says where it comes from.
+fn copy(name: &str, module: &str) -> String {
+    let text = optc_stdlib::source(module).unwrap_or_default();
+    let mut copied = format!("//! {name}, begun from {module}.\n//!\n");
+    for line in text.lines() {
+        match line.strip_prefix("optimizer ") {
+            Some(rest) => {
+                let rest = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+                copied += &format!("optimizer {name}{rest}\n");
+            }
+            None => copied += &format!("{line}\n"),
+        }
+    }
+    copied
+}

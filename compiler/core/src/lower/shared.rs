@@ -1,0 +1,150 @@
+//! Numbers that parameters share and sums over parameters: inputs of the host program beside the hyperparameters.
+//!
+//! The inputs of an optimizer are its shared numbers, its sums, and then those of each optimizer that its rules
+//! delegate to, in order of the rules. So every parameter of a group means the same number by an input, whichever rule
+//! takes it.
+
+use super::{Lowerer, Val, constant_frame};
+use crate::hir::{Block, Fact, OptimizerId, Program, RuleBody, Target};
+use crate::ir::{OpKind, Summand, TensorType, Type, Value};
+use crate::plan::Role;
+use crate::settings::Settings;
+
+/// The inputs of an optimizer after its hyperparameters, before the first step.
+pub(crate) fn first_shared(program: &Program, id: OptimizerId, settings: &Settings) -> Vec<f64> {
+    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
+    lowerer.first_inputs()
+}
+
+/// How many inputs an optimizer has besides its hyperparameters.
+fn inputs(program: &Program, id: OptimizerId) -> usize {
+    let optimizer = &program.optimizers[id];
+    let targets = optimizer
+        .rules
+        .iter()
+        .map(|rule| target_inputs(program, &rule.body));
+    optimizer.shared.len() + optimizer.sums + targets.sum::<usize>()
+}
+
+fn target_inputs(program: &Program, body: &RuleBody) -> usize {
+    match body {
+        RuleBody::Delegate {
+            target: Target::Optimizer { id, .. },
+            ..
+        } => inputs(program, *id),
+        _ => 0,
+    }
+}
+
+impl<'p> Lowerer<'p> {
+    fn first_inputs(&mut self) -> Vec<f64> {
+        let optimizer = &self.program.optimizers[self.frame.optimizer];
+        let mut first: Vec<f64> = Vec::new();
+        for shared in &optimizer.shared {
+            let value = self.expr(&shared.initial);
+            first.push(value.number());
+        }
+        first.resize(first.len() + optimizer.sums, 0.0);
+        for rule in &optimizer.rules {
+            if let RuleBody::Delegate {
+                target:
+                    Target::Optimizer {
+                        id,
+                        hypers,
+                        statics,
+                    },
+                ..
+            } = &rule.body
+            {
+                let frame = self.inner_frame(*id, hypers, statics);
+                let outer = std::mem::replace(&mut self.frame, frame);
+                first.extend(self.first_inputs());
+                self.frame = outer;
+            }
+        }
+        first
+    }
+
+    /// Where the inputs of what a rule delegates to begin: a rule of the same optimizer has the same.
+    pub(super) fn inputs_of_target(&self, rule: usize) -> usize {
+        let optimizer = &self.program.optimizers[self.frame.optimizer];
+        let RuleBody::Delegate {
+            target: Target::Optimizer { .. },
+            ..
+        } = &optimizer.rules[rule].body
+        else {
+            return self.frame.first_input;
+        };
+        let before = optimizer.rules[..rule].iter();
+        let before: usize = before
+            .map(|rule| target_inputs(self.program, &rule.body))
+            .sum();
+        self.frame.first_input + optimizer.shared.len() + optimizer.sums + before
+    }
+
+    pub(super) fn shared(&mut self, n: usize) -> Val {
+        match self.frame.shared.get(&n) {
+            Some(&value) => Val::Host(value),
+            None => Val::Host(self.input(self.frame.first_input + n)),
+        }
+    }
+
+    fn input(&mut self, n: usize) -> Value {
+        self.build.push_one(OpKind::Hyper(n as u32), Type::Host)
+    }
+
+    pub(super) fn assign_shared(&mut self, n: usize, value: Val) {
+        let value = self.host(value);
+        self.frame.shared.insert(n, value);
+        let input = self.frame.first_input + n;
+        self.assigned.insert(input as u32, value);
+    }
+
+    /// Sets what the parameter adds aside, as a function of its own, and reads the sum.
+    pub(super) fn across(&mut self, n: usize, summand: &'p Block) -> Val {
+        let summand = self.block_value(summand);
+        let shared = self.program.optimizers[self.frame.optimizer].shared.len();
+        let input = self.frame.first_input + shared + n;
+        let function = self.summand(summand);
+        self.build.function.sums.push(Summand {
+            input: input as u32,
+            function,
+        });
+        Val::Host(self.input(input))
+    }
+
+    /// The rule so far, with a slot for the summand; every other slot keeps its value.
+    fn summand(&mut self, summand: Val) -> crate::ir::Function {
+        let summand = self.value(summand);
+        let mut build = self.build.clone();
+        let dtype = build.function.slots[0].ty.dtype.compute();
+        let scalar = TensorType {
+            dtype,
+            dims: Vec::new(),
+        };
+        let summand = match build.function.is_host(summand) {
+            true => build.fill(summand, scalar.clone()),
+            false => build.cast(summand, dtype),
+        };
+        let kept = (0..build.function.slots.len() as u32).filter(|&slot| slot != 1);
+        let mut results: Vec<Value> = kept.map(|slot| build.slot(slot)).collect();
+        results.push(summand);
+        build.function.slots.push(crate::ir::Slot {
+            name: "summand".to_owned(),
+            role: Role::State,
+            ty: scalar.clone(),
+            fact: Fact::General,
+        });
+        let body = build.function.body;
+        build.function.regions[body].results = results;
+        build.region = build.function.init;
+        let zero = build.constant(0.0);
+        let empty = build.fill(zero, scalar);
+        let mut first = self.initial.clone();
+        first.push(empty);
+        let init = build.function.init;
+        build.function.regions[init].results = first;
+        build.function.sums.clear();
+        build.function
+    }
+}

@@ -1,0 +1,150 @@
+//! What the parameters of a step have in common: sums over all of them, and the numbers that a group shares.
+//!
+//! A sum adds in the order of `bind`, in f64, so it does not depend on the number of threads.
+
+use super::{Engine, Param};
+use crate::execute::{self, Frame, Team};
+use crate::memory::{Memory, Pointer};
+use crate::moves;
+use crate::prepared::Prepared;
+use optc_core::plan::evaluate_host;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What one parameter adds to a sum.
+#[derive(Debug)]
+pub(super) struct Summand {
+    /// The host input that the sum becomes.
+    input: u32,
+    pub(super) prepared: Arc<Prepared>,
+    /// Where its host scalars are.
+    regs: usize,
+    /// The last slot of its plan.
+    value: Memory,
+    /// The addresses of all slots in this step.
+    slots: Vec<Pointer>,
+}
+
+impl Summand {
+    /// `None` when there is no memory.
+    pub(super) fn new(input: u32, prepared: Arc<Prepared>, regs: usize) -> Option<Summand> {
+        let count = prepared.plan.slots.len();
+        Some(Summand {
+            input,
+            regs,
+            value: Memory::zeroed(prepared.slot_bytes(count - 1))?,
+            slots: vec![Pointer::NULL; count],
+            prepared,
+        })
+    }
+
+    /// Its slots are those of the parameter, as far as they go, and its own.
+    fn place(&mut self, slots: &[Pointer]) {
+        let own = self.slots.len() - 1;
+        self.slots[..own].copy_from_slice(&slots[..own]);
+        self.slots[own] = self.value.pointer();
+    }
+
+    fn value(&self) -> f64 {
+        let slot = &self.prepared.plan.slots[self.slots.len() - 1];
+        // SAFETY: the memory holds one element of the slot's type.
+        unsafe { moves::load(self.value.pointer(), slot.dtype, 0) }
+    }
+}
+
+/// The host inputs that are sums, in the order in which they can be computed.
+pub(super) fn inputs(params: &[Param]) -> Vec<u32> {
+    let summands = params.iter().flat_map(|param| &param.summands);
+    let mut inputs: Vec<u32> = summands.map(|summand| summand.input).collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    inputs
+}
+
+impl Engine {
+    pub(super) fn has_sums(&self) -> bool {
+        !self.tables.sums.is_empty()
+    }
+
+    /// Computes the sums that this step reads, and what depends on them.
+    pub(super) fn sum_parameters(&mut self) {
+        for n in 0..self.tables.sums.len() {
+            self.sum(self.tables.sums[n]);
+        }
+        self.evaluate_host();
+    }
+
+    fn sum(&mut self, input: u32) {
+        for param in self.params.iter_mut().filter(|param| param.active) {
+            let inputs = &self.hypers[param.hypers];
+            for summand in of(&mut param.summands, input) {
+                summand.place(&param.slots);
+                let host = &summand.prepared.plan.host;
+                let regs = &mut self.regs[summand.regs..summand.regs + host.len()];
+                evaluate_host(host, inputs, (param.step + 1) as f64, regs);
+            }
+        }
+        self.compute(input);
+        let active = self.params.iter().filter(|param| param.active);
+        let summands = active.flat_map(|param| &param.summands);
+        let total: f64 = summands
+            .filter(|summand| summand.input == input)
+            .map(Summand::value)
+            .sum();
+        for inputs in &mut self.hypers {
+            inputs[input as usize] = total;
+        }
+    }
+
+    /// Runs the summands of all parameters of this step.
+    fn compute(&self, input: u32) {
+        let outcome = self.pool.run(self.params.len(), &|worker, n| {
+            let param = &self.params[n];
+            let due = |summand: &&Summand| param.active && summand.input == input;
+            for summand in param.summands.iter().filter(due) {
+                if let Err(stop) = self.compute_one(summand, worker) {
+                    self.record(n, stop);
+                }
+            }
+        });
+        if outcome.is_err() {
+            self.record(0, execute::Stop::Panicked);
+        }
+    }
+
+    fn compute_one(&self, summand: &Summand, worker: usize) -> Result<(), execute::Stop> {
+        let plan = &summand.prepared.plan;
+        // SAFETY: `worker` is this thread's number, and the reference ends here.
+        let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
+        let frame = Frame {
+            prepared: &summand.prepared,
+            slots: &summand.slots,
+            arena,
+            regs: &self.regs[summand.regs..summand.regs + plan.host.len()],
+        };
+        let team = Team {
+            pool: None,
+            scratches: &self.scratches,
+            me: worker,
+        };
+        // SAFETY: the slots are those of the parameter and the summand's own, as `place` set them.
+        unsafe { execute::run(&frame, team, &plan.body) }
+    }
+
+    /// Gives shared numbers their new values: every parameter of a group found the same.
+    pub(super) fn share(&mut self) {
+        let done = |param: &&Param| param.active && !param.failed.load(Ordering::Relaxed);
+        for param in self.params.iter().filter(done) {
+            for &(input, reg) in &param.prepared.plan.shared {
+                let value = self.regs[param.regs + reg as usize];
+                self.hypers[param.hypers][input as usize] = value;
+            }
+        }
+    }
+}
+
+fn of(summands: &mut [Summand], input: u32) -> impl Iterator<Item = &mut Summand> {
+    summands
+        .iter_mut()
+        .filter(move |summand| summand.input == input)
+}
