@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Pools in use, by process and number of threads: a fork does not inherit its parent's threads.
-static POOLS: Mutex<Option<HashMap<(u32, usize), Weak<Pool>>>> = Mutex::new(None);
+type Pools = HashMap<(u32, usize), Weak<Pool>>;
+
+/// Those in use.
+static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
 impl Pool {
     /// The pool with that many threads; it ends with its last user.

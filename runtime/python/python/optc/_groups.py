@@ -56,9 +56,10 @@ def fill(group: Group, members: list[Named]) -> Group:
     return {"params": members, "param_names": [], **options}
 
 
-def options_of(group: Group) -> Group:
-    """What a group says to its rule."""
-    return {key: value for key, value in group.items() if key not in BOOKKEEPING}
+def options_of(group: Group, declared: Iterable[str]) -> Group:
+    """What a group says to its rule: all but torch's bookkeeping, unless the rule declares a word of it."""
+    ours = BOOKKEEPING - set(declared)
+    return {key: value for key, value in group.items() if key not in ours}
 
 
 def names_of(groups: Iterable[Group]) -> list[list[str]]:

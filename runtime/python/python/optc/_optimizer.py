@@ -64,17 +64,20 @@ class Optimizer(torch.optim.Optimizer):
         if not isinstance(group["params"], (torch.Tensor, set)):
             group["params"] = list(group["params"])
             _groups.check_distinct(group["params"])
-        artifact, _ = self._resolve(group.get("use"))
-        own = self._given if artifact is self._artifact else {}
-        given = {"maximize": self._given["maximize"], **own, **_groups.options_of(group)}
-        given.update({key: group[key] for key in ("maximize",) if key in group})
         refuse_differentiable(group.get("differentiable", False))
-        options = self._complete(artifact, given)
+        artifact, _ = self._resolve(group.get("use"))
+        options = self._complete(artifact, self._given_to(group, artifact))
         super().add_param_group({**group, **options})
         foreign = set(self.defaults) - set(options) - _groups.BOOKKEEPING - set(group)
         for key in foreign:
             del self.param_groups[-1][key]
         self._rebind_with_new_group()
+
+    def _given_to(self, group: dict[str, Any], artifact: Artifact) -> dict[str, Any]:
+        """What was given to the optimizer, and to the group; another rule starts from its own defaults."""
+        shared = self._given if artifact is self._artifact else {}
+        words = {*statics_of(artifact), "maximize"}
+        return {"maximize": self._given["maximize"], **shared, **_groups.options_of(group, words)}
 
     def _rebind_with_new_group(self) -> None:
         """Binds a group that was added later; one that cannot be bound is taken back."""
@@ -88,8 +91,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _complete(self, artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
         """All options of a group. Every rule can maximize, whether it has a word for it or not."""
-        statics = {name for name, *_ in artifact.statics}
-        if "maximize" in statics:
+        if "maximize" in statics_of(artifact):
             return artifact.complete(given)
         rest = {key: value for key, value in given.items() if key != "maximize"}
         return {**artifact.complete(rest), "maximize": given["maximize"]}
@@ -215,10 +217,16 @@ class Optimizer(torch.optim.Optimizer):
     # How it shows itself
 
     def __repr__(self) -> str:
-        return super().__repr__().replace(type(self).__name__, self._artifact.name, 1)
+        text: str = super().__repr__()
+        return text.replace(type(self).__name__, self._artifact.name, 1)
 
     def _repr_html_(self) -> str:
         return _document.html(self._artifact, self.param_groups, self._current_engine())
+
+
+def statics_of(artifact: Artifact) -> set[str]:
+    """The names of a rule's choices."""
+    return {name for name, *_ in artifact.statics}
 
 
 def refuse_differentiable(wanted: bool) -> None:
