@@ -231,7 +231,7 @@ impl Group {
     /// # Safety
     ///
     /// Its pointers are as the header says.
-    unsafe fn to_rust(&self) -> Result<Members, Failure> {
+    unsafe fn to_rust(self) -> Result<Members, Failure> {
         // SAFETY: all by the caller's promise.
         unsafe {
             let mut group = self.members()?;
