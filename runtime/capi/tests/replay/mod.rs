@@ -86,7 +86,7 @@ fn group(group: &Group) -> String {
         .map(|name| format!("^{name}$"))
         .collect();
     let mut text = names.join("|");
-    for rule in group.rule {
+    if let Some(rule) = group.rule {
         let _ = write!(text, " rule {rule}");
     }
     for (name, value) in &group.hypers {
