@@ -580,7 +580,7 @@ optc_status optc_checkpoint_state(const struct optc_checkpoint *checkpoint,
                                   size_t *bytes);
 
 /**
- * A hyperparameter of a group, both by position.
+ * A hyperparameter of a group, both by position; those behind the last are what the group's parameters share.
  *
  * Errors: `OPTC_STATUS_ARGUMENT`: no such group or hyperparameter.
  *
@@ -693,6 +693,36 @@ optc_status optc_group_hyper(const struct optc_optimizer *optimizer,
                              size_t index,
                              const char **name,
                              double *value);
+
+/**
+ * Name and current value of a number that the parameters of a group share, by its position in the source: what a step
+ * works out for all of them, and a checkpoint holds. Otherwise as `optc_group_hyper`.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: no such group, or from the last position on.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `name` and `value` are null or have place.
+ */
+optc_status optc_group_shared(const struct optc_optimizer *optimizer,
+                              size_t group,
+                              size_t index,
+                              const char **name,
+                              double *value);
+
+/**
+ * Makes a number that the parameters of a group share what it was in another run: for a caller that keeps the state.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: no such group or number.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `name` ends with NUL.
+ */
+optc_status optc_shared_set(struct optc_optimizer *optimizer,
+                            size_t group,
+                            const char *name,
+                            double value);
 
 /**
  * The current value of a hyperparameter of a group.

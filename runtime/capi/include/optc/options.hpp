@@ -5,10 +5,8 @@
 
 #include <torch/optim/optimizer.h>
 
-#include <cmath>
 #include <cstdio>
 #include <map>
-#include <optional>
 #include <string>
 #include <type_traits>
 

@@ -20,7 +20,9 @@
 #include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -397,9 +399,11 @@ class Optimizer : public torch::optim::Optimizer {
     const Loan loan(bound_);
     const std::vector<size_t> active = lend_active(grads);
     const optc_status done = optc_step(bound_.get(), places.data(), places.data() + params_.size(), params_.size());
+    // What was done is noted before the error goes up: other parameters may have finished their step.
+    const std::optional<Error> failure = done == OPTC_STATUS_OK ? std::nullopt : std::optional(Error::last());
     for (size_t n : active) count(n);
     note_shared();
-    detail::check(done);
+    if (failure) throw *failure;
   }
 
   /// Lends the state of all parameters that take part, and makes what is not there.
