@@ -395,6 +395,12 @@ impl Optimizer {
         param.into_iter().flat_map(crate::engine::Param::states)
     }
 
+    /// All state of a parameter, by its position.
+    pub fn states_at(&self, param: usize) -> impl Iterator<Item = StateView<'_>> {
+        let param = self.engine.params.get(param);
+        param.into_iter().flat_map(Param::states)
+    }
+
     /// One piece of state of a parameter.
     pub fn state(&self, param: &str, name: &str) -> Option<StateView<'_>> {
         self.states(param).find(|state| state.name == name)

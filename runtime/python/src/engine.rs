@@ -7,7 +7,7 @@ use crate::overlap;
 use crate::params::{Candidate, Kept, Param, Tensors};
 use miette::Diagnostic;
 use optc_runtime::{
-    BindOptions, NonFinite, Optimizer, ParamDesc, StepError, StepInput, TensorView,
+    BindOptions, NonFinite, Optimizer, ParamDesc, Pool, StepError, StepInput, TensorView,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -61,7 +61,7 @@ impl Engine {
             }
         }
         let mut options = bind_options(&artifacts, &rules, &groups, &names)?;
-        options.pool = Some(crate::pool::shared(threads));
+        options.pool = Some(Pool::shared(threads));
         if refuse_non_finite {
             options.non_finite = NonFinite::Error;
         }
