@@ -6,12 +6,14 @@ use crate::optimizer::Optimizer;
 use crate::rules::{at, hand_out_box};
 use crate::text;
 use optc_runtime::Saved;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 
 /// A checkpoint that was read, and fits the optimizer that it was read for.
 #[derive(Debug)]
 pub struct Checkpoint {
     saved: Saved,
+    /// What migrations did, a line each.
+    migrated: CString,
 }
 
 /// Writes state, step counts and hyperparameters as safetensors, keyed by parameter and state; what the file held
@@ -33,10 +35,11 @@ pub unsafe extern "C" fn optc_save(optimizer: *const Optimizer, path: *const c_c
     })
 }
 
-/// Reads what `optc_save`, or the Rust or Python interface, wrote; the next step continues bit for bit.
+/// Reads what `optc_save`, or the Rust or Python interface, wrote; the next step continues bit for bit. A file of an
+/// earlier version of the rule is migrated as its source says; `optc_checkpoint_migrated` tells what that does.
 ///
-/// Errors: `OPTC_STATUS_CHECKPOINT`: a damaged file, or one of another optimizer, other parameters, shapes or groups;
-/// `OPTC_STATUS_ARGUMENT`. Nothing is changed then.
+/// Errors: `OPTC_STATUS_CHECKPOINT`: a damaged file, or one of another optimizer, other parameters, shapes or groups,
+/// or of a version from which the source declares no migration; `OPTC_STATUS_ARGUMENT`. Nothing is changed then.
 ///
 /// # Safety
 ///
@@ -47,7 +50,8 @@ pub unsafe extern "C" fn optc_load(optimizer: *mut Optimizer, path: *const c_cha
         // SAFETY: the caller's promise.
         let (optimizer, path) =
             unsafe { (Optimizer::of(optimizer)?, text::required(path, "path")?) };
-        Ok(optimizer.lock().load(path)?)
+        optimizer.lock().load(path)?;
+        Ok(())
     })
 }
 
@@ -69,8 +73,9 @@ pub unsafe extern "C" fn optc_checkpoint_read(
         let (optimizer, path) =
             unsafe { (Optimizer::of(optimizer)?, text::required(path, "path")?) };
         let saved = optimizer.lock().read(path)?;
+        let migrated = text::owned(&saved.migrated().join("\n"));
         // SAFETY: the caller's promise.
-        unsafe { hand_out_box(Checkpoint { saved }, out) }
+        unsafe { hand_out_box(Checkpoint { saved, migrated }, out) }
     })
 }
 
@@ -87,6 +92,27 @@ pub unsafe extern "C" fn optc_checkpoint_free(checkpoint: *mut Checkpoint) {
             drop(unsafe { Box::from_raw(checkpoint) });
         }
     });
+}
+
+/// What the source's migrations did to a file of an earlier version, a line each; empty for a file of this version.
+/// Valid as long as the checkpoint.
+///
+/// Errors: `OPTC_STATUS_ARGUMENT`.
+///
+/// # Safety
+///
+/// `checkpoint` is from this library, `out` has place for a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_checkpoint_migrated(
+    checkpoint: *const Checkpoint,
+    out: *mut *const c_char,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let checkpoint = unsafe { abi::reference(checkpoint, "checkpoint") }?;
+        // SAFETY: the caller's promise.
+        unsafe { abi::store(out, checkpoint.migrated.as_ptr(), "out") }
+    })
 }
 
 /// Steps that a parameter had taken, by its position.

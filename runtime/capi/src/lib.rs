@@ -20,8 +20,8 @@ mod text;
 
 pub use bind::{BindOptions, Choice, Group, Param, Setting, optc_bind};
 pub use checkpoint::{
-    Checkpoint, optc_checkpoint_free, optc_checkpoint_hyper, optc_checkpoint_read,
-    optc_checkpoint_state, optc_checkpoint_step, optc_load, optc_save,
+    Checkpoint, optc_checkpoint_free, optc_checkpoint_hyper, optc_checkpoint_migrated,
+    optc_checkpoint_read, optc_checkpoint_state, optc_checkpoint_step, optc_load, optc_save,
 };
 pub use error::{
     Status, optc_error_code, optc_error_help, optc_error_message, optc_error_rendered,

@@ -1,4 +1,4 @@
-//! The C++ header against LibTorch: recorded runs, LibTorch's own tools, checkpoints from Rust, and the example.
+//! The C++ header against LibTorch: recorded runs, LibTorch's own tools, a run that Python began, and the example.
 //!
 //! All of it is one test, because programs over LibTorch's headers take a minute each to compile, and are compiled
 //! again only when they change.
@@ -6,9 +6,7 @@
 mod common;
 mod replay;
 
-use common::{folder, library, run, scratch};
-use optc_core::dtype::DType;
-use optc_runtime::{BindOptions, Optimizer, ParamDesc, Rules, StepInput, TensorView};
+use common::{folder, library, run, run_with, scratch};
 use optc_tests::golden::{Case, load_all};
 use optc_tests::mapping::open;
 use optc_tests::parity;
@@ -28,7 +26,7 @@ fn the_front_and_the_example() {
         .arg("behaviour")
         .arg(scratch("behaviour")));
     follows_every_recording(&front);
-    continues_what_rust_saved(&front);
+    continues_what_python_saved(&front);
     let train = build(&folder("../../examples/cpp"), &sdk, "train");
     the_example_learns(&train);
 }
@@ -106,36 +104,24 @@ fn failure(case: &Case, precision: Precision, replay: &mut Replay<'_>) -> String
     }
 }
 
-fn continues_what_rust_saved(front: &Path) {
-    let checkpoint = scratch("resume").join("adamw.safetensors");
-    let params = [ParamDesc::new("weight", &[3, 2], DType::F32)];
-    let rules = Rules::from_std("std.adamw").expect("the module");
-    let mut optimizer = rules
-        .bind(&params, &BindOptions::default())
-        .expect("one parameter");
-    let mut weight: Vec<f32> = (0u8..6).map(|n| 0.25 + 0.125 * f32::from(n)).collect();
-    let start = weight.clone();
-    step(&mut optimizer, &mut weight, 0.7);
-    optimizer.save(&checkpoint).expect("a checkpoint");
-    weight = start;
-    for n in 0u8..3 {
-        step(&mut optimizer, &mut weight, 0.3 - 0.2 * f32::from(n));
-    }
-    let printed = run(Command::new(front).arg("resume").arg(checkpoint));
-    let bits: Vec<u32> = printed
-        .lines()
-        .map(|line| line.parse().expect("bits"))
-        .collect();
-    assert_eq!(bits, weight.iter().map(|w| w.to_bits()).collect::<Vec<_>>());
-}
-
-fn step(optimizer: &mut Optimizer, weight: &mut [f32], grad: f32) {
-    let grad = vec![grad; weight.len()];
-    let input = StepInput {
-        param: TensorView::from_mut(weight, &[3, 2]).expect("the shape"),
-        grad: TensorView::from_ref(&grad, &[3, 2]),
-    };
-    optimizer.step(&[input]).expect("a step");
+/// `tests/chain`: a run that Rust began and Python went on with.
+fn continues_what_python_saved(front: &Path) {
+    let chain = folder("../../tests/chain");
+    let weights = std::fs::read_to_string(chain.join("weights")).expect("weights");
+    let weights: Vec<&str> = weights.lines().collect();
+    let saved = scratch("continue").join("cpp.safetensors");
+    let mut command = Command::new(front);
+    command
+        .arg("continue")
+        .arg(chain.join("python.safetensors"))
+        .arg(&saved);
+    let printed = run_with(&mut command, weights[1]);
+    assert_eq!(
+        printed.split_whitespace().collect::<Vec<_>>().join(" "),
+        weights[2]
+    );
+    let read = |path: &Path| std::fs::read(path).expect("a checkpoint");
+    assert!(read(&saved) == read(&chain.join("cpp.safetensors")));
 }
 
 fn the_example_learns(train: &Path) {

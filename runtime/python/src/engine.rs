@@ -34,10 +34,11 @@ pub(crate) struct Engine {
     apart: Vec<usize>,
 }
 
-/// What a checkpoint holds: options of each group, then steps and state of each parameter.
+/// What a checkpoint holds: options of each group, then steps and state of each parameter; and what was migrated.
 type Saved<'py> = (
     Vec<Vec<(String, f64)>>,
     Vec<(u64, Vec<Bound<'py, PyBytes>>)>,
+    Vec<String>,
 );
 
 #[pymethods]
@@ -140,7 +141,7 @@ impl Engine {
         let params = saved
             .params()
             .map(|param| (param.step, bytes(param.states)));
-        Ok((hypers, params.collect()))
+        Ok((hypers, params.collect(), saved.migrated().to_vec()))
     }
 
     /// Name, torch's element type and shape of each piece of a parameter's state.

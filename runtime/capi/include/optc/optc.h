@@ -518,10 +518,11 @@ optc_status optc_save(const struct optc_optimizer *optimizer,
                       const char *path);
 
 /**
- * Reads what `optc_save`, or the Rust or Python interface, wrote; the next step continues bit for bit.
+ * Reads what `optc_save`, or the Rust or Python interface, wrote; the next step continues bit for bit. A file of an
+ * earlier version of the rule is migrated as its source says; `optc_checkpoint_migrated` tells what that does.
  *
- * Errors: `OPTC_STATUS_CHECKPOINT`: a damaged file, or one of another optimizer, other parameters, shapes or groups;
- * `OPTC_STATUS_ARGUMENT`. Nothing is changed then.
+ * Errors: `OPTC_STATUS_CHECKPOINT`: a damaged file, or one of another optimizer, other parameters, shapes or groups,
+ * or of a version from which the source declares no migration; `OPTC_STATUS_ARGUMENT`. Nothing is changed then.
  *
  * # Safety
  *
@@ -551,6 +552,19 @@ optc_status optc_checkpoint_read(const struct optc_optimizer *optimizer,
  * Null, or a checkpoint that is not used any more.
  */
 void optc_checkpoint_free(struct optc_checkpoint *checkpoint);
+
+/**
+ * What the source's migrations did to a file of an earlier version, a line each; empty for a file of this version.
+ * Valid as long as the checkpoint.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`.
+ *
+ * # Safety
+ *
+ * `checkpoint` is from this library, `out` has place for a pointer.
+ */
+optc_status optc_checkpoint_migrated(const struct optc_checkpoint *checkpoint,
+                                     const char **out);
 
 /**
  * Steps that a parameter had taken, by its position.

@@ -110,8 +110,9 @@ class Optimizer : public torch::optim::Optimizer {
   }
 
   /// Reads what `save`, or Rust or Python, wrote; with the parameters of that moment the run continues bit for bit.
-  /// Nothing is changed if it does not fit.
-  void load(const std::string& path) {
+  /// Nothing is changed if it does not fit. Returns what the rule's migrations did to a file of an earlier version, a
+  /// line each.
+  std::string load(const std::string& path) {
     follow();
     optc_checkpoint* checkpoint = nullptr;
     detail::check(optc_checkpoint_read(bound_.get(), path.c_str(), &checkpoint));
@@ -125,7 +126,10 @@ class Optimizer : public torch::optim::Optimizer {
       }
     }
     for (size_t n = 0; n < params_.size(); ++n) archived.states[n] = detail::saved_state(bound_, saved, n);
+    const char* migrated = nullptr;
+    detail::check(optc_checkpoint_migrated(saved.get(), &migrated));
     adopt(archived);
+    return migrated;
   }
 
   /// The options of a group.

@@ -2,7 +2,7 @@
 ///
 ///     front behaviour FOLDER      everything that LibTorch's tools expect; FOLDER is for files
 ///     front golden CASES RESULTS  steps recorded runs
-///     front resume CHECKPOINT     continues a run that Rust saved, and prints the bits of its weights
+///     front continue FROM TO      reads the bits of weights, steps on from a checkpoint, writes one and the new bits
 #include <optc/torch.hpp>
 
 #include <torch/torch.h>
@@ -110,6 +110,24 @@ static void archives_continue_bit_for_bit(const std::string& folder) {
   fails("opt::checkpoint::optimizer", [&] { other.load(folder + "/optimizer.safetensors"); });
 }
 
+static void files_of_an_earlier_version_are_migrated(const std::string& folder) {
+  const std::string first = "optimizer Shown { hyper lr = 0.1 rule each(w: [...]) {"
+                            "  state m = zeros_like(w)  m = lerp(m, grad, 0.5)  w -= lr * m } }";
+  const std::string second = "optimizer Shown { hyper lr = 0.1 version \"2\" migrate from \"1\" { rename m -> exp_avg }"
+                             "  rule each(w: [...]) {"
+                             "  state exp_avg = zeros_like(w)  exp_avg = lerp(exp_avg, grad, 0.5)  w -= lr * exp_avg } }";
+  auto model = layer();
+  optc::Optimizer old(model->named_parameters(), first), now(model->named_parameters(), second);
+  fill_grads(model, 0.5);
+  old.step();
+  old.save(folder + "/old.safetensors");
+  EXPECT(now.load(folder + "/old.safetensors") == "Shown 1 -> 2: rename m -> exp_avg (2 times)");
+  EXPECT(torch::equal(now.state_of(model->weight)->get("exp_avg"), old.state_of(model->weight)->get("m")));
+  now.save(folder + "/now.safetensors");
+  EXPECT(now.load(folder + "/now.safetensors").empty());
+  fails("opt::checkpoint::version", [&] { old.load(folder + "/now.safetensors"); });
+}
+
 static void groups_may_be_added_and_changed() {
   auto model = layer(), more = layer();
   optc::Optimizer optimizer({torch::optim::OptimizerParamGroup({model->weight})}, "sgd", optc::Options(1.0));
@@ -184,6 +202,7 @@ static int behaviour(const std::string& folder) {
   schedulers_set_the_learning_rate();
   closures_compute_the_loss_with_gradients();
   archives_continue_bit_for_bit(folder);
+  files_of_an_earlier_version_are_migrated(folder);
   groups_may_be_added_and_changed();
   groups_may_use_other_rules();
   strides_are_free_and_autograd_notices();
@@ -288,23 +307,21 @@ static int golden(const std::string& cases, const std::string& results) {
   return 0;
 }
 
-static int resume(const std::string& checkpoint) {
-  auto weight = torch::full({3, 2}, 0.25f);
-  for (int64_t n = 0; n < 6; ++n) weight.data_ptr<float>()[n] += 0.125f * static_cast<float>(n);
+static int continue_run(const std::string& from, const std::string& to) {
+  auto weight = torch::zeros({3, 2});
+  auto* bits = reinterpret_cast<uint32_t*>(weight.data_ptr<float>());
+  for (int64_t n = 0; n < weight.numel(); ++n) std::cin >> bits[n];
   weight.set_requires_grad(true);
   Named params;
   params.insert("weight", weight);
   optc::Optimizer optimizer(params, "adamw");
-  optimizer.load(checkpoint);
-  for (int step = 0; step < 3; ++step) {
-    weight.mutable_grad() = torch::full_like(weight, 0.3f - 0.2f * static_cast<float>(step));
+  optimizer.load(from);
+  for (const float grad : {0.75f, -0.5f, 0.125f}) {
+    weight.mutable_grad() = torch::full_like(weight, grad);
     optimizer.step();
   }
-  for (int64_t n = 0; n < 6; ++n) {
-    uint32_t bits = 0;
-    std::memcpy(&bits, weight.data_ptr<float>() + n, sizeof(bits));
-    std::cout << bits << '\n';
-  }
+  optimizer.save(to);
+  for (int64_t n = 0; n < weight.numel(); ++n) std::cout << bits[n] << '\n';
   return 0;
 }
 
@@ -312,7 +329,7 @@ int main(int argc, char** argv) try {
   const std::string what = argc > 2 ? argv[1] : "";
   if (what == "behaviour") return behaviour(argv[2]);
   if (what == "golden" && argc > 3) return golden(argv[2], argv[3]);
-  if (what == "resume") return resume(argv[2]);
+  if (what == "continue" && argc > 3) return continue_run(argv[2], argv[3]);
   return 2;
 } catch (const optc::Error& error) {
   std::cerr << error.code() << "\n" << error.rendered() << "\n";
