@@ -241,9 +241,9 @@ fn of_map(kernel: &MapKernel, rows: f64, cols: f64) -> (f64, f64) {
 fn stored(kind: OutputKind) -> Access {
     match kind {
         OutputKind::Store => Access::Full,
-        OutputKind::SumAll => Access::One,
-        OutputKind::SumCols => Access::Row,
-        OutputKind::SumRows => Access::Col,
+        OutputKind::All(_) => Access::One,
+        OutputKind::Cols(_) => Access::Row,
+        OutputKind::Rows(_) => Access::Col,
     }
 }
 

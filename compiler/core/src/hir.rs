@@ -4,6 +4,7 @@
 //! checked once for all shapes); lowering works with concrete dimensions and never fails on a checked program.
 
 use crate::dtype::DType;
+use crate::kernel::Fold;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
 
@@ -581,8 +582,9 @@ pub enum ExprKind {
     Static(usize),
     /// A shared number of this optimizer, by index.
     Shared(usize),
-    /// The sum of a scalar over all parameters of this step that the rule takes; with its number in the optimizer.
-    Across(usize, Block),
+    /// The sum of a scalar over all parameters of this step that the rule takes, or the largest one; with its number in
+    /// the optimizer.
+    Across(Fold, usize, Block),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -737,6 +739,14 @@ pub enum Builtin {
     Norm,
     /// `rms(x)` = `sqrt(mean(x^2))` → scalar tensor
     Rms,
+    /// `min(x)` → scalar tensor
+    Smallest,
+    /// `max(x)` → scalar tensor
+    Largest,
+    /// `row_max(x)`: the largest of each row of a matrix, shape `[..., m, 1]`
+    RowMax,
+    /// `column_max(x)`: the largest of each column, shape `[..., 1, n]`
+    ColumnMax,
     /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
     Frobenius,
     /// `row_sums(x)`: the sum of each row of a matrix, shape `[..., m, 1]`

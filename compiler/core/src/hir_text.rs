@@ -9,6 +9,7 @@
 //! Operations are in parentheses. Of two tensors, `*` is the product of matrices and `.*` that of elements.
 
 use crate::hir::*;
+use crate::kernel::Fold;
 use cranelift_entity::PrimaryMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -178,7 +179,12 @@ impl<'a> Names<'a> {
             ExprKind::Hyper(index) => self.hyper(*index).to_owned(),
             ExprKind::Static(index) => self.static_name(*index).to_owned(),
             ExprKind::Shared(index) => self.shared(*index).to_owned(),
-            ExprKind::Across(_, block) => format!("across params {}", self.inline(block)),
+            ExprKind::Across(Fold::Sum, _, block) => {
+                format!("across params {}", self.inline(block))
+            }
+            ExprKind::Across(Fold::Max, _, block) => {
+                format!("across params max {}", self.inline(block))
+            }
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),

@@ -151,7 +151,7 @@ pub(crate) fn shape_of(plan: &Plan, buffer: Buffer) -> Option<(DType, &[u64])> {
     }
 }
 
-/// f64 partial sums per output that needs them: one per chunk, or one per chunk and column.
+/// f64 partial results per output that needs them: one per chunk, or one per chunk and column.
 pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u64) -> u64 {
     let unit = if kernel.space == Space::Flat {
         CHUNK
@@ -159,9 +159,9 @@ pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u6
         ROW_CHUNK
     };
     match kind {
-        OutputKind::SumAll => rows.div_ceil(unit),
-        OutputKind::SumRows => rows.div_ceil(unit) * cols,
-        OutputKind::Store | OutputKind::SumCols => 0,
+        OutputKind::All(_) => rows.div_ceil(unit),
+        OutputKind::Rows(_) => rows.div_ceil(unit) * cols,
+        OutputKind::Store | OutputKind::Cols(_) => 0,
     }
 }
 
@@ -385,9 +385,9 @@ impl Checker<'_> {
         for (output, &buffer) in code.outputs.iter().zip(outputs) {
             let count = match output.kind {
                 OutputKind::Store => points,
-                OutputKind::SumAll => 1,
-                OutputKind::SumCols => *rows,
-                OutputKind::SumRows => *cols,
+                OutputKind::All(_) => 1,
+                OutputKind::Cols(_) => *rows,
+                OutputKind::Rows(_) => *cols,
             };
             self.written(buffer, count)?;
             ensure(self.dtype(buffer)? == output.dtype, || {

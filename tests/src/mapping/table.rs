@@ -499,7 +499,7 @@ const TABLE: &[Row] = &[
         module: "std.clip_adamw",
         optimizer: "ClipAdamW",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
-        statics: &[("norm_type", "norm_type", || json!(2))],
+        statics: &[("norm_type", "norm_type", || json!(2.0))],
         ..ROW
     },
     Row {

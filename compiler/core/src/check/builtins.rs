@@ -47,8 +47,8 @@ const fn signature(
     }
 }
 
-/// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 40] = [
+/// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
+static SIGNATURES: [Signature; 44] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -58,6 +58,8 @@ static SIGNATURES: [Signature; 40] = [
     signature("floor", Builtin::Floor, X),
     signature("min", Builtin::Min, XY),
     signature("max", Builtin::Max, XY),
+    signature("min", Builtin::Smallest, X),
+    signature("max", Builtin::Largest, X),
     signature(
         "clamp",
         Builtin::Clamp,
@@ -82,6 +84,8 @@ static SIGNATURES: [Signature; 40] = [
     signature("frobenius", Builtin::Frobenius, X),
     signature("row_sums", Builtin::RowSums, X),
     signature("column_sums", Builtin::ColumnSums, X),
+    signature("row_max", Builtin::RowMax, X),
+    signature("column_max", Builtin::ColumnMax, X),
     signature("epsilon", Builtin::Epsilon, X),
     signature("dot", Builtin::Dot, XY),
     signature("numel", Builtin::Numel, X),
@@ -217,13 +221,15 @@ impl Call<'_, '_, '_> {
             Clamp => self.clamp(),
             Lerp => self.lerp(),
             Select => self.select(),
-            Sum | Mean | Norm | Rms => self.tensor(0).map(|_| general(shapes::scalar())),
+            Sum | Mean | Norm | Rms | Smallest | Largest => {
+                self.tensor(0).map(|_| general(shapes::scalar()))
+            }
             Frobenius => Ok(general(self.matrix(0)?.sized(ONE, ONE))),
-            RowSums => {
+            RowSums | RowMax => {
                 let matrix = self.matrix(0)?;
                 Ok(general(matrix.sized(matrix.rows.clone(), ONE)))
             }
-            ColumnSums => {
+            ColumnSums | ColumnMax => {
                 let matrix = self.matrix(0)?;
                 Ok(general(matrix.sized(ONE, matrix.cols.clone())))
             }

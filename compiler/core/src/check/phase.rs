@@ -134,7 +134,7 @@ impl Body<'_> {
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
             (ExprKind::Step, _) => "`step`".to_owned(),
-            (ExprKind::Across(..), _) => "a sum over parameters".to_owned(),
+            (ExprKind::Across(..), _) => "a number of all parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),
             (_, Some(part)) => self.culprit(part, level),
             _ => self.describe(&expr.ty),

@@ -246,7 +246,7 @@ impl<'a> Interp<'a> {
         match kind {
             OpKind::Slot(n) => one(self.slots[*n as usize].clone()),
             OpKind::Reshape(a) => one(self.tensor(*a).to_vec()),
-            OpKind::Sum(a, over) => one(self.sum(*a, *over)),
+            OpKind::Reduce(fold, a, over) => one(self.reduce(*fold, *a, *over)),
             OpKind::Identity(scale) => one(self.identity(*scale, result)),
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),

@@ -5,7 +5,7 @@ use super::{
     Type, Value, ValueData,
 };
 use crate::dtype::DType;
-use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
+use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
 use crate::plan::{HostBinary, HostUnary};
 use cranelift_entity::PrimaryMap;
 
@@ -171,6 +171,11 @@ impl Builder {
 
     /// A sum; see [`Reduce`].
     pub fn sum(&mut self, a: Value, over: Reduce) -> Value {
+        self.reduce(Fold::Sum, a, over)
+    }
+
+    /// A sum or a maximum; see [`Reduce`].
+    pub fn reduce(&mut self, fold: Fold, a: Value, over: Reduce) -> Value {
         let (dtype, dims) = self.parts(a);
         let dims = match over {
             Reduce::All => Vec::new(),
@@ -178,7 +183,7 @@ impl Builder {
             Reduce::Before(axis) => dims[axis..].to_vec(),
         };
         self.push_one(
-            OpKind::Sum(a, over),
+            OpKind::Reduce(fold, a, over),
             Type::Tensor(TensorType { dtype, dims }),
         )
     }

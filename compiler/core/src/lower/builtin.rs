@@ -4,7 +4,7 @@ use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{BinaryOp, Builtin, Expr, Fact};
 use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
-use crate::kernel::{self, CompareOp};
+use crate::kernel::{self, CompareOp, Fold};
 use crate::plan::{HostBinary, HostUnary};
 
 impl<'p> Lowerer<'p> {
@@ -147,26 +147,36 @@ impl<'p> Lowerer<'p> {
                 let sum = self.build.reshape(sum, kept);
                 self.build.unary(MapUnary::Sqrt, sum)
             }
-            Builtin::RowSums => {
-                let rank = dims.len();
-                let sum = self.build.sum(x, Reduce::From(rank - 1));
-                self.build.reshape(sum, [&dims[..rank - 1], &[1]].concat())
+            Builtin::Largest => self.build.reduce(Fold::Max, x, Reduce::All),
+            Builtin::Smallest => {
+                let turned = self.build.unary(MapUnary::Neg, x);
+                let largest = self.build.reduce(Fold::Max, turned, Reduce::All);
+                self.build.unary(MapUnary::Neg, largest)
             }
-            Builtin::ColumnSums => self.column_sums(x, &dims),
+            Builtin::RowSums => self.of_rows(Fold::Sum, x, &dims),
+            Builtin::RowMax => self.of_rows(Fold::Max, x, &dims),
+            Builtin::ColumnSums => self.of_columns(Fold::Sum, x, &dims),
+            Builtin::ColumnMax => self.of_columns(Fold::Max, x, &dims),
             other => unreachable!("{other:?} of tensors"),
         }
     }
 
-    fn column_sums(&mut self, x: Value, dims: &[u64]) -> Value {
+    fn of_rows(&mut self, fold: Fold, x: Value, dims: &[u64]) -> Value {
+        let last = dims.len() - 1;
+        let reduced = self.build.reduce(fold, x, Reduce::From(last));
+        self.build.reshape(reduced, [&dims[..last], &[1]].concat())
+    }
+
+    fn of_columns(&mut self, fold: Fold, x: Value, dims: &[u64]) -> Value {
         let stack = dims.len() - 2;
-        let sum = if stack == 0 {
-            self.build.sum(x, Reduce::Before(1))
+        let reduced = if stack == 0 {
+            self.build.reduce(fold, x, Reduce::Before(1))
         } else {
             let turned = self.build.transpose(x);
-            self.build.sum(turned, Reduce::From(stack + 1))
+            self.build.reduce(fold, turned, Reduce::From(stack + 1))
         };
         let kept = [&dims[..stack], &[1, dims[stack + 1]]].concat();
-        self.build.reshape(sum, kept)
+        self.build.reshape(reduced, kept)
     }
 
     /// How a tensor is stored: a slot that was read may be held in a wider type.

@@ -135,9 +135,9 @@ fn map_cost(kernel: &MapKernel, rows: u64, cols: u64) -> (u64, u64) {
     let written = kernel.outputs.iter().map(|output| {
         let count = match output.kind {
             OutputKind::Store => points,
-            OutputKind::SumCols => rows,
-            OutputKind::SumRows => cols,
-            OutputKind::SumAll => 1,
+            OutputKind::Cols(_) => rows,
+            OutputKind::Rows(_) => cols,
+            OutputKind::All(_) => 1,
         };
         count * output.dtype.size()
     });

@@ -18,7 +18,7 @@ mod print;
 pub use cost::Cost;
 
 use crate::dtype::DType;
-use crate::kernel::MapKernel;
+use crate::kernel::{Fold, MapKernel};
 use std::sync::Arc;
 
 /// A register of the host program; every register is an f64 (a bool is 0 or 1).
@@ -52,6 +52,8 @@ pub struct Plan {
 pub struct Sum {
     /// The host input that the sum becomes.
     pub input: u32,
+    /// Whether it is a sum, or the largest summand.
+    pub fold: Fold,
     /// Writes the summand to its last slot, a scalar, and nothing to the others.
     pub plan: Arc<Plan>,
 }
