@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp;
-use optc_core::ir::Function;
+use optc_core::ir::{Function, Summand};
 use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
@@ -116,9 +116,9 @@ impl Interpreted {
         };
         let wanted: BTreeSet<u32> = names.clone().flat_map(|name| sums(bound(name))).collect();
         for input in wanted {
-            let each = names.clone().filter_map(|name| {
+            let each = names.clone().flat_map(|name| {
                 let bound = &self.params[name];
-                bound.summand(input, &self.inputs[bound.group])
+                bound.summands(input, &self.inputs[bound.group])
             });
             let total = total(each);
             self.inputs
@@ -147,11 +147,14 @@ impl Bound {
         self.step += 1;
     }
 
-    fn summand(&self, input: u32, inputs: &[f64]) -> Option<(Fold, f64)> {
-        let mut sums = self.function.sums.iter();
-        let sum = sums.find(|sum| sum.input == input)?;
-        let value = interp::summand(sum, &self.slots, inputs, self.step as f64);
-        Some((sum.fold, value.expect("the sum can be computed")))
+    /// What it adds to a sum over parameters: a summand for each of its parts.
+    fn summands(&self, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
+        let sums = self.function.sums.iter().filter(|sum| sum.input == input);
+        let value = |sum: &Summand| {
+            let value = interp::summand(sum, &self.slots, inputs, self.step as f64);
+            (sum.fold, value.expect("the sum can be computed"))
+        };
+        sums.map(value).collect()
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {

@@ -288,7 +288,7 @@ pub enum Target {
     },
 }
 
-/// An invertible view of a parameter.
+/// A view of a parameter: invertible, or in parts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum View {
     /// Axes from this one on become one.
@@ -308,6 +308,27 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// Parts along one axis, each a parameter of its own.
+    Split {
+        /// The axis.
+        axis: Expr,
+        /// Their lengths.
+        parts: Parts,
+    },
+    /// Parts that are at most this long along every axis, each a parameter of its own.
+    Blocks {
+        /// The longest length.
+        size: Expr,
+    },
+}
+
+/// The lengths of parts along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parts {
+    /// This many equal ones.
+    Equal(Expr),
+    /// A table with one row, or with one column, of lengths.
+    Sizes(Expr),
 }
 
 /// A shape pattern.
@@ -436,8 +457,13 @@ pub enum Type {
     },
     /// Truth values, one per element.
     Mask(Shape),
-    /// Indices of one axis.
-    Indices(Shape),
+    /// Indices of one axis, each at most once.
+    Indices {
+        /// How many.
+        count: Dim,
+        /// The length of the axis.
+        of: Dim,
+    },
     /// `.values`, `.vectors`
     Eigh(Shape),
     /// `.q`, `.r`
@@ -785,10 +811,18 @@ pub enum Builtin {
     Trace,
     /// `argsort(v, order)`, stable
     Argsort,
+    /// `top_k(v, k)`: the indices of the `k` largest, largest first, stable
+    TopK,
+    /// `gather(x, axis, index)`
+    Gather,
+    /// `scatter(x, axis, index, y)`
+    Scatter,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
     /// `columns(a, order)`: the last axis in the given order
     Columns,
     /// `flatten(x, from)`
     Flatten,
+    /// `unflatten(x, from, like)`: the inverse of `flatten(like, from)`
+    Unflatten,
 }

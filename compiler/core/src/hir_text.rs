@@ -135,12 +135,18 @@ impl<'a> Names<'a> {
     fn shape(&self, shape: &Shape) -> String {
         let axes = shape.axes.iter().map(|axis| match axis {
             Axis::Rest(_) => "...".to_owned(),
-            Axis::Dim(Dim::Const(length)) => length.to_string(),
-            Axis::Dim(Dim::Named(name)) => name.clone(),
-            Axis::Dim(Dim::Mode(modes)) => format!("dim({}, {})", self.param(), self.mode(*modes)),
-            Axis::Dim(Dim::Fresh(id)) => format!("_{id}"),
+            Axis::Dim(dim) => self.dim(dim),
         });
         format!("[{}]", axes.collect::<Vec<_>>().join(", "))
+    }
+
+    fn dim(&self, dim: &Dim) -> String {
+        match dim {
+            Dim::Const(length) => length.to_string(),
+            Dim::Named(name) => name.clone(),
+            Dim::Mode(modes) => format!("dim({}, {})", self.param(), self.mode(*modes)),
+            Dim::Fresh(id) => format!("_{id}"),
+        }
     }
 
     fn ty(&self, ty: &Type) -> String {
@@ -154,7 +160,10 @@ impl<'a> Names<'a> {
             Type::Table(width) => format!("table({width})"),
             Type::Tensor { shape, fact } => format!("{}{}", fact_word(*fact), self.shape(shape)),
             Type::Mask(shape) => format!("mask{}", self.shape(shape)),
-            Type::Indices(shape) => format!("indices{}", self.shape(shape)),
+            Type::Indices { count, of } if count == of => format!("indices[{}]", self.dim(of)),
+            Type::Indices { count, of } => {
+                format!("indices[{} of {}]", self.dim(count), self.dim(of))
+            }
             Type::Eigh(shape) => format!("eigh{}", self.shape(shape)),
             Type::Qr(shape) => format!("qr{}", self.shape(shape)),
             Type::Family(modes) => format!("family({})", self.mode(*modes)),
@@ -543,6 +552,14 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Split { axis, parts } => {
+            let parts = match parts {
+                Parts::Equal(count) => format!("parts: {}", names.expr(count)),
+                Parts::Sizes(sizes) => format!("sizes: {}", names.expr(sizes)),
+            };
+            format!("split(axis: {}, {parts})", names.expr(axis))
+        }
+        View::Blocks { size } => format!("blocks(size: {})", names.expr(size)),
     }
 }
 

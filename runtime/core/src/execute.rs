@@ -390,29 +390,55 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
+                axis,
             } => {
                 let [source, index, target] = [*x, *index, *out].map(|b| frame.address(b));
-                let inside = moves::gather(
-                    source,
-                    index,
-                    target,
-                    frame.shape(*x).0.size(),
-                    [*pre, *d, *post],
-                );
-                if inside {
-                    Ok(())
+                let size = frame.shape(*x).0.size();
+                in_range("gather", moves::gather(source, index, target, size, axis))
+            }
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => {
+                copy(frame, *x, *out, 0, frame.count(*x));
+                let [source, index, target] = [*y, *index, *out].map(|b| frame.address(b));
+                let size = frame.shape(*x).0.size();
+                in_range("scatter", moves::scatter(source, index, target, size, axis))
+            }
+            Thunk::Argsort {
+                x,
+                out,
+                n,
+                descending,
+            } => {
+                let [values, order] = [*x, *out].map(|b| frame.address(b));
+                let dtype = frame.shape(*x).0;
+                let kept = frame.count(*out);
+                if kept == *n {
+                    moves::argsort(values, dtype, order, *n, *descending);
                 } else {
-                    Err(Stop::Failed("permute", Failure::IndexOutOfRange))
+                    let all = team.scratches.get(team.me).work.pointer();
+                    moves::argsort(values, dtype, all, *n, *descending);
+                    std::ptr::copy_nonoverlapping(all.0, order.0, 8 * kept as usize);
                 }
+                Ok(())
             }
             other => {
                 arrange(frame, other);
                 Ok(())
             }
         }
+    }
+}
+
+fn in_range(what: &'static str, inside: bool) -> Result<(), Stop> {
+    if inside {
+        Ok(())
+    } else {
+        Err(Stop::Failed(what, Failure::IndexOutOfRange))
     }
 }
 
@@ -427,12 +453,12 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             Thunk::Permute { x, out, dims, axes } => {
                 moves::permute(at(*x), at(*out), dtype(*x).size(), dims, axes)
             }
-            Thunk::Argsort {
-                x,
-                out,
-                n,
-                descending,
-            } => moves::argsort(at(*x), dtype(*x), at(*out), *n, *descending),
+            Thunk::Slice { x, out, axis, from } => {
+                moves::slice(at(*x), at(*out), dtype(*x).size(), axis, *from)
+            }
+            Thunk::Paste { x, out, axis, from } => {
+                moves::paste(at(*x), at(*out), dtype(*x).size(), axis, *from)
+            }
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
@@ -443,6 +469,8 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Gemm(_)
             | Thunk::Call { .. }
             | Thunk::Gather { .. }
+            | Thunk::Scatter { .. }
+            | Thunk::Argsort { .. }
             | Thunk::If { .. } => {}
         }
     }

@@ -65,7 +65,7 @@ impl Body<'_> {
     pub(super) fn phase(&self, expr: &Expr) -> Phase {
         if matches!(
             expr.ty,
-            Type::Tensor { .. } | Type::Mask(_) | Type::Indices(_)
+            Type::Tensor { .. } | Type::Mask(_) | Type::Indices { .. }
         ) {
             return Phase::at(Level::Device);
         }

@@ -250,21 +250,48 @@ pub enum OpKind {
     Permute(Value, Vec<u32>),
     /// The diagonal of a matrix.
     Diag(Value),
-    /// Stable order of a vector, as indices.
+    /// Stable order of a vector, as indices; as many of the first ones as the result has.
     Argsort {
         /// `[n]`.
         x: Value,
         /// Largest first.
         descending: bool,
     },
-    /// The elements along one axis in the order of an index vector.
+    /// The elements along one axis that an index vector names, in its order.
     Gather {
         /// The tensor.
         x: Value,
         /// Which axis.
         axis: u32,
-        /// `i64 [n]`.
+        /// `i64 [n]`; the result has `n` elements along the axis.
         index: Value,
+    },
+    /// `x`, with the elements along one axis that an index vector names replaced.
+    Scatter {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        axis: u32,
+        /// `i64 [n]`, each index at most once.
+        index: Value,
+        /// What they become: `x` with `n` elements along the axis.
+        y: Value,
+    },
+    /// Elements along one axis that follow each other; as many as the result has.
+    Slice {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        axis: u32,
+        /// The first one.
+        from: u64,
+    },
+    /// Tensors one after the other along one axis; at least one.
+    Concat {
+        /// In order.
+        parts: Vec<Value>,
+        /// Which axis.
+        axis: u32,
     },
 
     /// A matrix product.
@@ -453,6 +480,7 @@ impl OpKind {
             | OpKind::Permute(a, _)
             | OpKind::Diag(a)
             | OpKind::Argsort { x: a, .. }
+            | OpKind::Slice { x: a, .. }
             | OpKind::If { cond: a, .. } => f(a),
             OpKind::HostBinary(_, a, b)
             | OpKind::Binary(_, a, b)
@@ -465,7 +493,16 @@ impl OpKind {
                 f(a);
                 f(b);
             }
-            OpKind::HostSelect(a, b, c) | OpKind::Lerp(a, b, c) | OpKind::Select(a, b, c) => {
+            OpKind::Concat { parts, .. } => parts.iter_mut().for_each(f),
+            OpKind::HostSelect(a, b, c)
+            | OpKind::Lerp(a, b, c)
+            | OpKind::Select(a, b, c)
+            | OpKind::Scatter {
+                x: a,
+                index: b,
+                y: c,
+                ..
+            } => {
                 f(a);
                 f(b);
                 f(c);

@@ -145,6 +145,11 @@ fn print_op(
         OpKind::Diag(a) => write!(f, "diag {a}"),
         OpKind::Argsort { x, descending } => write!(f, "argsort {x}{}", order(*descending)),
         OpKind::Gather { x, axis, index } => write!(f, "gather {x} axis {axis} by {index}"),
+        OpKind::Scatter { x, axis, index, y } => {
+            write!(f, "scatter {y} into {x} axis {axis} by {index}")
+        }
+        OpKind::Slice { x, axis, from } => write!(f, "slice {x} axis {axis} from {from}"),
+        OpKind::Concat { parts, axis } => write!(f, "concat {} axis {axis}", list(parts)),
         OpKind::Product(product) => print_product(f, product),
         OpKind::Contract {
             x,

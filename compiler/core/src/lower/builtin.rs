@@ -18,10 +18,15 @@ impl<'p> Lowerer<'p> {
                 let x = self.tensor(&args[0]);
                 Val::Number(self.stored_dtype(x).epsilon())
             }
-            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
-                self.factorization(builtin, args)
-            }
-            B::GramMode | B::Permute | B::Columns | B::Flatten => self.structured(builtin, args),
+            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular => self.factorization(builtin, args),
+            B::Argsort | B::TopK => self.order(builtin, args),
+            B::GramMode
+            | B::Permute
+            | B::Columns
+            | B::Flatten
+            | B::Unflatten
+            | B::Gather
+            | B::Scatter => self.structured(builtin, args),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
@@ -251,14 +256,27 @@ impl<'p> Lowerer<'p> {
                 let mode = self.count(&args[1]) as u32;
                 self.build.gram(x, mode)
             }
-            Builtin::Permute => {
+            Builtin::Permute | Builtin::Gather => {
                 let axis = self.count(&args[1]) as u32;
                 let index = self.tensor(&args[2]);
-                self.gather(x, axis, index)
+                self.build.gather(x, axis, index)
+            }
+            Builtin::Scatter => {
+                let axis = self.count(&args[1]) as u32;
+                let (index, y) = (self.tensor(&args[2]), self.tensor(&args[3]));
+                let ty = self.build.function.ty(x).clone();
+                let y = self.build.cast(y, self.build.parts(x).0);
+                let kind = OpKind::Scatter { x, axis, index, y };
+                self.build.push_one(kind, ty)
             }
             Builtin::Columns => {
                 let index = self.tensor(&args[1]);
-                self.gather(x, rank - 1, index)
+                self.build.gather(x, rank - 1, index)
+            }
+            Builtin::Unflatten => {
+                let like = self.tensor(&args[2]);
+                let dims = self.build.function.dims(like).to_vec();
+                self.build.reshape(x, dims)
             }
             _ => {
                 let from = self.count(&args[1]) as usize;
@@ -269,9 +287,20 @@ impl<'p> Lowerer<'p> {
         })
     }
 
-    fn gather(&mut self, x: Value, axis: u32, index: Value) -> Value {
-        let ty = self.build.function.ty(x).clone();
-        self.build.push_one(OpKind::Gather { x, axis, index }, ty)
+    /// The order of a vector, a row or a column; of the largest first for `top_k`.
+    fn order(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        let x = self.tensor(&args[0]);
+        let length: u64 = self.build.function.dims(x).iter().product();
+        let x = self.build.reshape(x, vec![length]);
+        let (count, descending) = match builtin {
+            Builtin::TopK => (self.count(&args[1]).min(length), true),
+            _ => (length, self.word_is(&args[1], "descending")),
+        };
+        let ty = Type::Tensor(TensorType {
+            dtype: DType::I64,
+            dims: vec![count],
+        });
+        Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
     }
 
     fn factorization(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
@@ -303,14 +332,6 @@ impl<'p> Lowerer<'p> {
                 self.build
                     .push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)),
             ),
-            Builtin::Argsort => {
-                let descending = self.word_is(&args[1], "descending");
-                let ty = Type::Tensor(TensorType {
-                    dtype: DType::I64,
-                    dims,
-                });
-                Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
-            }
             _ => {
                 let upper = matches!(
                     args[0].ty,

@@ -135,18 +135,48 @@ impl Plan {
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
+                axis,
             } => {
                 writeln!(
                     f,
-                    "gather {} [{pre}, {d}, {post}] by {} -> {}",
+                    "gather {} {:?} by {} -> {}",
                     name(*x),
+                    axis.whole(),
                     name(*index),
                     name(*out)
                 )
             }
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => writeln!(
+                f,
+                "scatter {} into {} {:?} by {} -> {}",
+                name(*y),
+                name(*x),
+                axis.whole(),
+                name(*index),
+                name(*out)
+            ),
+            Thunk::Slice { x, out, axis, from } => writeln!(
+                f,
+                "slice {} {:?} from {from} -> {} {:?}",
+                name(*x),
+                axis.whole(),
+                name(*out),
+                axis.part()
+            ),
+            Thunk::Paste { x, out, axis, from } => writeln!(
+                f,
+                "paste {} {:?} -> {} {:?} from {from}",
+                name(*x),
+                axis.part(),
+                name(*out),
+                axis.whole()
+            ),
             Thunk::Argsort {
                 x, out, descending, ..
             } => {
