@@ -131,8 +131,45 @@ pub struct Optimizer {
     pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
+    /// Which version of it checkpoints of today are.
+    pub version: String,
+    /// What checkpoints of earlier versions are in the terms of this one.
+    pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
+}
+
+/// The version of an optimizer that names none.
+pub const FIRST_VERSION: &str = "1";
+
+/// What has changed since a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migration {
+    /// That version.
+    pub from: String,
+    /// What has changed, in order.
+    pub changes: Vec<Change>,
+}
+
+/// How something that a checkpoint holds has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// State, a hyperparameter or a shared number has another name.
+    Rename {
+        /// What it was called.
+        from: String,
+        /// What it is called.
+        to: String,
+    },
+    /// It is no longer there.
+    Drop(String),
+    /// State that was not there: all its elements start as this number.
+    Add {
+        /// Its name.
+        name: String,
+        /// The number.
+        value: f64,
+    },
 }
 
 /// A host scalar that may change between steps.
@@ -307,6 +344,11 @@ pub enum View {
     Permute {
         /// The order.
         axes: Vec<u32>,
+    },
+    /// The elements in order, as a matrix with rows of this length.
+    Rows {
+        /// The length.
+        of: Expr,
     },
     /// Parts along one axis, each a parameter of its own.
     Split {
@@ -611,6 +653,8 @@ pub enum ExprKind {
     /// The sum of a scalar over all parameters of this step that the rule takes, or the largest one; with its number in
     /// the optimizer.
     Across(Fold, usize, Block),
+    /// Words that names are compared with.
+    Text(String),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -825,4 +869,6 @@ pub enum Builtin {
     Flatten,
     /// `unflatten(x, from, like)`: the inverse of `flatten(like, from)`
     Unflatten,
+    /// `named("bias|norm")`: whether the parameter's name contains one of these words → bool
+    Named,
 }

@@ -194,6 +194,7 @@ impl<'a> Names<'a> {
             ExprKind::Across(Fold::Max, _, block) => {
                 format!("across params max {}", self.inline(block))
             }
+            ExprKind::Text(words) => format!("{words:?}"),
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -474,10 +475,28 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
     }
+    if optimizer.version != FIRST_VERSION {
+        writeln!(f, "  version {:?}", optimizer.version)?;
+    }
+    for migration in &optimizer.migrations {
+        writeln!(f, "  migrate from {:?}", migration.from)?;
+        let mut changes = migration.changes.iter();
+        changes.try_for_each(|change| writeln!(f, "    {change}"))?;
+    }
     optimizer
         .rules
         .iter()
         .try_for_each(|rule| write_rule(program, optimizer, rule, f))
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rename { from, to } => write!(f, "rename {from} -> {to}"),
+            Self::Drop(name) => write!(f, "drop {name}"),
+            Self::Add { name, value } => write!(f, "add {name} = {}", number(*value)),
+        }
+    }
 }
 
 fn static_type(ty: &StaticType) -> String {
@@ -552,6 +571,7 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Rows { of } => format!("rows(of: {})", names.expr(of)),
         View::Split { axis, parts } => {
             let parts = match parts {
                 Parts::Equal(count) => format!("parts: {}", names.expr(count)),
