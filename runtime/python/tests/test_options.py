@@ -37,7 +37,7 @@ def test_what_torch_refuses_is_refused_in_its_words(rule: Rule) -> None:
         with pytest.raises(error.error_type, match=error.error_regex):
             rule(params, **given.kwargs)
         checked += 1
-    assert checked >= 4
+    assert checked >= 3
 
 
 @pytest.mark.parametrize(
