@@ -370,6 +370,7 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::call_open | Rule::field_dot | Rule::index_open | Rule::key_colon => "an operator",
         Rule::number | Rule::digits => "a number",
+        Rule::text => "a text in quotes",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
         Rule::kw_add => "`add`",
@@ -388,8 +389,8 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_in => "`in`",
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
-        Rule::kw_migrate => "`migrate`",
         Rule::kw_max => "`max`",
+        Rule::kw_migrate => "`migrate`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 45] = [
+pub const FILES: [(&str, usize); 46] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -58,6 +58,7 @@ pub const FILES: [(&str, usize); 45] = [
     ("dion2", 2),
     ("nordion2", 1),
     ("scion", 5),
+    ("adam_mini", 3),
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),

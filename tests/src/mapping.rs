@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
         // Equal implementations, and what chooses the group.
-        let others = ["foreach", "fused", "params", "use_muon"];
+        let others = ["foreach", "fused", "params", "use_muon", "betas", "name"];
         for case in load_all() {
             let row = row(&case);
             let hypers = row.hypers.iter().chain(AUXILIARY_HYPERS).map(|h| h.0);

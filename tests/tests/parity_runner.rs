@@ -187,6 +187,7 @@ impl Player<'_> {
         let states = &self.case.snapshot(self.step, param).states;
         let is_ours = |recorded: &str| match mapping::state(self.case, param, recorded) {
             State::Plain(name) | State::Basis(name) | State::Rotated { name, .. } => name == ours,
+            State::Parts(name, _) => ours == format!("part0.{name}"),
             State::Counter(_) => ours == "step",
             State::Unread => false,
         };

@@ -160,6 +160,7 @@ impl<'a> Names<'a> {
             Type::Table(width) => format!("table({width})"),
             Type::Tensor { shape, fact } => format!("{}{}", fact_word(*fact), self.shape(shape)),
             Type::Mask(shape) => format!("mask{}", self.shape(shape)),
+            Type::Indices { count, of } if count == of => format!("indices[{}]", self.dim(of)),
             Type::Indices { count, of } => {
                 format!("indices[{} of {}]", self.dim(count), self.dim(of))
             }
@@ -193,6 +194,7 @@ impl<'a> Names<'a> {
             ExprKind::Across(Fold::Max, _, block) => {
                 format!("across params max {}", self.inline(block))
             }
+            ExprKind::Text(words) => format!("{words:?}"),
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -569,6 +571,7 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Rows { of } => format!("rows(of: {})", names.expr(of)),
         View::Split { axis, parts } => {
             let parts = match parts {
                 Parts::Equal(count) => format!("parts: {}", names.expr(count)),

@@ -801,6 +801,33 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adam_mini",
+        module: "std.adam_mini",
+        optimizer: "AdamMini",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("beta2", &["beta2"]),
+            EPS,
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("dim", "dim", || json!(2048)),
+            ("n_heads", "n_heads", || json!(32)),
+        ],
+        states: &[
+            ("m", plain),
+            ("v", plain),
+            ("vmean", plain),
+            STEP,
+            ("block_numel", unread),
+            ("head_per_gpu", unread),
+            ("neuron_per_gpu", unread),
+            ("reduced", unread),
+        ],
+        ..ROW
+    },
+    Row {
         file: "scion",
         module: "std.scion",
         optimizer: "Scion",
