@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 41] = [
+pub const FILES: [(&str, usize); 44] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -57,6 +57,9 @@ pub const FILES: [(&str, usize); 41] = [
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
+    ("pytorch_optimizer_shampoo", 5),
+    ("torch_optimizer_shampoo", 4),
+    ("splus", 4),
 ];
 
 /// One recorded run of one optimizer.

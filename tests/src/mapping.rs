@@ -139,12 +139,17 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
     }
 }
 
-/// What a recorded state of a parameter is in the language; list entries are `NAME.INDEX`.
+/// What a recorded state of a parameter is in the language; list entries are `NAME.INDEX` or `NAME_INDEX`.
 pub fn state(case: &Case, param: &str, recorded: &str) -> State {
-    let (name, index) = recorded.split_once('.').unwrap_or((recorded, recorded));
     let states = row(case).states;
-    let entry = states.iter().find(|(known, _)| *known == name);
-    let (_, meaning) =
+    let whole = Some((recorded, recorded));
+    let listed = ['.', '_'].map(|mark| recorded.rsplit_once(mark));
+    let found = [whole, listed[0], listed[1]].into_iter().flatten();
+    let entry = found.into_iter().find_map(|(name, index)| {
+        let (_, meaning) = states.iter().find(|(known, _)| *known == name)?;
+        Some((index, meaning))
+    });
+    let (index, meaning) =
         entry.unwrap_or_else(|| panic!("{}: no row for state `{recorded}`", case.id()));
     meaning(&Recorded { case, param, index })
 }

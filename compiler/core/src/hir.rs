@@ -769,8 +769,14 @@ pub enum Builtin {
     Cholesky,
     /// `solve_triangular(a, b)` → x with a x = b; the fact of `a` says upper or lower
     SolveTriangular,
-    /// `diag(a)` → vector
+    /// `diag(a)`: the diagonal of a matrix as a vector, or the diagonal matrix of a vector
     Diag,
+    /// `identity(n)`: `[n, n]`
+    IdentityOf,
+    /// `along(x, i, a)`: mode `i` of `x` multiplied by the square matrix `a`
+    Along,
+    /// `mod(x, y)`: the remainder of two numbers, with the sign of `y`
+    Mod,
     /// `trace(a)` → scalar tensor
     Trace,
     /// `argsort(v, order)`, stable

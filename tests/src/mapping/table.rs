@@ -75,6 +75,11 @@ fn plain(recorded: &Recorded) -> State {
     State::Plain(recorded.index.to_owned())
 }
 
+/// One of a family.
+fn of_mode(recorded: &Recorded, name: &str) -> State {
+    State::Plain(format!("{name}.{}", recorded.index))
+}
+
 fn counter(_: &Recorded) -> State {
     State::Counter(0.0)
 }
@@ -96,6 +101,7 @@ const EPS: HyperRow = ("eps", &["eps"]);
 const MOMENTUM: HyperRow = ("momentum", &["momentum"]);
 const WEIGHT_DECAY: HyperRow = ("weight_decay", &["weight_decay"]);
 const BETAS: HyperRow = ("betas", &["beta1", "beta2"]);
+const MOMENTUM_BUFFER: StateRow = ("momentum_buffer", plain);
 const STEP: StateRow = ("step", counter);
 const MAXIMIZE: StaticRow = ("maximize", "maximize", no);
 const WEIGHT_DECOUPLE: StaticRow = ("weight_decouple", "weight_decouple", yes);
@@ -743,6 +749,71 @@ const TABLE: &[Row] = &[
         ],
         statics: SOAP_STATICS,
         states: SOAP_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "pytorch_optimizer_shampoo",
+        module: "std.shampoo",
+        optimizer: "Shampoo",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY, ("matrix_eps", &["matrix_eps"])],
+        statics: &[
+            (
+                "preconditioning_compute_steps",
+                "preconditioning_compute_steps",
+                || json!(1),
+            ),
+            ("weight_decouple", "weight_decouple", no),
+        ],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("pre_cond", |at| of_mode(at, "pre_cond")),
+            ("inv_pre_cond", |at| of_mode(at, "inv_pre_cond")),
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "torch_optimizer_shampoo",
+        module: "std.shampoo_sequential",
+        optimizer: "ShampooSequential",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY, ("epsilon", &["epsilon"])],
+        statics: &[("update_freq", "update_freq", || json!(1))],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("precond", |at| of_mode(at, "precond")),
+            ("inv_precond", |at| of_mode(at, "inv_precond")),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "splus",
+        module: "std.splus",
+        optimizer: "SPlus",
+        hypers: &[
+            LR,
+            ("b1", &["b1"]),
+            ("b2", &["b2"]),
+            ("ema_rate", &["ema_rate"]),
+            WEIGHT_DECAY,
+            EPS,
+            ("nonstandard_constant", &["nonstandard_constant"]),
+        ],
+        statics: &[
+            ("inverse_every", "inverse_every", || json!(100)),
+            ("max_dim", "max_dim", || json!(10000)),
+        ],
+        states: &[
+            ("momentum", plain),
+            ("ema", plain),
+            ("sides", |at| of_mode(at, "sides")),
+            ("q_sides", |at| {
+                State::Basis(format!("q_sides.{}", at.index))
+            }),
+            STEP,
+        ],
         work: |_| Work::Factored,
         ..ROW
     },

@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 40] = [
+static SIGNATURES: [Signature; 43] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -109,6 +109,13 @@ static SIGNATURES: [Signature; 40] = [
     ),
     signature("diag", Builtin::Diag, A),
     signature("trace", Builtin::Trace, A),
+    signature("identity", Builtin::IdentityOf, &[("n", Value)]),
+    signature(
+        "along",
+        Builtin::Along,
+        &[("x", Value), ("mode", Value), ("a", Value)],
+    ),
+    signature("mod", Builtin::Mod, XY),
     signature(
         "argsort",
         Builtin::Argsort,
@@ -241,9 +248,10 @@ impl Call<'_, '_, '_> {
                 fact: Fact::Lower,
             }),
             SolveTriangular => self.solve(),
-            Diag => self
-                .square(0)
-                .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+            Diag => self.diag(),
+            IdentityOf => self.identity_of(),
+            Along => self.along(),
+            Mod => self.modulo(),
             Trace => self.square(0).map(|_| general(shapes::scalar())),
             Argsort => self.argsort(),
             Permute => self.permute(),
@@ -528,6 +536,57 @@ impl Call<'_, '_, '_> {
         let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
         let same = self.same_shape(1, &expected, help)?;
         Ok(if same { general(expected) } else { Type::Error })
+    }
+
+    /// Of a matrix a vector, of a vector a matrix.
+    fn diag(&self) -> Typed {
+        match self.tensor(0)?.axes.as_slice() {
+            [crate::hir::Axis::Dim(length)] => Ok(Type::Tensor {
+                shape: shapes::of_dims([length.clone(), length.clone()]),
+                fact: Fact::Diagonal,
+            }),
+            _ => self
+                .square(0)
+                .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+        }
+    }
+
+    fn identity_of(&mut self) -> Typed {
+        if self.args[0].ty != Type::Int {
+            return Err(self.wrong(0, "a whole number, such as `dim(w, 0)`"));
+        }
+        self.body.require(&self.args[0], Level::Bind, "a length");
+        let length = self.body.dim_of(&self.args[0]);
+        Ok(Type::Tensor {
+            shape: shapes::of_dims([length.clone(), length]),
+            fact: Fact::Diagonal,
+        })
+    }
+
+    fn along(&mut self) -> Typed {
+        let length = self.axis_length(0, 1)?;
+        self.square(2)?;
+        let expected = shapes::of_dims([length.clone(), length]);
+        let help = "`along(x, i, a)` needs a square matrix of the length of mode `i`";
+        let same = self.same_shape(2, &expected, help)?;
+        Ok(if same {
+            general(self.tensor(0)?.clone())
+        } else {
+            Type::Error
+        })
+    }
+
+    /// Two numbers: whole numbers leave a whole remainder.
+    fn modulo(&self) -> Typed {
+        for index in [0, 1] {
+            if !matches!(self.args[index].ty, Type::Int | Type::Float) {
+                return Err(self.wrong(index, "a number"));
+            }
+        }
+        Ok(match (&self.args[0].ty, &self.args[1].ty) {
+            (Type::Int, Type::Int) => Type::Int,
+            _ => Type::Float,
+        })
     }
 
     fn argsort(&self) -> Typed {

@@ -21,7 +21,10 @@ impl<'p> Lowerer<'p> {
             B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
                 self.factorization(builtin, args)
             }
-            B::GramMode | B::Permute | B::Columns | B::Flatten => self.structured(builtin, args),
+            B::GramMode | B::Permute | B::Columns | B::Flatten | B::Along => {
+                self.structured(builtin, args)
+            }
+            B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
@@ -45,6 +48,7 @@ impl<'p> Lowerer<'p> {
             Builtin::Floor => self.host_fn(HostUnary::Floor, arg(0)),
             Builtin::Min => self.host_op(HostBinary::Min, arg(0), arg(1)),
             Builtin::Max => self.host_op(HostBinary::Max, arg(0), arg(1)),
+            Builtin::Mod => self.host_op(HostBinary::Mod, arg(0), arg(1)),
             Builtin::Clamp => {
                 let above = self.host_op(HostBinary::Max, arg(0), arg(1));
                 self.host_op(HostBinary::Min, above, arg(2))
@@ -100,6 +104,9 @@ impl<'p> Lowerer<'p> {
                 self.build.fill(value, TensorType { dtype, dims })
             }
             Builtin::Gram => self.build.matmul(args[0], false, args[0], true),
+            Builtin::Diag if self.build.function.dims(args[0]).len() == 1 => {
+                self.diagonal_matrix(args[0])
+            }
             Builtin::Diag => self.diag(args[0]),
             Builtin::Trace => {
                 let diagonal = self.diag(args[0]);
@@ -207,6 +214,48 @@ impl<'p> Lowerer<'p> {
         self.build.push_one(OpKind::Diag(a), Type::Tensor(ty))
     }
 
+    fn identity_of(&mut self, n: &'p Expr) -> Value {
+        let n = self.count(n);
+        let param = self.build.function.slots.first();
+        let around = param.map_or(DType::F64, |slot| slot.ty.dtype.compute());
+        let ty = TensorType {
+            dtype: self.context.unwrap_or(around),
+            dims: vec![n, n],
+        };
+        let one = self.build.constant(1.0);
+        self.build.push_one(OpKind::Identity(one), Type::Tensor(ty))
+    }
+
+    /// The vector on the diagonal, 0 elsewhere; products with it scale rows or columns, see [`Lowerer::scaled`].
+    fn diagonal_matrix(&mut self, v: Value) -> Value {
+        let (dtype, dims) = self.build.parts(v);
+        let n = dims[0];
+        let [zero, one] = [0.0, 1.0].map(|c| self.build.constant(c));
+        let ty = Type::Tensor(TensorType {
+            dtype,
+            dims: vec![n, n],
+        });
+        let identity = self.build.push_one(OpKind::Identity(one), ty);
+        let on_diagonal = self.build.compare(CompareOp::Eq, identity, one);
+        let row = self.build.reshape(v, vec![1, n]);
+        let matrix = self.build.select(on_diagonal, row, zero);
+        self.diagonals.insert(matrix, v);
+        matrix
+    }
+
+    /// A product with a diagonal matrix: the columns of the left side or the rows of the right side, scaled.
+    pub(super) fn scaled(&mut self, a: Value, b: Value) -> Option<Value> {
+        let (x, v, is_row) = match (self.diagonals.get(&a), self.diagonals.get(&b)) {
+            (_, Some(&v)) => (a, v, true),
+            (Some(&v), None) => (b, v, false),
+            (None, None) => return None,
+        };
+        let n = self.build.function.dims(v)[0];
+        let factors = if is_row { vec![1, n] } else { vec![n, 1] };
+        let factors = self.build.reshape(v, factors);
+        Some(self.build.binary(kernel::BinaryOp::Mul, x, factors))
+    }
+
     fn shape_query(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
         let x = self.tensor(&args[0]);
         let dims = self.build.function.dims(x).to_vec();
@@ -240,6 +289,11 @@ impl<'p> Lowerer<'p> {
             Builtin::GramMode => {
                 let mode = self.count(&args[1]) as u32;
                 self.build.gram(x, mode)
+            }
+            Builtin::Along => {
+                let mode = self.count(&args[1]) as u32;
+                let a = self.tensor(&args[2]);
+                self.build.contract(x, a, mode, true)
             }
             Builtin::Permute => {
                 let axis = self.count(&args[1]) as u32;

@@ -203,7 +203,9 @@ impl<'p> Lowerer<'p> {
             BinaryOp::Sub => self.build.binary(Map::Sub, a, b),
             BinaryOp::Mul => self.build.binary(Map::Mul, a, b),
             BinaryOp::Div => self.build.binary(Map::Div, a, b),
-            BinaryOp::MatMul => self.build.matmul(a, false, b, false),
+            BinaryOp::MatMul => self
+                .scaled(a, b)
+                .unwrap_or_else(|| self.build.matmul(a, false, b, false)),
             BinaryOp::Pow => self.power(a, b),
             BinaryOp::Lt => compare(self, CompareOp::Lt),
             BinaryOp::Le => compare(self, CompareOp::Le),

@@ -224,6 +224,8 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// The vectors of diagonal matrices.
+    diagonals: HashMap<Value, Value>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -238,6 +240,7 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            diagonals: HashMap::new(),
             assigned: BTreeMap::new(),
         }
     }
