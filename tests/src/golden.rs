@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 44] = [
+pub const FILES: [(&str, usize); 45] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -52,6 +52,7 @@ pub const FILES: [(&str, usize); 44] = [
     ("mars", 8),
     ("torch_muon", 6),
     ("muon", 5),
+    ("po_muon", 5),
     ("moonlight_muon", 3),
     ("mars_m", 3),
     ("soap", 4),

@@ -711,6 +711,22 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "po_muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        statics: &[
+            ("nesterov", "nesterov", yes),
+            ("ns_steps", "ns_steps", || json!(5)),
+            ("ns_coeffs", "coefficients", || json!([[3.4445, -4.775, 2.0315]])),
+            ("use_adjusted_lr", "adjust_lr", no),
+        ],
+        fixed: &[("norm_floor", "clamp")],
+        states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
         file: "moonlight_muon",
         module: "std.moonlight_muon",
         optimizer: "MoonlightMuon",
