@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 45] = [
+pub const FILES: [(&str, usize); 46] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -61,6 +61,7 @@ pub const FILES: [(&str, usize); 45] = [
     ("pytorch_optimizer_shampoo", 5),
     ("torch_optimizer_shampoo", 4),
     ("splus", 4),
+    ("galore_adamw", 7),
 ];
 
 /// One recorded run of one optimizer.

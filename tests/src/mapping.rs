@@ -50,6 +50,8 @@ pub enum State {
         /// It changes sign with the columns.
         signed: bool,
     },
+    /// The state of this name, each element up to its sign: it changes with the signs of singular vectors.
+    Unsigned(String),
     /// The step counter, which runs this far ahead of the recorded one.
     Counter(f64),
     /// An option or a log that the reference keeps among its states: its rule does not read it.
@@ -170,6 +172,22 @@ pub fn open(case: &Case) -> Option<&'static str> {
         .iter()
         .find(|(file, name, _)| case.file == *file && case.name == *name);
     entry.map(|(_, _, reason)| *reason)
+}
+
+/// Recorded cases that can be followed only so far: the last step that is compared, and why.
+const PARTLY: &[(&str, &str, u64, &str)] = &[(
+    "galore_adamw",
+    "std_gap",
+    3,
+    "moments that outlive their projector depend on the signs of two decompositions",
+)];
+
+/// The last step at which a case is compared.
+pub fn last_step(case: &Case) -> u64 {
+    let entry = PARTLY
+        .iter()
+        .find(|(file, name, ..)| case.file == *file && case.name == *name);
+    entry.map_or(case.steps, |(_, _, last, _)| *last)
 }
 
 /// The recorded values of numbers that the parameters of a group share, at a step: our name, value.

@@ -272,6 +272,7 @@ fn of_routine(routine: Routine, inputs: &[&[u64]]) -> f64 {
     match routine {
         Routine::Eigh { .. } => 9.0 * n.powi(3),
         Routine::Qr => reflections(m.max(n), m.min(n)) + reflections(m, m.min(n)),
+        Routine::Svd { .. } => 20.0 * m * n * m.min(n),
         Routine::Cholesky => n.powi(3) / 3.0,
         Routine::SolveTriangular { .. } => n * n * length(1, 1),
     }

@@ -441,6 +441,8 @@ pub enum Type {
     Eigh(Shape),
     /// `.q`, `.r`
     Qr(Shape),
+    /// `.u`, `.s`, `.v`: of a matrix of that shape, with that many singular values.
+    Svd(Shape, Dim),
     /// A family of states or values, one per mode.
     Family(ModesId),
 }
@@ -629,9 +631,9 @@ pub enum ExprKind {
     Builtin(Builtin, Vec<Expr>),
     /// A field of `eigh` or `qr`.
     Field(Box<Expr>, Field),
-    /// A factorization with a policy for failure; `keep` is the place assigned.
+    /// A value made by factorizations, with a policy for their failure; `keep` is the place assigned.
     OrElse {
-        /// A [`ExprKind::Field`] of a factorization, or a factorization.
+        /// Anything with a factorization in it.
         value: Box<Expr>,
         /// Once more in f64.
         retry_f64: bool,
@@ -651,6 +653,12 @@ pub enum Field {
     Q,
     /// Of `qr`.
     R,
+    /// Of `svd`.
+    U,
+    /// Of `svd`.
+    S,
+    /// Of `svd`.
+    V,
 }
 
 /// Operators with one operand.
@@ -765,6 +773,8 @@ pub enum Builtin {
     Eigh,
     /// `qr(a)`
     Qr,
+    /// `svd(a)`, or `svd(a, rank)`: the largest singular values only
+    Svd,
     /// `cholesky(a)` → lower factor
     Cholesky,
     /// `solve_triangular(a, b)` → x with a x = b; the fact of `a` says upper or lower

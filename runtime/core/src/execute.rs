@@ -572,9 +572,10 @@ unsafe fn call(
     let call = Call {
         routine,
         inputs: [input(0), input(1)],
-        outputs: [output(0), output(1)],
+        outputs: [output(0), output(1), output(2)],
         retry_f64: on_failure.retry_f64,
         keep: on_failure.keep.map(|buffer| frame.operand(buffer)),
+        nan: on_failure.nan,
     };
     // SAFETY: `Prepared` checked the shapes and reserved the work memory, which is this worker's.
     unsafe { call.run(team.scratches.get(team.me).work.as_mut_slice()) }
@@ -585,6 +586,7 @@ fn name(routine: Routine) -> &'static str {
     match routine {
         Routine::Eigh { .. } => "eigh",
         Routine::Qr => "qr",
+        Routine::Svd { .. } => "svd",
         Routine::Cholesky => "cholesky",
         Routine::SolveTriangular { .. } => "solve_triangular",
     }

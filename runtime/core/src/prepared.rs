@@ -464,12 +464,14 @@ impl Checker<'_> {
         let (m, n, least) = (a.rows, a.cols, a.rows.min(a.cols));
         let b = b.map(|b| self.operand(b)).transpose()?;
         let results = match routine {
-            Routine::Eigh { .. } => [Some((n, 1)), Some((n, n))],
-            Routine::Qr => [Some((m, least)), Some((least, n))],
-            Routine::Cholesky => [Some((n, n)), None],
-            Routine::SolveTriangular { .. } => [b.map(|b| (b.rows, b.cols)), None],
+            Routine::Eigh { .. } => [Some((n, 1)), Some((n, n)), None],
+            Routine::Qr => [Some((m, least)), Some((least, n)), None],
+            Routine::Svd { count } => [Some((m, count)), Some((count, 1)), Some((n, count))],
+            Routine::Cholesky => [Some((n, n)), None, None],
+            Routine::SolveTriangular { .. } => [b.map(|b| (b.rows, b.cols)), None, None],
         };
-        ensure(routine == Routine::Qr || m == n, || {
+        let any_shape = matches!(routine, Routine::Qr | Routine::Svd { .. });
+        ensure(any_shape || m == n, || {
             "a routine's matrix is not square".into()
         })?;
         let solves = matches!(routine, Routine::SolveTriangular { .. });
@@ -479,8 +481,8 @@ impl Checker<'_> {
         ensure(b.is_none_or(|b| b.rows == n), || {
             "the right side of a solve has other rows".into()
         })?;
-        ensure(outputs.len() <= 2, || {
-            "a routine has more than two results".into()
+        ensure(outputs.len() <= 3, || {
+            "a routine has more than three results".into()
         })?;
         for (output, result) in outputs.iter().zip(results) {
             if let Some(buffer) = *output {

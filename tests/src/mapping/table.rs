@@ -718,7 +718,9 @@ const TABLE: &[Row] = &[
         statics: &[
             ("nesterov", "nesterov", yes),
             ("ns_steps", "ns_steps", || json!(5)),
-            ("ns_coeffs", "coefficients", || json!([[3.4445, -4.775, 2.0315]])),
+            ("ns_coeffs", "coefficients", || {
+                json!([[3.4445, -4.775, 2.0315]])
+            }),
             ("use_adjusted_lr", "adjust_lr", no),
         ],
         fixed: &[("norm_floor", "clamp")],
@@ -827,6 +829,32 @@ const TABLE: &[Row] = &[
             ("sides", |at| of_mode(at, "sides")),
             ("q_sides", |at| {
                 State::Basis(format!("q_sides.{}", at.index))
+            }),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "galore_adamw",
+        module: "std.galore",
+        optimizer: "GaLore",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("scale", &["scale"])],
+        statics: &[
+            ("rank", "proj_rank", || json!(0)),
+            ("update_proj_gap", "update_proj_gap", || json!(200)),
+            ("proj_type", "proj_type", || json!("std")),
+        ],
+        states: &[
+            ("exp_avg", |at| State::Unsigned(at.index.to_owned())),
+            ("exp_avg_sq", plain),
+            ("ortho_matrix", |at| {
+                let name = match at.index {
+                    "0" => "ortho_left",
+                    "1" => "ortho_right",
+                    whole => whole,
+                };
+                State::Unsigned(name.to_owned())
             }),
             STEP,
         ],

@@ -85,3 +85,56 @@ fn a_remainder_has_the_sign_of_the_divisor() {
     };
     run.ends_at(&[2.0 + 600.0 + 60000.0], 1e-15);
 }
+
+/// A body for one matrix of two rows and three columns.
+#[track_caller]
+fn wide(body: &str, start: &[f64], grad: &[f64], expected: &[f64]) {
+    let text = format!("optimizer Shown {{ rule each(w: [m, n]) {{\n{body}\n}} }}");
+    Run {
+        text: &text,
+        dims: &[2, 3],
+        start,
+        grads: &[grad],
+    }
+    .ends_at(expected, 1e-12);
+}
+
+#[test]
+fn singular_vectors_put_a_matrix_together_again() {
+    let x = [1.0, 2.0, -3.0, 0.5, 4.0, 1.0];
+    let whole = "let f = svd(grad)\nw = f.u * diag(f.s) * f.v'";
+    wide(whole, &x, &x, &x);
+    let more = "let f = svd(grad, rank: 5)\nw = f.u * diag(f.s) * f.v'";
+    wide(more, &x, &x, &x);
+}
+
+#[test]
+fn the_largest_singular_value_comes_first() {
+    // Rank one of a matrix whose rows are orthogonal: its longer row.
+    let x = [3.0, 0.0, 0.0, 0.0, 4.0, 0.0];
+    let first = "let f = svd(grad, rank: 1)\nw = f.u * diag(f.s) * f.v'";
+    wide(first, &x, &x, &[0.0, 0.0, 0.0, 0.0, 4.0, 0.0]);
+}
+
+#[test]
+fn a_failure_anywhere_keeps_the_old_state() {
+    let text = "use std.roots.inverse_root
+    fn half(a: sym[n]) -> [n, n] { 0.5 * (cholesky(a) * cholesky(a)') }
+    optimizer Shown { rule each(w: [n, n]) {
+        state root:   [n, n] = identity
+        state factor: [n, n] = identity
+        state values: [n] = 7
+        root   = inverse_root(gram(grad) - 2 * identity(n), 2) or retry f64 or keep
+        factor = half(gram(grad) - 2 * identity(n)) or keep
+        values = eigh(grad / 0).values or keep
+        w = root + factor + diag(values)
+    } }";
+    // The second gradient has no definite Gram matrix once 2 is subtracted, and is not finite once divided.
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[0.0; 4],
+        grads: &[&[6f64.sqrt(), 0.0, 0.0, 6f64.sqrt()], &[1.0, 0.0, 0.0, 1.0]],
+    };
+    run.ends_at(&[0.5 + 2.0 + 7.0, 0.0, 0.0, 0.5 + 2.0 + 7.0], 1e-12);
+}

@@ -107,6 +107,8 @@ pub(super) struct Body<'a> {
     pub(super) in_init: bool,
     /// The state whose assignment is checked: what `or keep` keeps.
     pub(super) kept: Option<Place>,
+    /// A factorization was met.
+    pub(super) can_fail: bool,
     /// Operations when all calls and loops are written out, as far as their number is known here.
     pub(super) size: u64,
     /// How often the statement being checked is written out.
@@ -143,6 +145,7 @@ impl<'a> Body<'a> {
             flow: Flow::default(),
             in_init: false,
             kept: None,
+            can_fail: false,
             size: 0,
             copies: 1,
             updates: false,
@@ -416,6 +419,7 @@ impl<'a> Body<'a> {
             Type::Indices(shape) => format!("indices of shape `{}`", self.show_shape(shape)),
             Type::Eigh(_) => "the result of `eigh`".to_owned(),
             Type::Qr(_) => "the result of `qr`".to_owned(),
+            Type::Svd(..) => "the result of `svd`".to_owned(),
             Type::Family(_) => "one tensor per mode".to_owned(),
         }
     }

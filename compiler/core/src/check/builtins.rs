@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 43] = [
+static SIGNATURES: [Signature; 45] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -101,6 +101,8 @@ static SIGNATURES: [Signature; 43] = [
     ),
     signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
     signature("qr", Builtin::Qr, A),
+    signature("svd", Builtin::Svd, A),
+    signature("svd", Builtin::Svd, &[("a", Value), ("rank", Value)]),
     signature("cholesky", Builtin::Cholesky, A),
     signature(
         "solve_triangular",
@@ -198,6 +200,8 @@ impl Body<'_> {
         args: &[Expr],
         span: Span,
     ) -> Type {
+        use Builtin::{Cholesky, Eigh, Qr, Svd};
+        self.can_fail |= matches!(signature.builtin, Eigh | Qr | Cholesky | Svd);
         let typed = Call {
             body: self,
             signature,
@@ -243,6 +247,7 @@ impl Call<'_, '_, '_> {
             Rotate | RotateBack => self.rotate(),
             Eigh => self.symmetric().map(Type::Eigh),
             Qr => self.single(0).and(self.tensor(0).cloned()).map(Type::Qr),
+            Svd => self.svd(),
             Cholesky => self.symmetric().map(|shape| Type::Tensor {
                 shape,
                 fact: Fact::Lower,
@@ -538,6 +543,26 @@ impl Call<'_, '_, '_> {
         Ok(if same { general(expected) } else { Type::Error })
     }
 
+    fn svd(&mut self) -> Typed {
+        let matrix = self.single(0)?;
+        let shape = self.tensor(0)?.clone();
+        let count = match self.args.get(1) {
+            None => self.body.smaller(&matrix),
+            Some(_) => self.length(1)?,
+        };
+        Ok(Type::Svd(shape, count))
+    }
+
+    /// A length that is known at bind.
+    fn length(&mut self, index: usize) -> Checked<Dim> {
+        if self.args[index].ty != Type::Int {
+            return Err(self.wrong(index, "a whole number, such as `dim(w, 0)`"));
+        }
+        self.body
+            .require(&self.args[index], Level::Bind, "a length");
+        Ok(self.body.dim_of(&self.args[index]))
+    }
+
     /// Of a matrix a vector, of a vector a matrix.
     fn diag(&self) -> Typed {
         match self.tensor(0)?.axes.as_slice() {
@@ -552,11 +577,7 @@ impl Call<'_, '_, '_> {
     }
 
     fn identity_of(&mut self) -> Typed {
-        if self.args[0].ty != Type::Int {
-            return Err(self.wrong(0, "a whole number, such as `dim(w, 0)`"));
-        }
-        self.body.require(&self.args[0], Level::Bind, "a length");
-        let length = self.body.dim_of(&self.args[0]);
+        let length = self.length(0)?;
         Ok(Type::Tensor {
             shape: shapes::of_dims([length.clone(), length]),
             fact: Fact::Diagonal,

@@ -785,11 +785,11 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry` and `or keep` follow `eigh(…)`, `qr(…)` or `cholesky(…)`, or a field of their result"
+            "`or retry` and `or keep` follow a value that `eigh`, `qr`, `svd` or `cholesky` makes"
         )
     )]
     CannotFail {
-        #[label(primary, "not a factorization")]
+        #[label(primary, "no factorization")]
         at: Span,
     },
 

@@ -543,7 +543,7 @@ optimizer Shown {
     page(
         "opt::policy::not_factorization",
         "a policy for failure stands behind something that cannot fail",
-        "`eigh`, `qr` and `cholesky` can fail; arithmetic cannot.",
+        "`eigh`, `qr`, `svd` and `cholesky` can fail, and functions that call them; arithmetic cannot.",
         r"optimizer Shown {
     rule each(w: [...]) {
         w -= sqrt(grad) or retry f64

@@ -305,6 +305,14 @@ pub enum OpKind {
         /// What a failure means.
         on_failure: OnFailure,
     },
+    /// `[m, n]` → U `[m, k]`, singular values `[k]`, V `[n, k]`, the largest first; `k` as its results say,
+    /// with zeros beyond min(m, n).
+    Svd {
+        /// `[m, n]`.
+        x: Value,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
     /// SPD → lower factor.
     Cholesky {
         /// `[n, n]`.
@@ -340,6 +348,8 @@ pub struct OnFailure {
     pub retry_f64: bool,
     /// Take this value as the result that may be kept (`eigh`: vectors, `qr`: Q).
     pub keep: Option<Value>,
+    /// The results are NaN, and the step goes on.
+    pub nan: bool,
 }
 
 /// A map kernel with its operands.
@@ -486,6 +496,7 @@ impl OpKind {
             }
             OpKind::Eigh { x, on_failure, .. }
             | OpKind::Qr { x, on_failure }
+            | OpKind::Svd { x, on_failure }
             | OpKind::Cholesky { x, on_failure } => {
                 f(x);
                 on_failure.keep.iter_mut().for_each(f);
@@ -517,6 +528,7 @@ impl OpKind {
             self,
             OpKind::Eigh { .. }
                 | OpKind::Qr { .. }
+                | OpKind::Svd { .. }
                 | OpKind::Cholesky { .. }
                 | OpKind::SolveTriangular { .. }
         )

@@ -164,6 +164,7 @@ fn print_op(
             write!(f, "eigh {x}{}{}", order(*descending), policy(on_failure))
         }
         OpKind::Qr { x, on_failure } => write!(f, "qr {x}{}", policy(on_failure)),
+        OpKind::Svd { x, on_failure } => write!(f, "svd {x}{}", policy(on_failure)),
         OpKind::Cholesky { x, on_failure } => write!(f, "cholesky {x}{}", policy(on_failure)),
         OpKind::SolveTriangular { a, b, upper } => {
             write!(
@@ -217,6 +218,9 @@ fn policy(on_failure: &OnFailure) -> String {
     }
     if let Some(keep) = on_failure.keep {
         let _ = write!(text, " or keep {keep}");
+    }
+    if on_failure.nan {
+        text.push_str(" or nan");
     }
     text
 }

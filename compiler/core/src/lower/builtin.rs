@@ -18,7 +18,7 @@ impl<'p> Lowerer<'p> {
                 let x = self.tensor(&args[0]);
                 Val::Number(self.stored_dtype(x).epsilon())
             }
-            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
+            B::Eigh | B::Qr | B::Svd | B::Cholesky | B::SolveTriangular | B::Argsort => {
                 self.factorization(builtin, args)
             }
             B::GramMode | B::Permute | B::Columns | B::Flatten | B::Along => {
@@ -335,13 +335,20 @@ impl<'p> Lowerer<'p> {
                     },
                     types,
                 );
-                Val::Pair(results[0], results[1])
+                Val::Results(results)
             }
             Builtin::Qr => {
                 let inner = dims[0].min(dims[1]);
                 let types = vec![tensor(vec![dims[0], inner]), tensor(vec![inner, dims[1]])];
                 let results = self.build.push(OpKind::Qr { x, on_failure }, types);
-                Val::Pair(results[0], results[1])
+                Val::Results(results)
+            }
+            Builtin::Svd => {
+                let least = dims[0].min(dims[1]);
+                let count = args.get(1).map_or(least, |rank| self.count(rank));
+                let shapes = [vec![dims[0], count], vec![count], vec![dims[1], count]];
+                let types = shapes.map(tensor).to_vec();
+                Val::Results(self.build.push(OpKind::Svd { x, on_failure }, types))
             }
             Builtin::Cholesky => Val::Tensor(
                 self.build

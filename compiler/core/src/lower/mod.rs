@@ -109,8 +109,8 @@ enum Val {
     Table(Vec<Vec<f64>>),
     /// A tensor or mask.
     Tensor(Value),
-    /// The two results of a factorization.
-    Pair(Value, Value),
+    /// The results of a factorization.
+    Results(Vec<Value>),
     /// `identity`: every square state knows what it means.
     Identity,
     /// State of every mode that takes part.

@@ -103,7 +103,7 @@ impl Plan {
         self.dims(buffer).iter().product::<u64>() * dtype.size()
     }
 
-    /// Leading terms: eigh 9 n³, QR 4 m n² (Q formed), Cholesky n³ / 3, triangular solve n² m.
+    /// Leading terms: eigh 9 n³, QR 4 m n² (Q formed), SVD 20 m n min(m, n), Cholesky n³ / 3, triangular solve n² m.
     fn call_flops(&self, routine: Routine, x: Buffer) -> u64 {
         let dims = self.dims(x);
         let (m, n) = (
@@ -113,6 +113,7 @@ impl Plan {
         match routine {
             Routine::Eigh { .. } => 9 * n * n * n,
             Routine::Qr => 4 * m * n * n,
+            Routine::Svd { .. } => 20 * m * n * m.min(n),
             Routine::Cholesky => n * n * n / 3,
             Routine::SolveTriangular { .. } => n * n * m,
         }

@@ -468,6 +468,10 @@ impl<'a> Machine<'a> {
         let made = match (self.factorize(routine, inputs), on_failure.keep) {
             (Some(made), _) => made,
             (None, Some(keep)) => self.kept(routine, keep, outputs),
+            (None, None) if on_failure.nan => outputs
+                .iter()
+                .map(|out| vec![f64::NAN; out.map_or(0, |out| self.count(out))])
+                .collect(),
             (None, None) => {
                 return Err(EvalError::Factorization {
                     routine: super::print::routine_name(routine),
@@ -495,6 +499,7 @@ impl<'a> Machine<'a> {
         match routine {
             Routine::Eigh { descending } => dense::eigh(&matrix(0), descending),
             Routine::Qr => dense::qr(&matrix(0)),
+            Routine::Svd { count } => dense::svd(&matrix(0), count as usize),
             Routine::Cholesky => dense::cholesky(&matrix(0)),
             Routine::SolveTriangular {
                 upper,

@@ -232,6 +232,8 @@ pub struct OnFailure {
     pub retry_f64: bool,
     /// Take this tensor instead of the result; without it a failure is an error.
     pub keep: Option<Buffer>,
+    /// The results are NaN, and the step goes on.
+    pub nan: bool,
 }
 
 /// A library routine.
@@ -244,6 +246,11 @@ pub enum Routine {
     },
     /// `[m, n]` → Q `[m, min(m, n)]`, R `[min(m, n), n]`, by Householder reflections.
     Qr,
+    /// `[m, n]` → U `[m, count]`, singular values `[count]`, V `[n, count]`, the largest first.
+    Svd {
+        /// How many singular values; zeros beyond min(m, n).
+        count: u64,
+    },
     /// SPD `[n, n]` → lower L with L L' = A.
     Cholesky,
     /// Triangular A `[n, n]`, B `[n, m]` → X with A X = B.

@@ -230,6 +230,7 @@ pub(super) fn routine_name(routine: Routine) -> &'static str {
         Routine::Eigh { descending: true } => "eigh descending",
         Routine::Eigh { descending: false } => "eigh ascending",
         Routine::Qr => "qr",
+        Routine::Svd { .. } => "svd",
         Routine::Cholesky => "cholesky",
         Routine::SolveTriangular { upper: true, .. } => "solve upper",
         Routine::SolveTriangular { upper: false, .. } => "solve lower",
@@ -245,7 +246,8 @@ fn policy(on_failure: &OnFailure) -> String {
     let keep = on_failure
         .keep
         .map_or(String::new(), |keep| format!(" or keep {}", name(keep)));
-    format!("{retry}{keep}")
+    let nan = if on_failure.nan { " or nan" } else { "" };
+    format!("{retry}{keep}{nan}")
 }
 
 fn name(buffer: Buffer) -> String {

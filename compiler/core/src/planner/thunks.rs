@@ -355,6 +355,10 @@ impl Planner<'_> {
                 *on_failure,
             ),
             OpKind::Qr { x, on_failure } => (Routine::Qr, vec![*x], *on_failure),
+            OpKind::Svd { x, on_failure } => {
+                let count = self.function.dims(results[1])[0];
+                (Routine::Svd { count }, vec![*x], *on_failure)
+            }
             OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], *on_failure),
             OpKind::SolveTriangular { a, b, upper } => (
                 Routine::SolveTriangular {
@@ -375,6 +379,7 @@ impl Planner<'_> {
         let on_failure = OnFailure {
             retry_f64: on_failure.retry_f64,
             keep,
+            nan: on_failure.nan,
         };
         let outputs = results
             .iter()

@@ -221,6 +221,7 @@ fn call_time(plan: &Plan, routine: Routine, a: Buffer) -> f64 {
     let each = match routine {
         Routine::Eigh { .. } => 0.15,
         Routine::Qr => 0.15,
+        Routine::Svd { .. } => 0.4,
         Routine::Cholesky => 0.01,
         Routine::SolveTriangular { .. } => 0.02,
     };

@@ -193,6 +193,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Call { routine, .. } => Some(match routine {
             Routine::Eigh { .. } => "eigh",
             Routine::Qr => "qr",
+            Routine::Svd { .. } => "svd",
             Routine::Cholesky => "cholesky",
             Routine::SolveTriangular { .. } => "solve_triangular",
         }),
