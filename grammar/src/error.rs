@@ -345,6 +345,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::assign
         | Rule::on_first
         | Rule::every
+        | Rule::chance
         | Rule::modes
         | Rule::each
         | Rule::repeat
@@ -384,6 +385,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_optimizer => "`optimizer`",
         Rule::kw_or => "an operator",
         Rule::kw_params => "`params`",
+        Rule::kw_probability => "`probability`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
         Rule::kw_rule => "`rule`",
@@ -398,6 +400,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
         Rule::kw_where => "`where`",
+        Rule::kw_with => "`with`",
         Rule::arrow => "`->`",
         Rule::brace_close => "`}`",
         Rule::brace_open => "`{`",
@@ -431,7 +434,9 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        for word in "absent choice first from grad of step steps table take zeros".split(' ') {
+        for word in "absent choice first from grad of probability step steps table take with zeros"
+            .split(' ')
+        {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }
     }

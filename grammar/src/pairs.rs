@@ -118,6 +118,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_optimizer
             | kw_or
             | kw_params
+            | kw_probability
             | kw_repeat
             | kw_retry
             | kw_rule
@@ -131,6 +132,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_take
             | kw_use
             | kw_where
+            | kw_with
             | arrow
             | brace_close
             | brace_open

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::golden::Case;
 use crate::mapping::{self, Setup};
 use crate::parity::Stepper;
+use crate::replay;
 
 /// An optimizer bound by the runtime to the parameters of a case, all of one element type.
 pub struct Compiled<T> {
@@ -73,7 +74,7 @@ impl<T: Number> Compiled<T> {
             .map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE))
             .collect();
         let optimizer = rules
-            .bind(&descs, &options(&setup))
+            .bind(&descs, &options(case, &setup))
             .unwrap_or_else(|mistake| panic!("{mistake}"));
         let values = names
             .iter()
@@ -115,7 +116,7 @@ pub fn quick(case: &Case) -> Rules {
     Rules::from_std(mapping::setup(case).module).unwrap_or_else(|mistake| panic!("{mistake}"))
 }
 
-fn options(setup: &Setup) -> BindOptions {
+fn options(case: &Case, setup: &Setup) -> BindOptions {
     let groups = setup.groups.iter().map(|group| {
         let names: Vec<String> = group
             .params
@@ -139,6 +140,7 @@ fn options(setup: &Setup) -> BindOptions {
         optimizer: Some(setup.optimizer.to_owned()),
         groups: groups.collect(),
         threads: Some(2),
+        noise: replay::noise(case),
         ..BindOptions::default()
     }
 }

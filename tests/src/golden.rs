@@ -96,6 +96,10 @@ pub struct Case {
     pub lr: Option<Vec<f64>>,
     /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
     pub response: BTreeMap<String, f64>,
+    /// Random tensors in the order in which the reference drew them, with their steps.
+    pub draws: Vec<(u64, Vec<f64>)>,
+    /// One random number in [0, 1) for each step, where the reference draws one.
+    pub chances: Vec<f64>,
     /// Options of a group that change, by step and group.
     pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
@@ -186,6 +190,14 @@ struct CaseMeta {
     #[serde(default)]
     protocol: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
+    #[serde(default)]
+    draws: Vec<DrawMeta>,
+}
+
+#[derive(Deserialize)]
+struct DrawMeta {
+    i: usize,
+    t: u64,
 }
 
 #[derive(Deserialize)]
@@ -239,6 +251,12 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
             .collect(),
         lr: records.lr,
         response: meta.response_4ulp,
+        draws: meta
+            .draws
+            .iter()
+            .filter_map(|draw| Some((draw.t, records.draws.remove(&draw.i)?)))
+            .collect(),
+        chances: records.chances,
         options: records.options,
         snapshot: records.snapshot,
         name,
@@ -251,6 +269,8 @@ struct Records {
     grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
     lr: Option<Vec<f64>>,
+    draws: BTreeMap<usize, Vec<f64>>,
+    chances: Vec<f64>,
     options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
 }
 
@@ -270,6 +290,15 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
+            ["extra", "rng_random"] => self.chances = values(view),
+            ["extra", "draw", index] => {
+                drop(
+                    self.draws
+                        .insert(index.parse().expect("an index"), values(view)),
+                );
+            }
+            // What decided which steps update a preconditioner: a function of the step.
+            ["extra", "do_update" | "update_probability"] => {}
             // The point at which a model is evaluated: a function of the parameter and its state.
             ["extra", "eval", _, _] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.

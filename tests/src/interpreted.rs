@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
-use optc_core::interp;
+use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, Summand};
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
+use optc_core::random::Noise;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::golden::Case;
 use crate::library;
 use crate::mapping::{self, Group};
 use crate::parity::Stepper;
+use crate::replay;
 
 /// How much of the compiler runs before the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ struct Bound {
     slots: Vec<Vec<f64>>,
     group: usize,
     step: u64,
+    name: String,
+    noise: Noise,
 }
 
 /// An optimizer bound to the parameters of a case.
@@ -113,7 +117,8 @@ impl Bound {
         let dtype = self.function.slots[interp::GRAD].ty.dtype;
         let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
         if self.step == 0 {
-            let slots = interp::allocate(&self.function, &self.slots[interp::PARAM], &grad, inputs);
+            let param = &self.slots[interp::PARAM];
+            let slots = interp::allocate(&self.function, param, &grad, self.moment(inputs, 1));
             self.slots = slots.expect("state can be initialised");
         }
         self.slots[interp::GRAD] = grad;
@@ -122,13 +127,29 @@ impl Bound {
 
     fn summand(&self, input: u32, inputs: &[f64]) -> f64 {
         let sum = self.function.sums.iter().find(|sum| sum.input == input);
-        let value = |sum: &Summand| interp::summand(sum, &self.slots, inputs, self.step as f64);
+        let moment = self.moment(inputs, self.step);
+        let value = |sum: &Summand| interp::summand(sum, &self.slots, moment);
         sum.map_or(0.0, |sum| value(sum).expect("the sum can be computed"))
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
-        let made = interp::run(&self.function, &mut self.slots, inputs, self.step as f64);
+        let moment = Moment {
+            inputs,
+            step: self.step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        };
+        let made = interp::run(&self.function, &mut self.slots, moment);
         made.expect("the step succeeds")
+    }
+
+    fn moment<'a>(&'a self, inputs: &'a [f64], step: u64) -> Moment<'a> {
+        Moment {
+            inputs,
+            step: step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        }
     }
 }
 
@@ -163,13 +184,22 @@ fn bind(
     };
     let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
-    let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
+    let noise = replay::noise(case);
+    let inputs = settings.inputs();
+    let moment = Moment {
+        param: name,
+        noise: &noise,
+        ..Moment::new(&inputs, 1.0)
+    };
+    let slots = interp::allocate(&function, &init, &zeros, moment);
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
         slots,
         group: 0,
         step: 0,
+        name: name.to_owned(),
+        noise,
     }
 }
 

@@ -10,4 +10,5 @@ pub mod interpreted;
 pub mod library;
 pub mod mapping;
 pub mod parity;
+pub mod replay;
 pub mod tolerance;

@@ -190,6 +190,18 @@ pub fn last_step(case: &Case) -> u64 {
     entry.map_or(case.steps, |(_, _, last, _)| *last)
 }
 
+/// How many random tensors a parameter draws at one of its own steps.
+pub fn draws(case: &Case, param: &str, step: u64) -> usize {
+    (row(case).draws)(
+        &Recorded {
+            case,
+            param,
+            index: "",
+        },
+        step,
+    )
+}
+
 /// The recorded values of numbers that the parameters of a group share, at a step: our name, value.
 pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
     let options = case.options.get(&(step, group));

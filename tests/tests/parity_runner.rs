@@ -186,7 +186,10 @@ impl Player<'_> {
     fn recorded(&self, param: &str, ours: &str) -> Option<(String, Vec<f64>)> {
         let states = &self.case.snapshot(self.step, param).states;
         let is_ours = |recorded: &str| match mapping::state(self.case, param, recorded) {
-            State::Plain(name) | State::Basis(name) | State::Rotated { name, .. } => name == ours,
+            State::Plain(name)
+            | State::Unsigned(name)
+            | State::Basis(name)
+            | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
             State::Unread => false,
         };

@@ -785,6 +785,14 @@ pub enum Builtin {
     IdentityOf,
     /// `along(x, i, a)`: mode `i` of `x` multiplied by the square matrix `a`
     Along,
+    /// `normal_like(x)`: normal numbers in the shape of `x`
+    NormalLike,
+    /// `uniform_like(x)`: numbers in [0, 1) in the shape of `x`
+    UniformLike,
+    /// `normal(n)`, `normal(m, n)`
+    Normal,
+    /// What `with probability` compares: a number in [0, 1), on the host
+    Chance,
     /// `mod(x, y)`: the remainder of two numbers, with the sign of `y`
     Mod,
     /// `trace(a)` → scalar tensor

@@ -226,7 +226,9 @@ fn reads_views(plan: &Plan, thunk: &Thunk) -> bool {
         | Thunk::Diag { x, .. }
         | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
-        Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::If { .. } => false,
+        Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::Random { .. } | Thunk::If { .. } => {
+            false
+        }
     }
 }
 
@@ -271,7 +273,9 @@ impl Checker<'_> {
     fn host(&self) -> Check {
         for (n, inst) in self.plan.host.iter().enumerate() {
             let operands = match *inst {
-                HostInst::Hyper(_) | HostInst::Step | HostInst::Const(_) => vec![],
+                HostInst::Hyper(_) | HostInst::Step | HostInst::Const(_) | HostInst::Chance(_) => {
+                    vec![]
+                }
                 HostInst::Unary(_, a) => vec![a],
                 HostInst::Binary(_, a, b) => vec![a, b],
                 HostInst::Select(a, b, c) => vec![a, b, c],
@@ -327,6 +331,10 @@ impl Checker<'_> {
             }
             Thunk::Fill { out, value } => {
                 self.reg(*value)?;
+                self.written(*out, 0)
+            }
+            Thunk::Random { out, .. } => {
+                self.floats(*out)?;
                 self.written(*out, 0)
             }
             Thunk::Identity { out, n, scale } => {

@@ -42,6 +42,8 @@ pub(super) struct Row {
     pub(super) states: &'static [StateRow],
     /// Options of a group that the reference changes, and shared numbers of the same name.
     pub(super) shared: &'static [&'static str],
+    /// How many random tensors a parameter draws at one of its own steps, at most.
+    pub(super) draws: fn(&Recorded, u64) -> usize,
     pub(super) work: fn(&Case) -> Work,
 }
 
@@ -55,6 +57,7 @@ const ROW: Row = Row {
     fixed: &[],
     states: ADAM_STATES,
     shared: &[],
+    draws: |_, _| 1,
     work: |_| Work::Elementwise,
 };
 

@@ -2,7 +2,7 @@
 
 use optc_core::check::check;
 use optc_core::dtype::DType;
-use optc_core::interp;
+use optc_core::interp::{self, Moment};
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
 use optc_core::settings::{Overrides, settle};
@@ -61,10 +61,14 @@ impl Run<'_> {
         };
         let inputs = settings.inputs();
         let first = self.grads[0];
-        let mut slots = interp::allocate(&function, self.start, first, &inputs).expect("state");
+        let moment = |step| Moment {
+            param: "w",
+            ..Moment::new(&inputs, step)
+        };
+        let mut slots = interp::allocate(&function, self.start, first, moment(1.0)).expect("state");
         for (n, grad) in self.grads.iter().enumerate() {
             slots[interp::GRAD] = grad.to_vec();
-            interp::run(&function, &mut slots, &inputs, n as f64 + 1.0).expect("a step");
+            interp::run(&function, &mut slots, moment(n as f64 + 1.0)).expect("a step");
         }
         slots.swap_remove(interp::PARAM)
     }

@@ -458,6 +458,7 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             }
             OnFirst(body)
             | Every { body, .. }
+            | Chance { body, .. }
             | Modes { body, .. }
             | Each { body, .. }
             | Repeat { body, .. } => {

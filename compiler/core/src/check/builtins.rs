@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 45] = [
+static SIGNATURES: [Signature; 49] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -118,6 +118,10 @@ static SIGNATURES: [Signature; 45] = [
         &[("x", Value), ("mode", Value), ("a", Value)],
     ),
     signature("mod", Builtin::Mod, XY),
+    signature("normal_like", Builtin::NormalLike, X),
+    signature("uniform_like", Builtin::UniformLike, X),
+    signature("normal", Builtin::Normal, &[("n", Value)]),
+    signature("normal", Builtin::Normal, &[("m", Value), ("n", Value)]),
     signature(
         "argsort",
         Builtin::Argsort,
@@ -257,12 +261,23 @@ impl Call<'_, '_, '_> {
             IdentityOf => self.identity_of(),
             Along => self.along(),
             Mod => self.modulo(),
+            NormalLike | UniformLike => {
+                let ty = self.tensor(0).cloned().map(general)?;
+                self.random(ty)
+            }
+            Normal => {
+                let mut lengths = Vec::new();
+                for index in 0..self.args.len() {
+                    lengths.push(self.length(index)?);
+                }
+                self.random(general(shapes::of_dims(lengths)))
+            }
             Trace => self.square(0).map(|_| general(shapes::scalar())),
             Argsort => self.argsort(),
             Permute => self.permute(),
             Columns => self.columns(),
             Flatten => self.flatten(),
-            Identity => Ok(Type::Error),
+            Identity | Chance => Ok(Type::Error),
         }
     }
 
@@ -582,6 +597,17 @@ impl Call<'_, '_, '_> {
             shape: shapes::of_dims([length.clone(), length]),
             fact: Fact::Diagonal,
         })
+    }
+
+    /// A draw of that type: by rules, not by functions.
+    fn random(&self, ty: Type) -> Typed {
+        if self.body.room == super::body::Room::Function {
+            return Err(Box::new(CheckError::RandomInFunction {
+                name: self.signature.name.to_owned(),
+                at: self.span,
+            }));
+        }
+        Ok(ty)
     }
 
     fn along(&mut self) -> Typed {

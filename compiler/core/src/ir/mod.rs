@@ -40,6 +40,7 @@ use crate::dtype::DType;
 use crate::hir::Fact;
 use crate::kernel::{BinaryOp, CompareOp, LogicOp, MapKernel, UnaryOp};
 use crate::plan::{HostBinary, HostUnary, Role};
+use crate::random::Distribution;
 use cranelift_entity::{PrimaryMap, entity_impl};
 
 /// A value.
@@ -208,6 +209,8 @@ pub enum OpKind {
     HostUnary(HostUnary, Value),
     /// Host, host → host.
     HostBinary(HostBinary, Value, Value),
+    /// Host: a random number in [0, 1), drawn by this call at this step.
+    Chance(u32),
     /// Host, host, host → host.
     HostSelect(Value, Value, Value),
 
@@ -217,6 +220,8 @@ pub enum OpKind {
     Fill(Value),
     /// A host scalar on the diagonal.
     Identity(Value),
+    /// Random numbers, drawn by this call at this step for this parameter.
+    Random(Distribution, u32),
     /// Another dtype.
     Cast(Value),
     /// Element by element.
@@ -448,7 +453,12 @@ impl OpKind {
 
     fn each_operand_mut(&mut self, f: &mut impl FnMut(&mut Value)) {
         match self {
-            OpKind::Hyper(_) | OpKind::Step | OpKind::Const(_) | OpKind::Slot(_) => {}
+            OpKind::Hyper(_)
+            | OpKind::Step
+            | OpKind::Const(_)
+            | OpKind::Chance(_)
+            | OpKind::Random(..)
+            | OpKind::Slot(_) => {}
             OpKind::HostUnary(_, a)
             | OpKind::Fill(a)
             | OpKind::Identity(a)
@@ -541,6 +551,7 @@ impl OpKind {
             OpKind::Hyper(_)
                 | OpKind::Step
                 | OpKind::Const(_)
+                | OpKind::Chance(_)
                 | OpKind::HostUnary(..)
                 | OpKind::HostBinary(..)
                 | OpKind::HostSelect(..)

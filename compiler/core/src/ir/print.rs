@@ -2,6 +2,7 @@
 
 use super::{Function, OnFailure, OpKind, Product, Reduce, Region, Type, Value};
 use crate::kernel::MapKernel;
+use crate::random::Distribution;
 use std::fmt::{self, Display, Formatter, Write};
 
 impl Display for Function {
@@ -102,6 +103,9 @@ fn print_op(
     match kind {
         OpKind::Hyper(n) => write!(f, "hyper {n}"),
         OpKind::Step => write!(f, "step"),
+        OpKind::Chance(site) => write!(f, "chance {site}"),
+        OpKind::Random(Distribution::Normal, site) => write!(f, "normal {site}"),
+        OpKind::Random(Distribution::Uniform, site) => write!(f, "uniform {site}"),
         OpKind::Const(x) => write!(f, "const {x}"),
         OpKind::HostUnary(op, a) => write!(f, "host.{} {a}", word(op)),
         OpKind::HostBinary(op, a, b) => write!(f, "host.{} {a}, {b}", word(op)),

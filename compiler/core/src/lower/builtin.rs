@@ -6,6 +6,7 @@ use crate::hir::{BinaryOp, Builtin, Expr, Fact};
 use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
 use crate::kernel::{self, CompareOp};
 use crate::plan::{HostBinary, HostUnary};
+use crate::random::Distribution;
 
 impl<'p> Lowerer<'p> {
     pub(super) fn builtin(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
@@ -25,6 +26,8 @@ impl<'p> Lowerer<'p> {
                 self.structured(builtin, args)
             }
             B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
+            B::Chance => Val::Host(self.chance()),
+            B::Normal | B::NormalLike | B::UniformLike => Val::Tensor(self.random(builtin, args)),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
@@ -214,14 +217,48 @@ impl<'p> Lowerer<'p> {
         self.build.push_one(OpKind::Diag(a), Type::Tensor(ty))
     }
 
-    fn identity_of(&mut self, n: &'p Expr) -> Value {
-        let n = self.count(n);
+    /// The type of a tensor that is made of lengths alone.
+    fn fresh_type(&self, dims: Vec<u64>) -> TensorType {
         let param = self.build.function.slots.first();
         let around = param.map_or(DType::F64, |slot| slot.ty.dtype.compute());
-        let ty = TensorType {
+        TensorType {
             dtype: self.context.unwrap_or(around),
-            dims: vec![n, n],
+            dims,
+        }
+    }
+
+    /// The number of the next draw: equal programs give equal numbers.
+    fn site(&mut self, of_branch: bool) -> u32 {
+        let draws = &mut self.draws[usize::from(of_branch)];
+        *draws += 1;
+        *draws - 1
+    }
+
+    fn chance(&mut self) -> Value {
+        let kind = OpKind::Chance(self.site(true));
+        self.build.push_one(kind, Type::Host)
+    }
+
+    fn random(&mut self, builtin: Builtin, args: &'p [Expr]) -> Value {
+        let ty = if builtin == Builtin::Normal {
+            let dims = args.iter().map(|length| self.count(length)).collect();
+            self.fresh_type(dims)
+        } else {
+            let like = self.tensor(&args[0]);
+            let (dtype, dims) = self.build.parts(like);
+            TensorType { dtype, dims }
         };
+        let distribution = match builtin {
+            Builtin::UniformLike => Distribution::Uniform,
+            _ => Distribution::Normal,
+        };
+        let kind = OpKind::Random(distribution, self.site(false));
+        self.build.push_one(kind, Type::Tensor(ty))
+    }
+
+    fn identity_of(&mut self, n: &'p Expr) -> Value {
+        let n = self.count(n);
+        let ty = self.fresh_type(vec![n, n]);
         let one = self.build.constant(1.0);
         self.build.push_one(OpKind::Identity(one), Type::Tensor(ty))
     }

@@ -224,6 +224,8 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// How many random tensors and random branches were written out.
+    draws: [u32; 2],
     /// The vectors of diagonal matrices.
     diagonals: HashMap<Value, Value>,
     /// The new values of shared numbers, by host input.
@@ -240,6 +242,7 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            draws: [0; 2],
             diagonals: HashMap::new(),
             assigned: BTreeMap::new(),
         }

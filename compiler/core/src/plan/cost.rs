@@ -2,6 +2,7 @@
 
 use super::{Buffer, Gemm, Plan, Routine, Thunk, evaluate_host};
 use crate::kernel::{Access, MapKernel, OutputKind};
+use crate::random::Noise;
 use std::ops::AddAssign;
 
 /// The cost of one step of one parameter.
@@ -27,7 +28,13 @@ impl Plan {
     /// The cost of step `step` with these hyperparameters: branches not taken cost nothing.
     pub fn cost(&self, hypers: &[f64], step: u64) -> Cost {
         let mut regs = vec![0.0; self.host.len()];
-        evaluate_host(&self.host, hypers, step as f64, &mut regs);
+        evaluate_host(
+            &self.host,
+            hypers,
+            step as f64,
+            &Noise::default(),
+            &mut regs,
+        );
         self.cost_of(&self.body, &regs)
     }
 
@@ -76,7 +83,9 @@ impl Plan {
             | Thunk::Gather { x, out, .. }
             | Thunk::Copy { x, out } => (self.bytes(*x) + self.bytes(*out), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
-            Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (self.bytes(*out), 0),
+            Thunk::Fill { out, .. } | Thunk::Identity { out, .. } | Thunk::Random { out, .. } => {
+                (self.bytes(*out), 0)
+            }
             Thunk::If { .. } => (0, 0),
         };
         Cost {

@@ -17,6 +17,7 @@ use crate::interp::dense::{self, Dense};
 use crate::interp::{argsort, diagonal, gather, permute};
 use crate::kernel::{Access, MapKernel, OutputKind};
 use crate::kernel_eval::{self, round_once};
+use crate::random::{Draw, Noise};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -84,14 +85,16 @@ struct Machine<'a> {
     slots: &'a mut [Vec<f64>],
     arena: Vec<u8>,
     regs: Vec<f64>,
+    step: f64,
 }
 
 impl<'a> Machine<'a> {
     fn new(plan: &'a Plan, slots: &'a mut [Vec<f64>], hypers: &[f64], step: f64) -> Machine<'a> {
         let mut regs = vec![f64::NAN; plan.host.len()];
-        evaluate_host(&plan.host, hypers, step, &mut regs);
+        evaluate_host(&plan.host, hypers, step, &Noise::default(), &mut regs);
         Machine {
             plan,
+            step,
             slots,
             arena: vec![0xff; plan.arena_bytes as usize],
             regs,
@@ -164,6 +167,22 @@ impl<'a> Machine<'a> {
             Thunk::Fill { out, value } => {
                 let value = self.regs[*value as usize];
                 self.store("fill", *out, &vec![value; self.count(*out)])
+            }
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => {
+                let draw = Draw {
+                    param: "",
+                    step: self.step as u64,
+                    site: *site,
+                };
+                let mut made = vec![0.0; self.count(*out)];
+                let (dtype, count) = (self.dtype(*out), made.len() as u64);
+                let store = |n: u64, x| made[n as usize] = x;
+                Noise::default().fill(draw, *distribution, dtype, count, store);
+                self.store("random", *out, &made)
             }
             Thunk::Identity { out, n, scale } => {
                 let (n, scale) = (*n as usize, self.regs[*scale as usize]);

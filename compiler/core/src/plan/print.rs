@@ -2,6 +2,7 @@
 
 use super::{Buffer, Gemm, HostBinary, HostInst, Matrix, OnFailure, Plan, Reg, Routine, Thunk};
 use crate::kernel::Space;
+use crate::random::Distribution;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Plan {
@@ -156,6 +157,17 @@ impl Plan {
             Thunk::Diag { x, out, .. } => writeln!(f, "diag {} -> {}", name(*x), name(*out)),
             Thunk::Copy { x, out } => writeln!(f, "copy {} -> {}", name(*x), name(*out)),
             Thunk::Fill { out, value } => writeln!(f, "fill r{value} -> {}", name(*out)),
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => {
+                let drawn = match distribution {
+                    Distribution::Normal => "normal",
+                    Distribution::Uniform => "uniform",
+                };
+                writeln!(f, "{drawn} {site} -> {}", name(*out))
+            }
             Thunk::Identity { out, scale, .. } => {
                 writeln!(f, "identity r{scale} -> {}", name(*out))
             }
@@ -170,6 +182,7 @@ impl Display for HostInst {
             HostInst::Hyper(n) => write!(f, "hyper {n}"),
             HostInst::Step => write!(f, "step"),
             HostInst::Const(x) => write!(f, "{x}"),
+            HostInst::Chance(site) => write!(f, "chance {site}"),
             HostInst::Unary(op, a) => write!(f, "{} r{a}", format!("{op:?}").to_lowercase()),
             HostInst::Binary(op, a, b) => write!(f, "r{a} {} r{b}", sign(*op)),
             HostInst::Select(c, a, b) => write!(f, "r{c} ? r{a} : r{b}"),

@@ -46,6 +46,11 @@ impl Planner<'_> {
                     scale: self.reg(*scale),
                 }
             }
+            OpKind::Random(distribution, site) => Thunk::Random {
+                out: self.buffer(result),
+                distribution: *distribution,
+                site: *site,
+            },
             OpKind::Permute(x, axes) => Thunk::Permute {
                 x: self.buffer(*x),
                 out: self.buffer(result),

@@ -191,6 +191,7 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Copy { out, .. }
         | Thunk::Fill { out, .. }
         | Thunk::Identity { out, .. } => serial(count(plan, *out) * 0.5),
+        Thunk::Random { out, .. } => serial(count(plan, *out) * 15.0),
     }
 }
 

@@ -202,5 +202,6 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),
         Thunk::Identity { .. } => Some("an identity matrix"),
+        Thunk::Random { .. } => Some("random numbers"),
     }
 }
