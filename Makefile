@@ -12,7 +12,7 @@ PACKAGE := $(abspath $(TARGET))/python-package
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
-.PHONY: help setup build wheel demo test test-rust test-python bench gpu docs fmt format-check lint clean
+.PHONY: help setup build capi wheel demo test test-rust test-python bench gpu docs fmt format-check lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -25,6 +25,10 @@ build: setup ## the command, in target/release/optc
 
 wheel: setup ## the Python package, as a wheel in target/wheels
 	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(WHEELS)
+
+capi: setup ## libraries, headers and CMake package for C and C++, in target/optc-sdk
+	@$(ENV) cargo build --release -p optc-capi
+	@runtime/capi/install $(TARGET)/release $(TARGET)/optc-sdk
 
 demo: setup ## compile SOAP, Muon and AdamW and train a small transformer with each
 	@echo 'demo 1/3: building the compiler and the example (a few minutes the first time)'

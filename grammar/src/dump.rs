@@ -131,10 +131,32 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
         .absent_grad
         .iter()
         .map(|policy| list("absent-grad", [name(policy)]));
+    let version = optimizer.version.iter();
+    let version = version.map(|version| list("version", [name(version)]));
     list(
         "optimizer",
-        parts.chain(absent).chain(optimizer.rules.iter().map(rule)),
+        parts
+            .chain(absent)
+            .chain(version)
+            .chain(optimizer.migrations.iter().map(migration))
+            .chain(optimizer.rules.iter().map(rule)),
     )
+}
+
+fn migration(migration: &Migration) -> Sexp {
+    let changes = migration.changes.iter().map(change);
+    list(
+        "migrate",
+        [name(&migration.from)].into_iter().chain(changes),
+    )
+}
+
+fn change(change: &Change) -> Sexp {
+    match change {
+        Change::Rename { from, to } => list("rename", [name(from), name(to)]),
+        Change::Drop(old) => list("drop", [name(old)]),
+        Change::Add { name: new, value } => list("add", [name(new), expr(value)]),
+    }
 }
 
 fn hyper(hyper: &Hyper) -> Sexp {

@@ -142,7 +142,7 @@ pub enum ParseError {
         at: Span,
     },
 
-    /// `absent grad` twice in one optimizer.
+    /// `absent grad` or `version` twice in one optimizer.
     #[error("`{member}` is given twice")]
     #[diagnostic(code(opt::syntax::repeated_member), help("keep one of the two"))]
     RepeatedMember {
@@ -318,7 +318,15 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::static_member
         | Rule::shared_member
         | Rule::absent_member
-        | Rule::rule_member => "a member (`hyper`, `static`, `shared`, `absent grad` or `rule`)",
+        | Rule::version_member
+        | Rule::migrate_member
+        | Rule::rule_member => {
+            "a member (`hyper`, `static`, `shared`, `absent grad`, `version`, `migrate from` or `rule`)"
+        }
+        Rule::migration | Rule::rename | Rule::drop | Rule::add => {
+            "a change (`rename a -> b`, `drop a` or `add a = 0`)"
+        }
+        Rule::label => "a version such as `\"2\"`",
         Rule::use_list => "a list of names",
         Rule::name
         | Rule::rule_name
@@ -365,8 +373,10 @@ fn describe(rule: Rule) -> &'static str {
         Rule::number | Rule::digits => "a number",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
+        Rule::kw_add => "`add`",
         Rule::kw_across => "`across`",
         Rule::kw_choice => "`choice`",
+        Rule::kw_drop => "`drop`",
         Rule::kw_each => "`each`",
         Rule::kw_else => "`else`",
         Rule::kw_every => "`every`",
@@ -379,6 +389,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_in => "`in`",
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
+        Rule::kw_migrate => "`migrate`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",
@@ -386,6 +397,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_or => "an operator",
         Rule::kw_params => "`params`",
         Rule::kw_probability => "`probability`",
+        Rule::kw_rename => "`rename`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
         Rule::kw_rule => "`rule`",
@@ -399,6 +411,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_take => "`take`",
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
+        Rule::kw_version => "`version`",
         Rule::kw_where => "`where`",
         Rule::kw_with => "`with`",
         Rule::arrow => "`->`",
@@ -434,9 +447,8 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        for word in "absent choice first from grad of probability step steps table take with zeros"
-            .split(' ')
-        {
+        let words = "absent add choice drop first from grad migrate of probability rename step steps table take version with zeros";
+        for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }
     }

@@ -100,8 +100,10 @@ fn is_mark(rule: Rule) -> bool {
             | index_open
             | key_colon
             | kw_absent
+            | kw_add
             | kw_across
             | kw_choice
+            | kw_drop
             | kw_each
             | kw_else
             | kw_every
@@ -112,6 +114,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_hyper
             | kw_in
             | kw_let
+            | kw_migrate
             | kw_modes
             | kw_of
             | kw_on
@@ -119,6 +122,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_or
             | kw_params
             | kw_probability
+            | kw_rename
             | kw_repeat
             | kw_retry
             | kw_rule
@@ -131,6 +135,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_table
             | kw_take
             | kw_use
+            | kw_version
             | kw_where
             | kw_with
             | arrow

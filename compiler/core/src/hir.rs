@@ -130,8 +130,45 @@ pub struct Optimizer {
     pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
+    /// Which version of it checkpoints of today are.
+    pub version: String,
+    /// What checkpoints of earlier versions are in the terms of this one.
+    pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
+}
+
+/// The version of an optimizer that names none.
+pub const FIRST_VERSION: &str = "1";
+
+/// What has changed since a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migration {
+    /// That version.
+    pub from: String,
+    /// What has changed, in order.
+    pub changes: Vec<Change>,
+}
+
+/// How something that a checkpoint holds has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// State, a hyperparameter or a shared number has another name.
+    Rename {
+        /// What it was called.
+        from: String,
+        /// What it is called.
+        to: String,
+    },
+    /// It is no longer there.
+    Drop(String),
+    /// State that was not there: all its elements start as this number.
+    Add {
+        /// Its name.
+        name: String,
+        /// The number.
+        value: f64,
+    },
 }
 
 /// A host scalar that may change between steps.

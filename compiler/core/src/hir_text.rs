@@ -460,10 +460,28 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
     }
+    if optimizer.version != FIRST_VERSION {
+        writeln!(f, "  version {:?}", optimizer.version)?;
+    }
+    for migration in &optimizer.migrations {
+        writeln!(f, "  migrate from {:?}", migration.from)?;
+        let mut changes = migration.changes.iter();
+        changes.try_for_each(|change| writeln!(f, "    {change}"))?;
+    }
     optimizer
         .rules
         .iter()
         .try_for_each(|rule| write_rule(program, optimizer, rule, f))
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rename { from, to } => write!(f, "rename {from} -> {to}"),
+            Self::Drop(name) => write!(f, "drop {name}"),
+            Self::Add { name, value } => write!(f, "add {name} = {}", number(*value)),
+        }
+    }
 }
 
 fn static_type(ty: &StaticType) -> String {

@@ -265,6 +265,11 @@ impl Optimizer {
         Some(&terms.optimizer().name)
     }
 
+    /// What each group has settled on, in order.
+    pub(crate) fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        self.terms.iter()
+    }
+
     /// Groups, the optimizer's own settings counted as group 0.
     pub fn group_count(&self) -> usize {
         self.engine.hypers.len()
@@ -402,6 +407,12 @@ impl Optimizer {
         param.into_iter().flat_map(crate::engine::Param::states)
     }
 
+    /// All state of a parameter, by its position.
+    pub fn states_at(&self, param: usize) -> impl Iterator<Item = StateView<'_>> {
+        let param = self.engine.params.get(param);
+        param.into_iter().flat_map(Param::states)
+    }
+
     /// One piece of state of a parameter.
     pub fn state(&self, param: &str, name: &str) -> Option<StateView<'_>> {
         self.states(param).find(|state| state.name == name)
@@ -432,14 +443,17 @@ impl Optimizer {
         checkpoint::write(self, path.as_ref())
     }
 
-    /// Reads what [`Optimizer::save`] wrote; the next step continues bit for bit.
+    /// Reads what [`Optimizer::save`] wrote; the next step continues bit for bit. Returns what the source's migrations
+    /// did to a file of an earlier version, a line each; none for a file of this version.
     ///
     /// # Errors
     ///
-    /// A damaged file, or one of another optimizer, other parameters, shapes or groups. Nothing is changed then.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+    /// A damaged file, or one of another optimizer, other parameters, shapes or groups, or of a version from which the
+    /// source declares no migration. Nothing is changed then.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<String>, CheckpointError> {
         let saved = self.read(path)?;
-        Ok(checkpoint::restore(self, &saved)?)
+        checkpoint::restore(self, &saved)?;
+        Ok(saved.migrated().to_vec())
     }
 
     /// Reads a checkpoint and changes nothing: for callers that keep the state themselves.

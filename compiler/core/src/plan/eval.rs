@@ -253,7 +253,7 @@ impl<'a> Machine<'a> {
             }
             Buffer::Slot(n) => self.slots[n as usize] = rounded.collect(),
             Buffer::Temp(n) => {
-                let bytes: Vec<u8> = rounded.flat_map(|x| encode(dtype, x)).collect();
+                let bytes: Vec<u8> = rounded.flat_map(|x| dtype.bytes_of(x)).collect();
                 let range = self.range(n);
                 self.arena[range].copy_from_slice(&bytes);
             }
@@ -596,16 +596,6 @@ fn dense(data: &[f64], matrix: &Matrix, batch: usize, rows: u64, cols: u64) -> D
         rows: rows as usize,
         cols: cols as usize,
         data: (0..rows * cols).map(at).collect(),
-    }
-}
-
-fn encode(dtype: DType, x: f64) -> Vec<u8> {
-    match dtype {
-        DType::F64 => x.to_ne_bytes().to_vec(),
-        DType::F32 => (x as f32).to_ne_bytes().to_vec(),
-        DType::BF16 => half::bf16::from_f64(x).to_ne_bytes().to_vec(),
-        DType::F16 => half::f16::from_f64(x).to_ne_bytes().to_vec(),
-        DType::I64 => (x as i64).to_ne_bytes().to_vec(),
     }
 }
 

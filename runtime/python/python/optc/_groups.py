@@ -15,7 +15,7 @@ Named = tuple[str, torch.Tensor]
 
 # What torch's schedulers and trainers keep in a group beside the options of a rule.
 BOOKKEEPING = frozenset(
-    """params param_names use shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
+    """params param_names use version shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
     maximize foreach fused capturable differentiable decoupled_weight_decay""".split()
 )
 
