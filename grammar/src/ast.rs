@@ -483,8 +483,13 @@ pub enum ExprKind {
         /// What is computed in it.
         body: Block,
     },
-    /// `across params { dot(grad, grad) }`
-    Across(Block),
+    /// `across params { dot(grad, grad) }`, `across params max { norm(grad) }`
+    Across {
+        /// The largest value; otherwise the sum.
+        max: bool,
+        /// The value of one parameter.
+        body: Block,
+    },
     /// `eigh(a).vectors or retry f64 or keep`
     OrElse {
         /// What may fail.

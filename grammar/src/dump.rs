@@ -344,7 +344,9 @@ fn expr(value: &Expr) -> Sexp {
             then,
             otherwise,
         } => if_(cond, then, Some(otherwise)),
-        ExprKind::Across(body) => list("across", [block(body)]),
+        ExprKind::Across { max, body } => {
+            list(if *max { "across-max" } else { "across" }, [block(body)])
+        }
         ExprKind::In { dtype, body } => list("in", [name(dtype), block(body)]),
         ExprKind::OrElse { value, policies } => list(
             "or-else",

@@ -389,6 +389,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_in => "`in`",
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
+        Rule::kw_max => "`max`",
         Rule::kw_migrate => "`migrate`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",

@@ -9,7 +9,7 @@ use optc_runtime::{
 use serde_json::Value;
 
 use crate::golden::Case;
-use crate::mapping::{self, Setup};
+use crate::mapping;
 use crate::parity::Stepper;
 use crate::replay;
 
@@ -63,29 +63,42 @@ impl<T: Number> Compiled<T> {
     /// When it cannot be bound.
     pub fn new(case: &Case, rules: &Rules) -> Compiled<T> {
         let setup = mapping::setup(case);
-        let names = case.order.clone();
-        let dims: Vec<Vec<i64>> = names
+        let tensor = |name: &String| {
+            let param = &case.params[name];
+            let dims = param.shape.iter().map(|&d| d as i64).collect();
+            (name.clone(), dims, param.init.clone())
+        };
+        let tensors = case.order.iter().map(tensor).collect();
+        let options = BindOptions {
+            noise: replay::noise(case),
+            ..options(setup.optimizer, &setup.groups)
+        };
+        Compiled::bind(rules, &options, tensors)
+    }
+
+    /// Binds an optimizer to parameters: their names, shapes and elements.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be bound.
+    pub fn bind(
+        rules: &Rules,
+        options: &BindOptions,
+        tensors: Vec<(String, Vec<i64>, Vec<f64>)>,
+    ) -> Compiled<T> {
+        let descs: Vec<ParamDesc> = tensors
             .iter()
-            .map(|name| case.params[name].shape.iter().map(|&d| d as i64).collect())
-            .collect();
-        let descs: Vec<ParamDesc> = names
-            .iter()
-            .zip(&dims)
-            .map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE))
+            .map(|(name, dims, _)| ParamDesc::new(name, dims, T::DTYPE))
             .collect();
         let optimizer = rules
-            .bind(&descs, &options(case, &setup))
+            .bind(&descs, options)
             .unwrap_or_else(|mistake| panic!("{mistake}"));
-        let values = names
-            .iter()
-            .map(|name| {
-                case.params[name]
-                    .init
-                    .iter()
-                    .map(|&x| T::from_f64(x))
-                    .collect()
-            })
-            .collect();
+        let (mut names, mut dims, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, shape, init) in tensors {
+            names.push(name);
+            dims.push(shape);
+            values.push(init.into_iter().map(T::from_f64).collect());
+        }
         Compiled {
             optimizer,
             names,
@@ -116,8 +129,9 @@ pub fn quick(case: &Case) -> Rules {
     Rules::from_std(mapping::setup(case).module).unwrap_or_else(|mistake| panic!("{mistake}"))
 }
 
-fn options(case: &Case, setup: &Setup) -> BindOptions {
-    let groups = setup.groups.iter().map(|group| {
+/// An optimizer and its groups as the runtime is told of them.
+pub fn options(optimizer: &str, groups: &[mapping::Group]) -> BindOptions {
+    let groups = groups.iter().map(|group| {
         let names: Vec<String> = group
             .params
             .iter()
@@ -137,10 +151,9 @@ fn options(case: &Case, setup: &Setup) -> BindOptions {
             .fold(hypers, |made, (name, value)| made.set(name, &text(value)))
     });
     BindOptions {
-        optimizer: Some(setup.optimizer.to_owned()),
+        optimizer: Some(optimizer.to_owned()),
         groups: groups.collect(),
         threads: Some(2),
-        noise: replay::noise(case),
         ..BindOptions::default()
     }
 }

@@ -6,6 +6,7 @@ use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, Summand};
+use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
 use optc_core::random::Noise;
@@ -56,23 +57,48 @@ impl Interpreted {
         let setup = mapping::setup(case);
         let program = library::checked(setup.module).program;
         let id = optimizer(&program, setup.optimizer);
-        let settings: Vec<Settings> = setup
-            .groups
+        let tensor = |name: &String| {
+            let param = &case.params[name];
+            let dims = param.shape.iter().map(|&d| d as u64).collect();
+            (dims, param.init.clone())
+        };
+        let params = case.order.iter().map(|name| (name.clone(), tensor(name)));
+        let mut made = Interpreted::bind(
+            &program,
+            id,
+            &setup.groups,
+            &params.collect(),
+            (dtype, stage),
+        );
+        let noise = replay::noise(case);
+        for bound in made.params.values_mut() {
+            bound.noise = noise.clone();
+        }
+        made
+    }
+
+    /// Binds an optimizer to parameters, each with its shape and its elements.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be bound.
+    pub fn bind(
+        program: &Program,
+        id: OptimizerId,
+        groups: &[Group],
+        tensors: &BTreeMap<String, (Vec<u64>, Vec<f64>)>,
+        (dtype, stage): (DType, Stage),
+    ) -> Interpreted {
+        let settings: Vec<Settings> = groups
             .iter()
-            .map(|group| settings(&program, id, group))
+            .map(|group| settings(program, id, group))
             .collect();
-        let lr = hyper_index(&program, id, "lr");
+        let lr = hyper_index(program, id, "lr");
         let mut params = BTreeMap::new();
-        for (n, group) in setup.groups.iter().enumerate() {
+        for (n, group) in groups.iter().enumerate() {
             for name in &group.params {
-                let bound = bind(
-                    &program,
-                    id,
-                    &settings[n],
-                    (case, name, group),
-                    dtype,
-                    stage,
-                );
+                let tensor = (name.as_str(), &tensors[name]);
+                let bound = bind(program, id, (&settings[n], group), tensor, (dtype, stage));
                 params.insert(name.clone(), Bound { group: n, ..bound });
             }
         }
@@ -99,16 +125,22 @@ impl Interpreted {
         };
         let wanted: BTreeSet<u32> = names.clone().flat_map(|name| sums(bound(name))).collect();
         for input in wanted {
-            let each = names.clone().map(|name| {
+            let each = names.clone().flat_map(|name| {
                 let bound = &self.params[name];
-                bound.summand(input, &self.inputs[bound.group])
+                bound.summands(input, &self.inputs[bound.group])
             });
-            let total: f64 = each.sum();
+            let total = total(each);
             self.inputs
                 .iter_mut()
                 .for_each(|inputs| inputs[input as usize] = total);
         }
     }
+}
+
+/// What parameters make together; all fold alike.
+fn total(each: impl Iterator<Item = (Fold, f64)>) -> f64 {
+    let joined = each.reduce(|(fold, a), (_, b)| (fold, fold.of(a, b)));
+    joined.map_or(0.0, |(_, total)| total)
 }
 
 impl Bound {
@@ -125,11 +157,15 @@ impl Bound {
         self.step += 1;
     }
 
-    fn summand(&self, input: u32, inputs: &[f64]) -> f64 {
-        let sum = self.function.sums.iter().find(|sum| sum.input == input);
+    /// What it adds to a sum over parameters: a summand for each of its parts.
+    fn summands(&self, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
+        let sums = self.function.sums.iter().filter(|sum| sum.input == input);
         let moment = self.moment(inputs, self.step);
-        let value = |sum: &Summand| interp::summand(sum, &self.slots, moment);
-        sum.map_or(0.0, |sum| value(sum).expect("the sum can be computed"))
+        let value = |sum: &Summand| {
+            let value = interp::summand(sum, &self.slots, moment);
+            (sum.fold, value.expect("the sum can be computed"))
+        };
+        sums.map(value).collect()
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
@@ -156,25 +192,22 @@ impl Bound {
 fn bind(
     program: &Program,
     optimizer: OptimizerId,
-    settings: &Settings,
-    (case, name, group): (&Case, &str, &Group),
-    dtype: DType,
-    stage: Stage,
+    (settings, group): (&Settings, &Group),
+    (name, (dims, init)): (&str, &(Vec<u64>, Vec<f64>)),
+    (dtype, stage): (DType, Stage),
 ) -> Bound {
-    let param = &case.params[name];
-    let dims: Vec<u64> = param.shape.iter().map(|&d| d as u64).collect();
     let rules = &program.optimizers[optimizer].rules;
     let named = group
         .rule
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
-    let rule = named.or_else(|| rule_for(program, optimizer, settings, &dims));
+    let rule = named.or_else(|| rule_for(program, optimizer, settings, dims));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
     let lowered = lower(&Spec {
         program,
         optimizer,
         settings,
         rule,
-        dims: &dims,
+        dims,
         dtype,
         grad_dtype: dtype,
     });
@@ -182,16 +215,10 @@ fn bind(
         Stage::Lowered => lowered,
         Stage::Optimized => passes::optimize(lowered),
     };
-    let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
+    let init: Vec<f64> = init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
-    let noise = replay::noise(case);
     let inputs = settings.inputs();
-    let moment = Moment {
-        param: name,
-        noise: &noise,
-        ..Moment::new(&inputs, 1.0)
-    };
-    let slots = interp::allocate(&function, &init, &zeros, moment);
+    let slots = interp::allocate(&function, &init, &zeros, Moment::new(&inputs, 1.0));
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
@@ -199,7 +226,7 @@ fn bind(
         group: 0,
         step: 0,
         name: name.to_owned(),
-        noise,
+        noise: Noise::default(),
     }
 }
 

@@ -221,6 +221,10 @@ impl Seen<'_> {
                 let sizes = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
                 compare::relative(&sizes(&self.ours(&name)), &sizes(reference))
             }
+            State::Parts(name, count) => {
+                let parts = (0..count).map(|n| self.ours(&format!("part{n}.{name}")));
+                compare::relative(&parts.collect::<Vec<_>>().concat(), reference)
+            }
             State::Counter(ahead) => {
                 let count = self.ours("step");
                 let count: Vec<f64> = count.iter().map(|step| step - ahead).collect();

@@ -191,7 +191,7 @@ impl Player<'_> {
             | State::Basis(name)
             | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
-            State::Unread => false,
+            State::Parts(..) | State::Unread => false,
         };
         states
             .iter()

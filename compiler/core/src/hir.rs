@@ -4,6 +4,7 @@
 //! checked once for all shapes); lowering works with concrete dimensions and never fails on a checked program.
 
 use crate::dtype::DType;
+use crate::kernel::Fold;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
 
@@ -324,7 +325,7 @@ pub enum Target {
     },
 }
 
-/// An invertible view of a parameter.
+/// A view of a parameter: invertible, or in parts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum View {
     /// Axes from this one on become one.
@@ -344,6 +345,27 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// Parts along one axis, each a parameter of its own.
+    Split {
+        /// The axis.
+        axis: Expr,
+        /// Their lengths.
+        parts: Parts,
+    },
+    /// Parts that are at most this long along every axis, each a parameter of its own.
+    Blocks {
+        /// The longest length.
+        size: Expr,
+    },
+}
+
+/// The lengths of parts along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parts {
+    /// This many equal ones.
+    Equal(Expr),
+    /// A table with one row, or with one column, of lengths.
+    Sizes(Expr),
 }
 
 /// A shape pattern.
@@ -472,8 +494,13 @@ pub enum Type {
     },
     /// Truth values, one per element.
     Mask(Shape),
-    /// Indices of one axis.
-    Indices(Shape),
+    /// Indices of one axis, each at most once.
+    Indices {
+        /// How many.
+        count: Dim,
+        /// The length of the axis.
+        of: Dim,
+    },
     /// `.values`, `.vectors`
     Eigh(Shape),
     /// `.q`, `.r`
@@ -620,8 +647,9 @@ pub enum ExprKind {
     Static(usize),
     /// A shared number of this optimizer, by index.
     Shared(usize),
-    /// The sum of a scalar over all parameters of this step that the rule takes; with its number in the optimizer.
-    Across(usize, Block),
+    /// The sum of a scalar over all parameters of this step that the rule takes, or the largest one; with its number in
+    /// the optimizer.
+    Across(Fold, usize, Block),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -782,6 +810,14 @@ pub enum Builtin {
     Norm,
     /// `rms(x)` = `sqrt(mean(x^2))` → scalar tensor
     Rms,
+    /// `min(x)` → scalar tensor
+    Smallest,
+    /// `max(x)` → scalar tensor
+    Largest,
+    /// `row_max(x)`: the largest of each row of a matrix, shape `[..., m, 1]`
+    RowMax,
+    /// `column_max(x)`: the largest of each column, shape `[..., 1, n]`
+    ColumnMax,
     /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
     Frobenius,
     /// `row_sums(x)`: the sum of each row of a matrix, shape `[..., m, 1]`
@@ -836,10 +872,18 @@ pub enum Builtin {
     Trace,
     /// `argsort(v, order)`, stable
     Argsort,
+    /// `top_k(v, k)`: the indices of the `k` largest, largest first, stable
+    TopK,
+    /// `gather(x, axis, index)`
+    Gather,
+    /// `scatter(x, axis, index, y)`
+    Scatter,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
     /// `columns(a, order)`: the last axis in the given order
     Columns,
     /// `flatten(x, from)`
     Flatten,
+    /// `unflatten(x, from, like)`: the inverse of `flatten(like, from)`
+    Unflatten,
 }

@@ -9,6 +9,7 @@
 //! Operations are in parentheses. Of two tensors, `*` is the product of matrices and `.*` that of elements.
 
 use crate::hir::*;
+use crate::kernel::Fold;
 use cranelift_entity::PrimaryMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -134,12 +135,18 @@ impl<'a> Names<'a> {
     fn shape(&self, shape: &Shape) -> String {
         let axes = shape.axes.iter().map(|axis| match axis {
             Axis::Rest(_) => "...".to_owned(),
-            Axis::Dim(Dim::Const(length)) => length.to_string(),
-            Axis::Dim(Dim::Named(name)) => name.clone(),
-            Axis::Dim(Dim::Mode(modes)) => format!("dim({}, {})", self.param(), self.mode(*modes)),
-            Axis::Dim(Dim::Fresh(id)) => format!("_{id}"),
+            Axis::Dim(dim) => self.dim(dim),
         });
         format!("[{}]", axes.collect::<Vec<_>>().join(", "))
+    }
+
+    fn dim(&self, dim: &Dim) -> String {
+        match dim {
+            Dim::Const(length) => length.to_string(),
+            Dim::Named(name) => name.clone(),
+            Dim::Mode(modes) => format!("dim({}, {})", self.param(), self.mode(*modes)),
+            Dim::Fresh(id) => format!("_{id}"),
+        }
     }
 
     fn ty(&self, ty: &Type) -> String {
@@ -153,7 +160,10 @@ impl<'a> Names<'a> {
             Type::Table(width) => format!("table({width})"),
             Type::Tensor { shape, fact } => format!("{}{}", fact_word(*fact), self.shape(shape)),
             Type::Mask(shape) => format!("mask{}", self.shape(shape)),
-            Type::Indices(shape) => format!("indices{}", self.shape(shape)),
+            Type::Indices { count, of } if count == of => format!("indices[{}]", self.dim(of)),
+            Type::Indices { count, of } => {
+                format!("indices[{} of {}]", self.dim(count), self.dim(of))
+            }
             Type::Eigh(shape) => format!("eigh{}", self.shape(shape)),
             Type::Qr(shape) => format!("qr{}", self.shape(shape)),
             Type::Svd(shape, _) => format!("svd{}", self.shape(shape)),
@@ -179,7 +189,12 @@ impl<'a> Names<'a> {
             ExprKind::Hyper(index) => self.hyper(*index).to_owned(),
             ExprKind::Static(index) => self.static_name(*index).to_owned(),
             ExprKind::Shared(index) => self.shared(*index).to_owned(),
-            ExprKind::Across(_, block) => format!("across params {}", self.inline(block)),
+            ExprKind::Across(Fold::Sum, _, block) => {
+                format!("across params {}", self.inline(block))
+            }
+            ExprKind::Across(Fold::Max, _, block) => {
+                format!("across params max {}", self.inline(block))
+            }
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -556,6 +571,14 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Split { axis, parts } => {
+            let parts = match parts {
+                Parts::Equal(count) => format!("parts: {}", names.expr(count)),
+                Parts::Sizes(sizes) => format!("sizes: {}", names.expr(sizes)),
+            };
+            format!("split(axis: {}, {parts})", names.expr(axis))
+        }
+        View::Blocks { size } => format!("blocks(size: {})", names.expr(size)),
     }
 }
 

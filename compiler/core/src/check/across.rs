@@ -7,12 +7,17 @@ use super::error::CheckError;
 use super::expr::error;
 use super::shapes;
 use crate::hir::{Expr, ExprKind, Type};
+use crate::kernel::Fold;
 use optc_grammar::ast::{self, Span};
 
 impl Body<'_> {
-    /// `across params { dot(grad, grad) }`
-    pub(super) fn across(&mut self, block: &ast::Block, span: Span) -> Expr {
-        if !self.in_common("a sum over parameters", span) {
+    /// `across params { dot(grad, grad) }`, `across params max { norm(grad) }`
+    pub(super) fn across(&mut self, max: bool, block: &ast::Block, span: Span) -> Expr {
+        let (fold, what) = match max {
+            true => (Fold::Max, "a maximum over parameters"),
+            false => (Fold::Sum, "a sum over parameters"),
+        };
+        if !self.in_common(what, span) {
             return error(span);
         }
         let block = self.inner_value(block, None);
@@ -28,7 +33,7 @@ impl Body<'_> {
             }
         }
         Expr {
-            kind: ExprKind::Across(self.next_sum(), block),
+            kind: ExprKind::Across(fold, self.next_sum(), block),
             ty: Type::Float,
             span,
         }

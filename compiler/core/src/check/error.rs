@@ -620,7 +620,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::rule::view),
         help(
-            "write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)` or `permute({param}, (1, 0))`"
+            "write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)`, `permute({param}, (1, 0))`, `split({param}, axis: 0, parts: 3)` or `blocks({param}, size: 1024)`"
         )
     )]
     BadView {

@@ -9,6 +9,9 @@ use super::types::{self, fits, implies};
 use crate::hir::{Block, Expr, ExprKind, Fact, Field, Shape, Type};
 use optc_grammar::ast::{self, Name, Span};
 
+/// A place where neither state nor sums over parameters can stand.
+const VALUE: &str = "a block that gives a value";
+
 /// An expression that was reported; its consequences are silent.
 pub(super) fn error(span: Span) -> Expr {
     Expr {
@@ -59,7 +62,7 @@ impl Body<'_> {
                 otherwise,
             } => self.if_value(cond, then, otherwise, None, span),
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
-            ast::ExprKind::Across(block) => self.across(block, span),
+            ast::ExprKind::Across { max, body } => self.across(*max, body, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
@@ -304,8 +307,12 @@ impl Body<'_> {
         span: Span,
     ) -> Expr {
         let cond = self.condition(cond);
-        let then = self.inner_value(then, expected);
-        let otherwise = self.inner_value(otherwise, expected);
+        let place = match self.phase(&cond).level {
+            Level::Bind => self.flow.no_state,
+            _ => Some(VALUE),
+        };
+        let then = self.inner_value_at(then, expected, place);
+        let otherwise = self.inner_value_at(otherwise, expected, place);
         let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else {
             return error(span);
         };
@@ -425,10 +432,19 @@ impl Body<'_> {
 
     /// A block inside an expression: it may name things, but change nothing outside.
     pub(super) fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
+        self.inner_value_at(block, expected, Some(VALUE))
+    }
+
+    fn inner_value_at(
+        &mut self,
+        block: &ast::Block,
+        expected: Option<&Type>,
+        place: Option<&'static str>,
+    ) -> Block {
         let depth = self.flow.value_depth + 1;
         let flow = Flow {
             value_depth: depth,
-            no_state: Some("a block that gives a value"),
+            no_state: place,
             ..self.flow
         };
         self.within(flow, |body| body.value_statements(block, expected))

@@ -292,7 +292,7 @@ fn calls_of_expr(expr: &ast::Expr, into: &mut Vec<ast::Name>) {
             calls_of_block(then, into);
             calls_of_block(otherwise, into);
         }
-        ExprKind::In { body, .. } | ExprKind::Across(body) => calls_of_block(body, into),
+        ExprKind::In { body, .. } | ExprKind::Across { body, .. } => calls_of_block(body, into),
         ExprKind::Table(rows) => rows
             .iter()
             .flatten()

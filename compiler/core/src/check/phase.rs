@@ -65,7 +65,7 @@ impl Body<'_> {
     pub(super) fn phase(&self, expr: &Expr) -> Phase {
         if matches!(
             expr.ty,
-            Type::Tensor { .. } | Type::Mask(_) | Type::Indices(_)
+            Type::Tensor { .. } | Type::Mask(_) | Type::Indices { .. }
         ) {
             return Phase::at(Level::Device);
         }
@@ -134,7 +134,7 @@ impl Body<'_> {
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
             (ExprKind::Step, _) => "`step`".to_owned(),
-            (ExprKind::Across(..), _) => "a sum over parameters".to_owned(),
+            (ExprKind::Across(..), _) => "a number of all parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),
             (_, Some(part)) => self.culprit(part, level),
             _ => self.describe(&expr.ty),

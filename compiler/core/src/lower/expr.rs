@@ -17,7 +17,7 @@ impl<'p> Lowerer<'p> {
             ExprKind::Hyper(n) => self.hyper(*n),
             ExprKind::Static(n) => self.frame.statics[*n].clone(),
             ExprKind::Shared(n) => self.shared(*n),
-            ExprKind::Across(n, summand) => self.across(*n, summand),
+            ExprKind::Across(fold, n, summand) => self.across(*fold, *n, summand),
             ExprKind::Step => self.step(),
             ExprKind::Param => self.read(self.frame.param),
             ExprKind::Grad => self.read(self.frame.grad),

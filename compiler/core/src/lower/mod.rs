@@ -168,8 +168,30 @@ struct Frame {
     param: Option<Value>,
     grad: Option<Value>,
     /// How the rule sees the parameter's slot.
-    view: Vec<view::Step>,
+    through: Through,
     rule: usize,
+}
+
+/// The way from a parameter's slot to what a rule sees of it.
+#[derive(Debug, Clone, Default)]
+struct Through {
+    steps: Vec<view::Step>,
+    /// What state of a part is called before its name: `part2.`
+    part: String,
+}
+
+impl Through {
+    fn then(&self, steps: &[view::Step]) -> Through {
+        Through {
+            steps: [&self.steps, steps].concat(),
+            part: self.part.clone(),
+        }
+    }
+
+    fn part(mut self, n: usize) -> Through {
+        self.part = format!("{}part{n}.", self.part);
+        self
+    }
 }
 
 impl Frame {
@@ -187,7 +209,7 @@ impl Frame {
             shared: HashMap::new(),
             param: None,
             grad: None,
-            view: Vec::new(),
+            through: Through::default(),
             rule: 0,
         }
     }
@@ -294,7 +316,10 @@ impl<'p> Lowerer<'p> {
                 self.stmts(&block.stmts, None);
                 self.frame.param.unwrap_or(param)
             }
-            RuleBody::Delegate { target, view } => self.delegate(target, view, param, grad),
+            RuleBody::Delegate { target, view } => {
+                let through = self.frame.through.clone();
+                self.delegate(target, view, &through, param, grad)
+            }
         }
     }
 
@@ -302,16 +327,48 @@ impl<'p> Lowerer<'p> {
         &mut self,
         target: &'p Target,
         views: &'p [hir::View],
+        through: &Through,
         param: Value,
         grad: Value,
     ) -> Value {
-        let steps: Vec<view::Step> =
-            self.view_steps(views, self.build.function.dims(param).to_vec());
-        let (seen, seen_grad) = (
-            self.apply_view(&steps, param),
-            self.apply_view(&steps, grad),
-        );
-        let dims = self.build.function.dims(seen).to_vec();
+        let Some((view, inner)) = views.split_first() else {
+            return self.hand_over(target, through, param, grad);
+        };
+        let dims = self.build.function.dims(param).to_vec();
+        match self.seen(view, &dims) {
+            view::Seen::Whole(step) => {
+                let steps = std::slice::from_ref(&step);
+                let [param, grad] = [param, grad].map(|value| self.apply_view(steps, value));
+                let through = through.then(steps);
+                let updated = self.delegate(target, inner, &through, param, grad);
+                self.undo_view(&step, updated)
+            }
+            view::Seen::Parts(lengths) => {
+                let mut updated = Vec::new();
+                let parts = view::parts(&lengths);
+                for (n, steps) in parts.iter().enumerate() {
+                    let [param, grad] = [param, grad].map(|value| self.apply_view(steps, value));
+                    let own = match parts.len() {
+                        1 => through.then(steps),
+                        _ => through.then(steps).part(n),
+                    };
+                    updated.push(self.delegate(target, inner, &own, param, grad));
+                }
+                self.together(&lengths, updated)
+            }
+            view::Seen::Nothing => unreachable!("a rule whose view does not fit takes nothing"),
+        }
+    }
+
+    /// Runs the target on a parameter that was seen through all views.
+    fn hand_over(
+        &mut self,
+        target: &'p Target,
+        through: &Through,
+        param: Value,
+        grad: Value,
+    ) -> Value {
+        let dims = self.build.function.dims(param).to_vec();
         let first_input = self.inputs_of_target(self.frame.rule);
         let (frame, rule) = match target {
             Target::Rule(rule) => (
@@ -333,11 +390,11 @@ impl<'p> Lowerer<'p> {
             }
         };
         let outer = std::mem::replace(&mut self.frame, frame);
-        self.frame.view = [outer.view.clone(), steps.clone()].concat();
+        self.frame.through = through.clone();
         self.frame.first_input = first_input;
-        let updated = self.rule(rule, seen, seen_grad);
+        let updated = self.rule(rule, param, grad);
         self.frame = outer;
-        self.undo_view(&steps, updated)
+        updated
     }
 
     /// The frame of an optimizer used inside another: what is not set keeps its default.

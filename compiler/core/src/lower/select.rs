@@ -1,7 +1,10 @@
 //! Which rule takes a parameter: the first whose pattern fits and whose guard holds.
 
-use super::{Frame, Lowerer, Val, root_frame, view};
-use crate::hir::{self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target};
+use super::view::{self, Seen, Step};
+use super::{Frame, Lowerer, Val, root_frame};
+use crate::hir::{
+    self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target, View,
+};
 use crate::settings::Settings;
 use cranelift_entity::SecondaryMap;
 
@@ -58,12 +61,49 @@ fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64
     let RuleBody::Delegate { target, view } = body else {
         return true;
     };
-    let steps = lowerer.view_steps(view, dims.to_vec());
-    let seen = view::dims_after(&steps, dims);
+    let all = seen_through(lowerer, view, dims);
+    all.is_some_and(|all| all.iter().all(|seen| target_takes(lowerer, target, seen)))
+}
+
+/// The shapes of what is handed over: one, or one for each part.
+fn seen_through<'p>(
+    lowerer: &mut Lowerer<'p>,
+    views: &'p [View],
+    dims: &[u64],
+) -> Option<Vec<Vec<u64>>> {
+    let Some((view, inner)) = views.split_first() else {
+        return Some(vec![dims.to_vec()]);
+    };
+    let each = match lowerer.seen(view, dims) {
+        Seen::Whole(step) => vec![view::dims_after(&step, dims)],
+        Seen::Parts(lengths) => {
+            let after = |steps: Vec<Step>| {
+                let start = dims.to_vec();
+                steps
+                    .iter()
+                    .fold(start, |dims, step| view::dims_after(step, &dims))
+            };
+            view::parts(&lengths).into_iter().map(after).collect()
+        }
+        Seen::Nothing => return None,
+    };
+    let all = each.iter().map(|dims| seen_through(lowerer, inner, dims));
+    Some(all.collect::<Option<Vec<_>>>()?.concat())
+}
+
+fn target_takes<'p>(lowerer: &mut Lowerer<'p>, target: &'p Target, seen: &[u64]) -> bool {
     match target {
         Target::Rule(rule) => {
             let data = &lowerer.program.optimizers[lowerer.frame.optimizer].rules[*rule];
-            bind_pattern(&data.pattern, &seen).is_some()
+            let Some(symbols) = bind_pattern(&data.pattern, seen) else {
+                return false;
+            };
+            let outer = lowerer.frame.clone();
+            (lowerer.frame.symbols, lowerer.frame.rule) = (symbols, *rule);
+            lowerer.with_shape(seen);
+            let takes = delegate_takes(lowerer, &data.body, seen);
+            lowerer.frame = outer;
+            takes
         }
         Target::Optimizer {
             id,
@@ -71,7 +111,7 @@ fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64
             statics,
         } => {
             let frame = lowerer.inner_frame(*id, hypers, statics);
-            matching_rule(lowerer.program, &frame, &seen).is_some()
+            matching_rule(lowerer.program, &frame, seen).is_some()
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
-use super::view::Step;
 use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
@@ -346,7 +345,8 @@ impl<'p> Lowerer<'p> {
             .map(|dims| dims.iter().map(|dim| self.count(dim)).collect());
         let initial = self.initial_value(&data.init, dtype, dims);
         let dims = self.build.function.dims(initial).to_vec();
-        let name = mode.map_or_else(|| data.name.clone(), |mode| format!("{}.{mode}", data.name));
+        let mode_name = mode.map_or_else(String::new, |mode| format!(".{mode}"));
+        let name = format!("{}{}{mode_name}", self.frame.through.part, data.name);
         let slot = self.slot(&name, Role::State, dtype, &dims, data.fact);
         self.initial.push(initial);
         let value = self.read_slot(slot);
@@ -357,7 +357,7 @@ impl<'p> Lowerer<'p> {
     /// Lowers a state's first value into `init`, where the parameter is what it is before the first step.
     fn initial_value(&mut self, init: &'p Expr, dtype: DType, dims: Option<Vec<u64>>) -> Value {
         let outer = std::mem::replace(&mut self.build.region, self.build.function.init);
-        let steps: Vec<Step> = self.frame.view.clone();
+        let steps = self.frame.through.steps.clone();
         let [seen, seen_grad] = [0, 1].map(|slot| {
             let slot = self.build.slot(slot);
             self.apply_view(&steps, slot)
