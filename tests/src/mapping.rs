@@ -43,6 +43,8 @@ pub enum State {
     Plain(String),
     /// The states of this name of that many parts, one after the other.
     Parts(String, usize),
+    /// The first of these states, or the second where the parameter lacks it.
+    Either(String, String),
     /// An orthogonal basis of a mode, up to the sign of its columns.
     Basis(String),
     /// A tensor in the rotated basis, in the layout of the modes.
@@ -93,12 +95,17 @@ fn strings(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).expect("a list of names")
 }
 
-/// `betas: [a, b]` becomes two hyperparameters; what is `None` keeps our default.
+/// `betas: [a, b]` becomes two hyperparameters, a dictionary those of its keys, one number all of them; what is `None`
+/// keeps our default.
 fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f64)> {
     let values: Vec<Option<f64>> = match value {
         None => Vec::new(),
         Some(Value::Array(list)) => list.iter().map(Value::as_f64).collect(),
-        Some(one) => vec![one.as_f64()],
+        Some(Value::Object(named)) => ours
+            .iter()
+            .map(|name| named.get(*name).and_then(Value::as_f64))
+            .collect(),
+        Some(one) => vec![one.as_f64(); ours.len()],
     };
     let pairs = ours.iter().copied().zip(values);
     let given = pairs.filter_map(|(name, value)| Some((name, value?)));
@@ -325,8 +332,15 @@ mod tests {
 
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
-        // Equal implementations, and what chooses the group.
-        let others = ["adamw_lr", "foreach", "fused", "params", "use_muon"];
+        // Equal implementations, the dtype of factors, and what chooses the group.
+        let others = [
+            "adamw_lr",
+            "foreach",
+            "fused",
+            "params",
+            "precond_dtype",
+            "use_muon",
+        ];
         for case in load_all() {
             let row = row(&case);
             let hypers = row.hypers.iter().chain(AUXILIARY_HYPERS).map(|h| h.0);

@@ -217,6 +217,11 @@ impl Seen<'_> {
         Some(match mapping::state(self.case, self.param, recorded) {
             State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
+            State::Either(first, second) => {
+                let found = [first, second].map(|name| self.ours(&name));
+                let present = found.iter().find(|state| !state.is_empty());
+                compare::relative(present.map_or(&[][..], Vec::as_slice), reference)
+            }
             State::Unsigned(name) => {
                 let sizes = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
                 compare::relative(&sizes(&self.ours(&name)), &sizes(reference))

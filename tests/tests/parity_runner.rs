@@ -191,7 +191,10 @@ impl Player<'_> {
             | State::Basis(name)
             | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
-            State::Parts(..) | State::Unread => false,
+            State::Either(first, second) => first == ours || second == ours,
+            // The first part is all of it, and the others are empty.
+            State::Parts(name, _) => ours == format!("part0.{name}"),
+            State::Unread => false,
         };
         states
             .iter()

@@ -218,9 +218,10 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
         Thunk::Scatter { x, index, y, .. } => (bytes(index) + 2.0 * (bytes(x) + bytes(y)), 0.0),
         Thunk::Slice { out: part, .. } | Thunk::Paste { x: part, .. } => (2.0 * bytes(part), 0.0),
         Thunk::Argsort { x, out, .. } => (bytes(x) + bytes(out), 0.0),
-        Thunk::Fill { out, .. } | Thunk::Identity { out, .. } | Thunk::Random { out, .. } => {
-            (bytes(out), 0.0)
-        }
+        Thunk::Fill { out, .. }
+        | Thunk::Identity { out, .. }
+        | Thunk::Random { out, .. }
+        | Thunk::Triangle { out, .. } => (bytes(out), 0.0),
         // Its branch was taken by the caller.
         Thunk::If { .. } => (0.0, 0.0),
     }

@@ -854,6 +854,10 @@ pub enum Builtin {
     SolveTriangular,
     /// `diag(a)`: the diagonal of a matrix as a vector, or the diagonal matrix of a vector
     Diag,
+    /// `triu(a)`: zeros below the diagonal
+    Triu,
+    /// `tril(a)`: zeros above the diagonal
+    Tril,
     /// `identity(n)`: `[n, n]`
     IdentityOf,
     /// `along(x, i, a)`: mode `i` of `x` multiplied by the square matrix `a`

@@ -466,6 +466,7 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
+            Thunk::Triangle { out, n, upper } => moves::triangle(at(*out), dtype(*out), *n, *upper),
             Thunk::Random {
                 out,
                 distribution,

@@ -231,9 +231,11 @@ fn reads_views(plan: &Plan, thunk: &Thunk) -> bool {
         | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
         Thunk::Scatter { x, index, y, .. } => [x, index, y].into_iter().any(|&b| view(b)),
-        Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::Random { .. } | Thunk::If { .. } => {
-            false
-        }
+        Thunk::Fill { .. }
+        | Thunk::Identity { .. }
+        | Thunk::Random { .. }
+        | Thunk::Triangle { .. }
+        | Thunk::If { .. } => false,
     }
 }
 
@@ -369,6 +371,10 @@ impl Checker<'_> {
             Thunk::Fill { out, value } => {
                 self.reg(*value)?;
                 self.written(*out, 0)
+            }
+            Thunk::Triangle { out, n, .. } => {
+                self.floats(*out)?;
+                self.written(*out, square(*n)?)
             }
             Thunk::Random { out, .. } => {
                 self.floats(*out)?;

@@ -63,10 +63,9 @@ const ROW: Row = Row {
 
 /// The row of a case.
 pub(super) fn row(case: &Case) -> &'static Row {
-    let file = if case.file.starts_with("soap") {
-        "soap"
-    } else {
-        &case.file
+    let file = match case.file.as_str() {
+        file if file.starts_with("soap") => "soap",
+        file => file.trim_end_matches("_options"),
     };
     TABLE
         .iter()
@@ -81,6 +80,12 @@ fn plain(recorded: &Recorded) -> State {
 /// One of a family.
 fn of_mode(recorded: &Recorded, name: &str) -> State {
     State::Plain(format!("{name}.{}", recorded.index))
+}
+
+/// A triangular factor, or a diagonal one.
+fn factor_of_mode(recorded: &Recorded) -> State {
+    let [full, diagonal] = ["Q", "q"].map(|name| format!("{name}.{}", recorded.index));
+    State::Either(full, diagonal)
 }
 
 fn counter(_: &Recorded) -> State {
@@ -946,6 +951,42 @@ const TABLE: &[Row] = &[
                 };
                 State::Unsigned(name.to_owned())
             }),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "psgd_kron",
+        module: "std.psgd_kron",
+        optimizer: "PsgdKron",
+        hypers: &[
+            LR,
+            ("b1", &["b1"]),
+            WEIGHT_DECAY,
+            ("precond_lr", &["precond_lr"]),
+            ("precond_init_scale", &["precond_init_scale"]),
+            ("schedule", &["min_prob", "max_prob", "decay", "flat_start"]),
+            (
+                "preconditioner_update_probability",
+                &["min_prob", "max_prob"],
+            ),
+        ],
+        statics: &[
+            ("max_size_triangular", "max_size_triangular", || json!(8192)),
+            ("min_ndim_triangular", "min_ndim_triangular", || json!(2)),
+            ("memory_save_mode", "memory_save_mode", || json!("none")),
+            ("merge_dims", "merge_dims", yes),
+            (
+                "momentum_into_precond_update",
+                "momentum_into_precond_update",
+                yes,
+            ),
+        ],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("Q", factor_of_mode),
+            ("merged_shape", unread),
             STEP,
         ],
         work: |_| Work::Factored,

@@ -138,3 +138,30 @@ fn a_failure_anywhere_keeps_the_old_state() {
     };
     run.ends_at(&[0.5 + 2.0 + 7.0, 0.0, 0.0, 0.5 + 2.0 + 7.0], 1e-12);
 }
+
+#[test]
+fn triangles() {
+    let x = [1.0, 2.0, 3.0, 4.0];
+    square("w = triu(grad)", &x, &x, &[1.0, 2.0, 0.0, 4.0]);
+    square("w = tril(grad) + 0 * w", &x, &x, &[1.0, 0.0, 3.0, 4.0]);
+}
+
+#[test]
+fn a_diagonal_along_a_mode_scales_it() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        modes i of w { state sizes[i]: [dim(w, i)] = 0 }
+        each i { sizes[i] = diag(gram(grad, i)) }
+        var x = w
+        each i { x = along(x, i, diag(sizes[i])) }
+        w = x
+    } }";
+    // Row sums of squares 14 and 77; column sums 17, 29, 45.
+    let run = Run {
+        text,
+        dims: &[2, 3],
+        start: &[1.0; 6],
+        grads: &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
+    };
+    let expected = [14.0, 77.0].map(|row| [17.0, 29.0, 45.0].map(|col| row * col));
+    run.ends_at(expected.as_flattened(), 1e-12);
+}

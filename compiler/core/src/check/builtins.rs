@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 57] = [
+static SIGNATURES: [Signature; 59] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -121,6 +121,8 @@ static SIGNATURES: [Signature; 57] = [
         Builtin::Along,
         &[("x", Value), ("mode", Value), ("a", Value)],
     ),
+    signature("triu", Builtin::Triu, A),
+    signature("tril", Builtin::Tril, A),
     signature("mod", Builtin::Mod, XY),
     signature("normal_like", Builtin::NormalLike, X),
     signature("uniform_like", Builtin::UniformLike, X),
@@ -288,6 +290,8 @@ impl Call<'_, '_, '_> {
             IdentityOf => self.identity_of(),
             Along => self.along(),
             Mod => self.modulo(),
+            Triu => self.triangle(Fact::Upper),
+            Tril => self.triangle(Fact::Lower),
             NormalLike | UniformLike => {
                 let ty = self.tensor(0).cloned().map(general)?;
                 self.random(ty)
@@ -627,6 +631,14 @@ impl Call<'_, '_, '_> {
         Ok(Type::Tensor {
             shape: shapes::of_dims([length.clone(), length]),
             fact: Fact::Diagonal,
+        })
+    }
+
+    fn triangle(&self, fact: Fact) -> Typed {
+        let matrix = self.square(0)?;
+        Ok(Type::Tensor {
+            shape: matrix.sized(matrix.rows.clone(), matrix.cols.clone()),
+            fact,
         })
     }
 

@@ -266,6 +266,7 @@ impl<'a> Interp<'a> {
             OpKind::Reshape(a) => one(self.tensor(*a).to_vec()),
             OpKind::Reduce(fold, a, over) => one(self.reduce(*fold, *a, *over)),
             OpKind::Identity(scale) => one(self.identity(*scale, result)),
+            OpKind::Triangle { upper } => one(triangle(self.dims(result)[0], *upper)),
             OpKind::Random(distribution, site) => one(self.random(*distribution, *site, result)),
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
@@ -367,6 +368,13 @@ pub(crate) fn permute(x: &[f64], dims: &[u64], axes: &[u32]) -> Vec<f64> {
         x[at]
     };
     (0..x.len()).map(element).collect()
+}
+
+/// Ones on the diagonal and on one side of it.
+pub(crate) fn triangle(n: u64, upper: bool) -> Vec<f64> {
+    let inside = |(i, j): (u64, u64)| if upper { i <= j } else { i >= j };
+    let entries = (0..n * n).map(|k| (k / n, k % n));
+    entries.map(|at| f64::from(u8::from(inside(at)))).collect()
 }
 
 pub(crate) fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {

@@ -224,6 +224,11 @@ pub enum OpKind {
     Identity(Value),
     /// Random numbers, drawn by this call at this step for this parameter.
     Random(Distribution, u32),
+    /// A square matrix with ones on the diagonal and above it, or on the diagonal and below it; zeros elsewhere.
+    Triangle {
+        /// Above.
+        upper: bool,
+    },
     /// Another dtype.
     Cast(Value),
     /// Element by element.
@@ -487,6 +492,7 @@ impl OpKind {
             | OpKind::Const(_)
             | OpKind::Chance(_)
             | OpKind::Random(..)
+            | OpKind::Triangle { .. }
             | OpKind::Slot(_) => {}
             OpKind::HostUnary(_, a)
             | OpKind::Fill(a)

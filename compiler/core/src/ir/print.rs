@@ -107,6 +107,8 @@ fn print_op(
     match kind {
         OpKind::Hyper(n) => write!(f, "hyper {n}"),
         OpKind::Step => write!(f, "step"),
+        OpKind::Triangle { upper: true } => write!(f, "triangle upper"),
+        OpKind::Triangle { upper: false } => write!(f, "triangle lower"),
         OpKind::Chance(site) => write!(f, "chance {site}"),
         OpKind::Random(Distribution::Normal, site) => write!(f, "normal {site}"),
         OpKind::Random(Distribution::Uniform, site) => write!(f, "uniform {site}"),

@@ -116,7 +116,16 @@ impl<'p> Lowerer<'p> {
             Builtin::Diag if self.build.function.dims(args[0]).len() == 1 => {
                 self.diagonal_matrix(args[0])
             }
-            Builtin::Diag => self.diag(args[0]),
+            Builtin::Diag => match *self.build.function.def(args[0]) {
+                OpKind::Gram {
+                    x,
+                    mode,
+                    alpha: None,
+                    added: None,
+                } => self.squares_along(x, mode as usize),
+                _ => self.diag(args[0]),
+            },
+            Builtin::Triu | Builtin::Tril => self.triangle(args[0], builtin == Builtin::Triu),
             Builtin::Trace => {
                 let diagonal = self.diag(args[0]);
                 self.build.sum(diagonal, Reduce::All)
@@ -296,6 +305,37 @@ impl<'p> Lowerer<'p> {
         matrix
     }
 
+    /// A mode product; with a diagonal matrix it scales.
+    fn along(&mut self, x: Value, mode: u32, a: Value) -> Value {
+        let Some(&v) = self.diagonals.get(&a) else {
+            return self.build.contract(x, a, mode, true);
+        };
+        let mut dims = vec![1; self.build.function.dims(x).len()];
+        dims[mode as usize] = self.build.function.dims(v)[0];
+        let factors = self.build.reshape(v, dims);
+        self.build.binary(kernel::BinaryOp::Mul, x, factors)
+    }
+
+    /// The diagonal of the Gram matrix of a mode, without the matrix.
+    fn squares_along(&mut self, x: Value, mode: usize) -> Value {
+        let squares = self.build.binary(kernel::BinaryOp::Mul, x, x);
+        let dims = self.build.function.dims(x).to_vec();
+        let mut axes: Vec<u32> = (0..dims.len() as u32).collect();
+        axes[..=mode].rotate_right(1);
+        let first = self.build.permute(squares, axes);
+        let rest = dims.iter().product::<u64>() / dims[mode].max(1);
+        let matrix = self.build.reshape(first, vec![dims[mode], rest]);
+        self.build.sum(matrix, Reduce::From(1))
+    }
+
+    fn triangle(&mut self, a: Value, upper: bool) -> Value {
+        let ty = self.build.function.ty(a).clone();
+        let ones = self.build.push_one(OpKind::Triangle { upper }, ty);
+        let zero = self.build.constant(0.0);
+        let inside = self.build.compare(CompareOp::Gt, ones, zero);
+        self.build.select(inside, a, zero)
+    }
+
     /// A product with a diagonal matrix: the columns of the left side or the rows of the right side, scaled.
     pub(super) fn scaled(&mut self, a: Value, b: Value) -> Option<Value> {
         let (x, v, is_row) = match (self.diagonals.get(&a), self.diagonals.get(&b)) {
@@ -346,7 +386,7 @@ impl<'p> Lowerer<'p> {
             Builtin::Along => {
                 let mode = self.count(&args[1]) as u32;
                 let a = self.tensor(&args[2]);
-                self.build.contract(x, a, mode, true)
+                self.along(x, mode, a)
             }
             Builtin::Permute | Builtin::Gather => {
                 let axis = self.count(&args[1]) as u32;

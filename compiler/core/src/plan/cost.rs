@@ -86,9 +86,10 @@ impl Plan {
             Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
             Thunk::Scatter { x, y, .. } => (2 * (self.bytes(*x) + self.bytes(*y)), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
-            Thunk::Fill { out, .. } | Thunk::Identity { out, .. } | Thunk::Random { out, .. } => {
-                (self.bytes(*out), 0)
-            }
+            Thunk::Fill { out, .. }
+            | Thunk::Identity { out, .. }
+            | Thunk::Random { out, .. }
+            | Thunk::Triangle { out, .. } => (self.bytes(*out), 0),
             Thunk::If { .. } => (0, 0),
         };
         Cost {

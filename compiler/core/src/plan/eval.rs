@@ -16,7 +16,7 @@ use super::{
 };
 use crate::dtype::DType;
 use crate::interp::dense::{self, Dense};
-use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice};
+use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice, triangle};
 use crate::kernel::{Access, MapKernel, OutputKind};
 use crate::kernel_eval::{self, round_once};
 use crate::random::{Draw, Noise};
@@ -185,6 +185,9 @@ impl<'a> Machine<'a> {
             Thunk::Fill { out, value } => {
                 let value = self.regs[*value as usize];
                 self.store("fill", *out, &vec![value; self.count(*out)])
+            }
+            Thunk::Triangle { out, n, upper } => {
+                self.store("triangle", *out, &triangle(*n, *upper))
             }
             Thunk::Random {
                 out,

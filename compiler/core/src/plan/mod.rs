@@ -424,6 +424,15 @@ pub enum Thunk {
         /// Which call.
         site: u32,
     },
+    /// Ones on the diagonal of an `[n, n]` matrix and on one side of it, 0 on the other.
+    Triangle {
+        /// The matrix.
+        out: Buffer,
+        /// Order.
+        n: u64,
+        /// The ones are above the diagonal.
+        upper: bool,
+    },
     /// `scale` on the diagonal of an `[n, n]` matrix, 0 elsewhere.
     Identity {
         /// The matrix.

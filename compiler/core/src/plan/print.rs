@@ -191,6 +191,10 @@ impl Plan {
             Thunk::Diag { x, out, .. } => writeln!(f, "diag {} -> {}", name(*x), name(*out)),
             Thunk::Copy { x, out } => writeln!(f, "copy {} -> {}", name(*x), name(*out)),
             Thunk::Fill { out, value } => writeln!(f, "fill r{value} -> {}", name(*out)),
+            Thunk::Triangle { out, upper, .. } => {
+                let side = if *upper { "upper" } else { "lower" };
+                writeln!(f, "triangle {side} -> {}", name(*out))
+            }
             Thunk::Random {
                 out,
                 distribution,

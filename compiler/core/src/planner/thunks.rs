@@ -46,6 +46,11 @@ impl Planner<'_> {
                     scale: self.reg(*scale),
                 }
             }
+            OpKind::Triangle { upper } => Thunk::Triangle {
+                out: self.buffer(result),
+                n: function.dims(result)[0],
+                upper: *upper,
+            },
             OpKind::Random(distribution, site) => Thunk::Random {
                 out: self.buffer(result),
                 distribution: *distribution,

@@ -193,6 +193,7 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }
         | Thunk::Fill { out, .. }
+        | Thunk::Triangle { out, .. }
         | Thunk::Identity { out, .. } => serial(count(plan, *out) * 0.5),
         Thunk::Random { out, .. } => serial(count(plan, *out) * 15.0),
     }

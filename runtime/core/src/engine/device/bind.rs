@@ -204,6 +204,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),
         Thunk::Identity { .. } => Some("an identity matrix"),
+        Thunk::Triangle { .. } => Some("a triangle of a matrix"),
         Thunk::Random { .. } => Some("random numbers"),
     }
 }
