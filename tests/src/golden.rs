@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 52] = [
+pub const FILES: [(&str, usize); 55] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -66,6 +66,9 @@ pub const FILES: [(&str, usize); 52] = [
     ("torch_optimizer_shampoo", 4),
     ("splus", 4),
     ("galore_adamw", 7),
+    ("dion", 6),
+    ("dion_simple", 1),
+    ("dion_muon", 4),
     ("psgd_kron", 4),
     ("psgd_kron_options", 5),
 ];

@@ -332,13 +332,15 @@ mod tests {
 
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
-        // Equal implementations, the dtype of factors, and what chooses the group.
+        // Equal implementations and factorizations, the dtype of factors, and what chooses the group.
         let others = [
             "adamw_lr",
+            "cqr_warmup_steps",
             "foreach",
             "fused",
             "params",
             "precond_dtype",
+            "qr_method",
             "use_muon",
         ];
         for case in load_all() {

@@ -846,6 +846,8 @@ pub enum Builtin {
     Eigh,
     /// `qr(a)`
     Qr,
+    /// `orthonormal(a)`: columns that span those of `a`, in its shape
+    Orthonormal,
     /// `svd(a)`, or `svd(a, rank)`: the largest singular values only
     Svd,
     /// `cholesky(a)` → lower factor

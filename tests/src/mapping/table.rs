@@ -88,6 +88,24 @@ fn factor_of_mode(recorded: &Recorded) -> State {
     State::Either(full, diagonal)
 }
 
+/// What the Dion repository does with a parameter.
+fn algorithm<'a>(recorded: &Recorded<'a>) -> &'a str {
+    let param = json!(recorded.param);
+    let takes = |group: &&serde_json::Map<String, Value>| {
+        let params = group["params"].as_array();
+        params.is_some_and(|params| params.contains(&param))
+    };
+    let group = recorded.case.groups.iter().find(takes);
+    group
+        .and_then(|group| group["algorithm"].as_str())
+        .unwrap_or_default()
+}
+
+/// The first Q of each matrix.
+fn first_of_dion(recorded: &Recorded, step: u64) -> usize {
+    usize::from(step == 1 && algorithm(recorded) == "dion")
+}
+
 fn counter(_: &Recorded) -> State {
     State::Counter(0.0)
 }
@@ -182,6 +200,18 @@ const DION_HYPERS: &[HyperRow] = &[
     ("muon_beta2", &["muon_beta2"]),
     WEIGHT_DECAY,
     ("epsilon", &["epsilon"]),
+    ("beta1", &["beta1"]),
+    ("beta2", &["beta2"]),
+];
+/// AdamW and Lion have LibTorch's names.
+const DION_STATES: &[StateRow] = &[
+    ("momentum", |at| {
+        let matrix = ["dion", "muon"].contains(&algorithm(at));
+        State::Plain(if matrix { "momentum" } else { "exp_avg" }.to_owned())
+    }),
+    ("variance", |_| State::Plain("exp_avg_sq".to_owned())),
+    ("Q", |_| State::Unsigned("Q".to_owned())),
+    ("step_dev", counter),
 ];
 const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
 const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
@@ -990,6 +1020,50 @@ const TABLE: &[Row] = &[
             STEP,
         ],
         work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion",
+        module: "std.dion",
+        optimizer: "Dion",
+        hypers: DION_HYPERS,
+        statics: &[
+            ("algorithm", "algorithm", || json!("dion")),
+            ("rank_fraction", "rank_fraction", || json!(1.0)),
+            ("rank_multiple_of", "rank_multiple_of", || json!(1)),
+            ("power_iters", "power_iters", || json!(1)),
+        ],
+        states: DION_STATES,
+        draws: first_of_dion,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion_simple",
+        module: "std.dion",
+        optimizer: "Dion",
+        hypers: DION_HYPERS,
+        statics: &[("rank", "max_rank", || json!(0))],
+        fixed: &[("side", "columns")],
+        states: DION_STATES,
+        draws: first_of_dion,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion_muon",
+        module: "std.dion_muon",
+        optimizer: "DionMuon",
+        hypers: DION_HYPERS,
+        statics: &[
+            ("algorithm", "algorithm", || json!("muon")),
+            ("nesterov", "nesterov", no),
+            ("cautious_wd", "cautious_wd", no),
+            POLAR,
+            ADJUST_LR,
+        ],
+        states: DION_STATES,
+        work: |_| Work::Orthogonalised,
         ..ROW
     },
 ];

@@ -165,3 +165,20 @@ fn a_diagonal_along_a_mode_scales_it() {
     let expected = [14.0, 77.0].map(|row| [17.0, 29.0, 45.0].map(|col| row * col));
     run.ends_at(expected.as_flattened(), 1e-12);
 }
+
+#[test]
+fn orthonormal_columns_span_the_same() {
+    // The projection onto the columns is the same for every basis of them.
+    let x = [3.0, 0.0, 4.0, 5.0];
+    square(
+        "let q = orthonormal(grad)\nw = q * q'",
+        &x,
+        &x,
+        &[1.0, 0.0, 0.0, 1.0],
+    );
+    let tall = "let q = orthonormal(grad')\nw = grad * q * q'";
+    let y = [1.0, 2.0, -3.0, 0.5, 4.0, 1.0];
+    wide(tall, &y, &y, &y);
+    let more = "let q = orthonormal(grad)\nw = q * q' * grad";
+    wide(more, &y, &y, &y);
+}

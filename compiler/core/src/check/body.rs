@@ -4,7 +4,7 @@ use super::diagnostics::{Fault, Sink};
 use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
-use super::phase::Phase;
+use super::phase::{Level, Phase};
 use crate::hir::{
     self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId,
     Symbol, Type,
@@ -290,10 +290,16 @@ impl<'a> Body<'a> {
                 self.room.name(),
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
             )),
+            // What is known at bind is known before the rule runs.
+            Binding::Local(local)
+                if self.in_init && self.local_info[local].phase.level == Level::Bind =>
+            {
+                None
+            }
             Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
                 Some(not_available(
                     "an initial value",
-                    "state begins before the rule runs: use the parameter, `grad`, hyperparameters and statics",
+                    "state begins before the rule runs: use the parameter, `grad`, hyperparameters, statics and shapes",
                 ))
             }
             _ => None,

@@ -48,7 +48,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 59] = [
+static SIGNATURES: [Signature; 60] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -105,6 +105,7 @@ static SIGNATURES: [Signature; 59] = [
     ),
     signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
     signature("qr", Builtin::Qr, A),
+    signature("orthonormal", Builtin::Orthonormal, A),
     signature("svd", Builtin::Svd, A),
     signature("svd", Builtin::Svd, &[("a", Value), ("rank", Value)]),
     signature("cholesky", Builtin::Cholesky, A),
@@ -231,8 +232,9 @@ impl Body<'_> {
         args: &[Expr],
         span: Span,
     ) -> Type {
-        use Builtin::{Cholesky, Eigh, Qr, Svd};
-        self.can_fail |= matches!(signature.builtin, Eigh | Qr | Cholesky | Svd);
+        use Builtin::{Cholesky, Eigh, Orthonormal, Qr, Svd};
+        let builtin = signature.builtin;
+        self.can_fail |= matches!(builtin, Eigh | Qr | Orthonormal | Cholesky | Svd);
         let typed = Call {
             body: self,
             signature,
@@ -281,6 +283,7 @@ impl Call<'_, '_, '_> {
             Eigh => self.symmetric().map(Type::Eigh),
             Qr => self.single(0).and(self.tensor(0).cloned()).map(Type::Qr),
             Svd => self.svd(),
+            Orthonormal => self.single(0).and(self.tensor(0).cloned()).map(general),
             Cholesky => self.symmetric().map(|shape| Type::Tensor {
                 shape,
                 fact: Fact::Lower,

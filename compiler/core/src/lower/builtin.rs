@@ -19,7 +19,7 @@ impl<'p> Lowerer<'p> {
                 let x = self.tensor(&args[0]);
                 Val::Number(self.stored_dtype(x).epsilon())
             }
-            B::Eigh | B::Qr | B::Svd | B::Cholesky | B::SolveTriangular => {
+            B::Eigh | B::Qr | B::Orthonormal | B::Svd | B::Cholesky | B::SolveTriangular => {
                 self.factorization(builtin, args)
             }
             B::Argsort | B::TopK => self.order(builtin, args),
@@ -459,6 +459,17 @@ impl<'p> Lowerer<'p> {
                 let types = vec![tensor(vec![dims[0], inner]), tensor(vec![inner, dims[1]])];
                 let results = self.build.push(OpKind::Qr { x, on_failure }, types);
                 Val::Results(results)
+            }
+            Builtin::Orthonormal => {
+                let types = |k| [vec![dims[0], k], vec![k, dims[1]]].map(tensor).to_vec();
+                if dims[0] >= dims[1] {
+                    let qr = OpKind::Qr { x, on_failure };
+                    return Val::Tensor(self.build.push(qr, types(dims[1]))[0]);
+                }
+                // More columns than rows: the last ones are zero.
+                let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
+                let svd = OpKind::Svd { x, on_failure };
+                Val::Tensor(self.build.push(svd, shapes.map(tensor).to_vec())[0])
             }
             Builtin::Svd => {
                 let least = dims[0].min(dims[1]);
