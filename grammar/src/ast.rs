@@ -483,6 +483,8 @@ pub enum ExprKind {
         /// What is computed in it.
         body: Block,
     },
+    /// `"bias|norm"`, without the quotes
+    Text(String),
     /// `across params { dot(grad, grad) }`, `across params max { norm(grad) }`
     Across {
         /// The largest value; otherwise the sum.

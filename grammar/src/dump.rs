@@ -344,6 +344,7 @@ fn expr(value: &Expr) -> Sexp {
             then,
             otherwise,
         } => if_(cond, then, Some(otherwise)),
+        ExprKind::Text(text) => atom(format!("{text:?}")),
         ExprKind::Across { max, body } => {
             list(if *max { "across-max" } else { "across" }, [block(body)])
         }

@@ -371,6 +371,7 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::call_open | Rule::field_dot | Rule::index_open | Rule::key_colon => "an operator",
         Rule::number | Rule::digits => "a number",
+        Rule::text => "a text in quotes",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
         Rule::kw_add => "`add`",

@@ -95,6 +95,7 @@ impl<'a> Builder<'a> {
         let span = span(&pair);
         let kind = match pair.as_rule() {
             Rule::number => ExprKind::Number(number(&pair)?),
+            Rule::text => ExprKind::Text(pair.as_str().trim_matches('"').to_owned()),
             Rule::truth => ExprKind::Bool(pair.as_str() == "true"),
             Rule::if_form => self.choice(pair)?,
             Rule::in_form => self.precision(pair)?,

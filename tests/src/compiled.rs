@@ -112,6 +112,19 @@ impl<T: Number> Compiled<T> {
         self.optimizer.report()
     }
 
+    /// The states of a parameter by name, and how many elements each has.
+    pub fn states(&self, param: &str) -> Vec<(String, usize)> {
+        let states = self.optimizer.states(param);
+        let mut states: Vec<(String, usize)> = states
+            .map(|state| {
+                let count = state.dims.iter().product::<u64>() as usize;
+                (state.name.to_owned(), count)
+            })
+            .collect();
+        states.sort();
+        states
+    }
+
     fn position(&self, name: &str) -> usize {
         self.names
             .iter()

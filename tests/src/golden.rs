@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 55] = [
+pub const FILES: [(&str, usize); 57] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -59,6 +59,7 @@ pub const FILES: [(&str, usize); 55] = [
     ("dion2", 2),
     ("nordion2", 1),
     ("scion", 5),
+    ("adam_mini", 3),
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
@@ -66,6 +67,7 @@ pub const FILES: [(&str, usize); 55] = [
     ("torch_optimizer_shampoo", 4),
     ("splus", 4),
     ("galore_adamw", 7),
+    ("distributed_shampoo", 8),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),

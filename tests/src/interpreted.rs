@@ -9,6 +9,7 @@ use optc_core::ir::{Function, Summand};
 use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
+use optc_core::plan::Role;
 use optc_core::random::Noise;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
@@ -200,13 +201,14 @@ fn bind(
     let named = group
         .rule
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
-    let rule = named.or_else(|| rule_for(program, optimizer, settings, dims));
+    let rule = named.or_else(|| rule_for(program, optimizer, settings, (name, dims)));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
     let lowered = lower(&Spec {
         program,
         optimizer,
         settings,
         rule,
+        name,
         dims,
         dtype,
         grad_dtype: dtype,
@@ -290,6 +292,20 @@ fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
             .map(|row| row.as_array().into_iter().flatten().map(number).collect())
             .collect(),
         _ => vec![cells.iter().map(number).collect()],
+    }
+}
+
+impl Interpreted {
+    /// The states of a parameter by name, and how many elements each has.
+    pub fn states(&self, param: &str) -> Vec<(String, usize)> {
+        let bound = &self.params[param];
+        let slots = bound.function.slots.iter().zip(&bound.slots);
+        let states = slots.filter(|(slot, _)| slot.role == Role::State);
+        let mut states: Vec<(String, usize)> = states
+            .map(|(slot, values)| (slot.name.clone(), values.len()))
+            .collect();
+        states.sort();
+        states
     }
 }
 

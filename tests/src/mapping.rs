@@ -103,7 +103,10 @@ fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f6
         Some(Value::Array(list)) => list.iter().map(Value::as_f64).collect(),
         Some(Value::Object(named)) => ours
             .iter()
-            .map(|name| named.get(*name).and_then(Value::as_f64))
+            .map(|name| {
+                let key = name.trim_start_matches("grafting_");
+                named.get(key).and_then(Value::as_f64)
+            })
             .collect(),
         Some(one) => vec![one.as_f64(); ours.len()],
     };
@@ -135,7 +138,11 @@ fn changed(
     index: usize,
     (name, ours, default): &StaticRow,
 ) -> Option<(&'static str, Value)> {
-    let inner = || case.option(index, "norm_kwargs")?.get(name);
+    let inner = || {
+        let kept_apart = ["norm_kwargs", "iterate_averaging_config"];
+        let mut places = kept_apart.iter().filter_map(|at| case.option(index, at));
+        places.find_map(|options| options.get(name))
+    };
     let value = case.option(index, name).or_else(inner)?;
     // The name of the default table, in a group that reads none.
     let named = *ours == "coefficients" && value.is_string();
@@ -151,6 +158,13 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
         "coefficients" if value[0].is_number() => json!([value]),
         "adjust_lr" if *value == json!(true) => json!("match_rms_adamw"),
         "adjust_lr" if value.is_null() => json!("none"),
+        "grafting" => json!(match value["class"].as_str() {
+            Some("SGDPreconditionerConfig") => "sgd",
+            Some("AdaGradPreconditionerConfig") => "adagrad",
+            Some("RMSpropPreconditionerConfig") => "rmsprop",
+            _ => "adam",
+        }),
+        "weight_decay_type" => json!(value.as_str().map(str::to_lowercase)),
         "split_sizes" => {
             let sizes = value.as_array().into_iter().flatten();
             sizes.map(|size| json!([size])).collect()
@@ -175,6 +189,15 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
 
 /// What a recorded state of a parameter is in the language; list entries are `NAME.INDEX` or `NAME_INDEX`.
 pub fn state(case: &Case, param: &str, recorded: &str) -> State {
+    if let Some((block, rest)) = recorded
+        .strip_prefix("block_")
+        .and_then(|rest| rest.split_once('.'))
+    {
+        return match state(case, param, rest) {
+            State::Plain(name) => State::Either(format!("part{block}.{name}"), name),
+            other => other,
+        };
+    }
     let states = row(case).states;
     let whole = Some((recorded, recorded));
     let listed = ['.', '_'].map(|mark| recorded.rsplit_once(mark));
@@ -189,11 +212,18 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 }
 
 /// Recorded cases that no rule can follow yet, and why.
-const OPEN: &[(&str, &str, &str)] = &[(
-    "scion",
-    "init",
-    "the case begins with an initialisation of the parameters, which is an entry of its own",
-)];
+const OPEN: &[(&str, &str, &str)] = &[
+    (
+        "scion",
+        "init",
+        "the case begins with an initialisation of the parameters, which is an entry of its own",
+    ),
+    (
+        "distributed_shampoo",
+        "exponent_packed",
+        "its factors are packed triangles, and each mode has an exponent of its own",
+    ),
+];
 
 /// Why no rule can follow this case yet.
 pub fn open(case: &Case) -> Option<&'static str> {
@@ -335,11 +365,14 @@ mod tests {
         // Equal implementations and factorizations, the dtype of factors, and what chooses the group.
         let others = [
             "adamw_lr",
+            "betas",
             "cqr_warmup_steps",
             "foreach",
             "fused",
+            "name",
             "params",
             "precond_dtype",
+            "preconditioner_config",
             "qr_method",
             "use_muon",
         ];

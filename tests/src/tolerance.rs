@@ -145,7 +145,7 @@ fn class(case: &Case, quantity: Quantity) -> Class {
         () if case.id() == "normuon/split_exact" => Class::LateScale,
         () if work == Work::Orthogonalised && !case.exact => Class::Bf16Products,
         () if case.dtype == "float64" && case.name.contains("native") => Class::SingleFactors,
-        () if matches!(quantity, Quantity::State(name) if name.starts_with("inv_pre")) => {
+        () if matches!(quantity, Quantity::State(name) if name.contains("inv_")) => {
             Class::InverseRoot
         }
         () => Class::Matrix,

@@ -345,6 +345,11 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// The elements in order, as a matrix with rows of this length.
+    Rows {
+        /// The length.
+        of: Expr,
+    },
     /// Parts along one axis, each a parameter of its own.
     Split {
         /// The axis.
@@ -650,6 +655,8 @@ pub enum ExprKind {
     /// The sum of a scalar over all parameters of this step that the rule takes, or the largest one; with its number in
     /// the optimizer.
     Across(Fold, usize, Block),
+    /// Words that names are compared with.
+    Text(String),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -892,4 +899,6 @@ pub enum Builtin {
     Flatten,
     /// `unflatten(x, from, like)`: the inverse of `flatten(like, from)`
     Unflatten,
+    /// `named("bias|norm")`: whether the parameter's name contains one of these words → bool
+    Named,
 }

@@ -195,6 +195,7 @@ impl<'a> Names<'a> {
             ExprKind::Across(Fold::Max, _, block) => {
                 format!("across params max {}", self.inline(block))
             }
+            ExprKind::Text(words) => format!("{words:?}"),
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -571,6 +572,7 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Rows { of } => format!("rows(of: {})", names.expr(of)),
         View::Split { axis, parts } => {
             let parts = match parts {
                 Parts::Equal(count) => format!("parts: {}", names.expr(count)),

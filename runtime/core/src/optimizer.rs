@@ -15,7 +15,7 @@ use crate::rules::Rules;
 use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
 use optc_core::kernel::MapKernel;
-use optc_core::lower::{Spec, rule_for, rule_takes};
+use optc_core::lower::{Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
@@ -475,8 +475,8 @@ fn pool(options: &BindOptions) -> Arc<Pool> {
     options.pool.clone().unwrap_or_else(|| Arc::new(new()))
 }
 
-/// What a plan depends on: statics (by their first group), rule, shape, dtypes.
-type Key = (usize, usize, Vec<u64>, DType, DType);
+/// What a plan depends on: statics (by their first group), rule, shape, dtypes, what the name answers.
+type Key = (usize, usize, Vec<u64>, DType, DType, Vec<bool>);
 
 /// Picks rules and makes plans, one for all parameters alike.
 struct Planner<'a> {
@@ -527,12 +527,14 @@ impl<'a> Planner<'a> {
                 optimizer: terms.id,
                 settings: &terms.settings,
                 rule,
+                name: &param.name,
                 dims: &key.2,
                 dtype,
                 grad_dtype,
             }))
         };
-        let key = (first, rule, dims, dtype, grad_dtype);
+        let answers = answers(&terms.program, &param.name);
+        let key = (first, rule, dims, dtype, grad_dtype, answers);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
     }
 
@@ -559,7 +561,7 @@ fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
 fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
     let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
     let Some(wanted) = &terms.rule else {
-        let found = rule_for(program, id, &terms.settings, dims);
+        let found = rule_for(program, id, &terms.settings, (&param.name, dims));
         return found.ok_or_else(|| BindError::NoRule {
             name: param.name.clone(),
             dims: param.dims.clone(),
@@ -578,7 +580,7 @@ fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindErr
             known: known.join(", "),
         });
     };
-    match rule_takes(program, id, &terms.settings, rule, dims) {
+    match rule_takes(program, id, &terms.settings, rule, (&param.name, dims)) {
         true => Ok(rule),
         false => Err(BindError::RuleRefuses {
             name: param.name.clone(),

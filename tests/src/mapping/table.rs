@@ -587,7 +587,6 @@ const TABLE: &[Row] = &[
             LR,
             BETAS,
             ("beta3", &["beta3"]),
-            EPS,
             WEIGHT_DECAY,
             ("d0", &["d0"]),
             ("d_coef", &["d_coef"]),
@@ -863,6 +862,33 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "adam_mini",
+        module: "std.adam_mini",
+        optimizer: "AdamMini",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("beta2", &["beta2"]),
+            EPS,
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("dim", "dim", || json!(2048)),
+            ("n_heads", "n_heads", || json!(32)),
+        ],
+        states: &[
+            ("m", plain),
+            ("v", plain),
+            ("vmean", plain),
+            STEP,
+            ("block_numel", unread),
+            ("head_per_gpu", unread),
+            ("neuron_per_gpu", unread),
+            ("reduced", unread),
+        ],
+        ..ROW
+    },
+    Row {
         file: "scion",
         module: "std.scion",
         optimizer: "Scion",
@@ -1064,6 +1090,54 @@ const TABLE: &[Row] = &[
         ],
         states: DION_STATES,
         work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "distributed_shampoo",
+        module: "std.distributed_shampoo",
+        optimizer: "DistributedShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            WEIGHT_DECAY,
+            ("grafting_config", &["grafting_beta2", "grafting_epsilon"]),
+            ("iterate_averaging_config", &["momentum", "dampening"]),
+        ],
+        statics: &[
+            ("max_preconditioner_dim", "max_preconditioner_dim", || {
+                json!(1024)
+            }),
+            ("precondition_frequency", "precondition_frequency", || {
+                json!(1)
+            }),
+            (
+                "start_preconditioning_step",
+                "start_preconditioning_step",
+                || json!(1),
+            ),
+            ("grafting_config", "grafting", || json!(null)),
+            ("use_bias_correction", "use_bias_correction", yes),
+            ("use_nesterov", "use_nesterov", no),
+            ("weight_decay_type", "weight_decay_type", || {
+                json!("DECOUPLED")
+            }),
+        ],
+        states: &[
+            ("shampoo.factor_matrices", |at| {
+                of_mode(at, "factor_matrices")
+            }),
+            ("shampoo.inv_factor_matrices", |at| {
+                of_mode(at, "inv_factor_matrices")
+            }),
+            ("filtered_grad", plain),
+            ("momentum_buffer", plain),
+            ("adagrad", plain),
+            // One for the whole group.
+            ("step", unread),
+        ],
+        work: |_| Work::Factored,
         ..ROW
     },
 ];

@@ -44,12 +44,13 @@ impl Run<'_> {
             .program;
         let id = program.roots[0];
         let settings = settle(&program, id, &Overrides::default()).expect("defaults");
-        let rule = rule_for(&program, id, &settings, self.dims).expect("a rule");
+        let rule = rule_for(&program, id, &settings, ("w", self.dims)).expect("a rule");
         let lowered = lower(&Spec {
             program: &program,
             optimizer: id,
             settings: &settings,
             rule,
+            name: "w",
             dims: self.dims,
             dtype: DType::F64,
             grad_dtype: DType::F64,

@@ -127,3 +127,27 @@ fn sums_go_over_parts() {
         }
     }));
 }
+
+/// Queries, keys and values in one matrix take three steps of Muon, of the size that each has by itself.
+#[test]
+fn a_fused_matrix_takes_muon_by_parts() {
+    let fused = "use std.muon.Muon
+        optimizer Tried { hyper lr = 0.02
+            rule qkv(w: [m, n]) where named(\"qkv\") = Muon(ns_dtype = same) on split(w, axis: 0, sizes: (6, 2, 2))
+            rule other(w: [...]) = Muon(ns_dtype = same) }";
+    let dims: &[&[u64]] = &[&[10, 4], &[6, 4], &[2, 4], &[2, 4]];
+    let run = Trial::new(fused, dims)
+        .named(&["attn.qkv", "a", "b", "c"])
+        .run();
+    assert_eq!(run.state(0, "part2.momentum_buffer").len(), 8);
+    // The whole is stepped like its parts by themselves, from where they begin and with their gradients.
+    let alone = Trial::of_std("std.muon", &dims[1..]).set("ns_dtype", json!("same"));
+    let alone = alone.starting(&run, 0).run();
+    let parts = alone.params.concat();
+    let far = run.params[0].iter().zip(&parts).map(|(x, y)| (x - y).abs());
+    assert!(
+        far.fold(0.0, f64::max) < 1e-9,
+        "{:?}\n{parts:?}",
+        run.params[0]
+    );
+}

@@ -1,6 +1,6 @@
 //! The functions of the language: their arguments and the types of their results.
 
-use super::body::Body;
+use super::body::{Body, Room};
 use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::operators::sum_fact;
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Order,
     /// A state with one tensor per mode.
     Family,
+    /// Words in quotes.
+    Text,
 }
 
 /// A function of the language.
@@ -29,7 +31,7 @@ pub(super) struct Signature {
     pub(super) params: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Family, Order, Value};
+use Kind::{Family, Order, Text, Value};
 
 const X: &[(&str, Kind)] = &[("x", Value)];
 const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
@@ -48,7 +50,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 60] = [
+static SIGNATURES: [Signature; 61] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -165,6 +167,7 @@ static SIGNATURES: [Signature; 60] = [
         Builtin::Flatten,
         &[("x", Value), ("from", Value)],
     ),
+    signature("named", Builtin::Named, &[("words", Text)]),
     signature(
         "unflatten",
         Builtin::Unflatten,
@@ -194,6 +197,7 @@ impl Signature {
     pub(super) fn usage(&self) -> String {
         let params = self.params.iter().map(|(name, kind)| match kind {
             Order => format!("{name}: descending"),
+            Text => "\"bias|norm\"".to_owned(),
             _ => (*name).to_owned(),
         });
         format!("{}({})", self.name, params.collect::<Vec<_>>().join(", "))
@@ -315,6 +319,7 @@ impl Call<'_, '_, '_> {
             Columns => self.columns(),
             Flatten => self.flatten(0).map(general),
             Unflatten => self.unflatten(),
+            Named => self.named(),
             Identity | Chance => Ok(Type::Error),
         }
     }
@@ -781,6 +786,20 @@ impl Call<'_, '_, '_> {
                 .shape_mismatch(&expected, &found, help, self.span, None, Some(at));
         }
         Ok(())
+    }
+
+    /// Only rules have a parameter with a name.
+    fn named(&mut self) -> Typed {
+        let place = match self.body.room {
+            Room::Rule | Room::Setting("a guard" | "a setting of another optimizer") => {
+                return Ok(Type::Bool);
+            }
+            room => room.name(),
+        };
+        let help = "ask in a rule or its guard, and pass the answer on";
+        self.body
+            .misplaced("`named`", place, help, self.args[0].span);
+        Ok(Type::Error)
     }
 
     fn unflatten(&mut self) -> Typed {

@@ -40,6 +40,7 @@ impl Body<'_> {
                 ty: Type::Bool,
                 span,
             },
+            ast::ExprKind::Text(_) => self.stray_text(span),
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Index { name, index } => self.index(name, index, span),
             ast::ExprKind::Unary(op, x) => {
@@ -66,6 +67,17 @@ impl Body<'_> {
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
+    }
+
+    fn stray_text(&mut self, at: Span) -> Expr {
+        self.report(CheckError::TypeMismatch {
+            expected: "a number or a tensor".to_owned(),
+            found: "a text".to_owned(),
+            help: "texts say which names are meant, as in `named(\"bias|norm\")`".to_owned(),
+            at,
+            origin: None,
+        });
+        error(at)
     }
 
     /// Checks an expression where `expected` is needed: words of a choice and storage types can be read only so.

@@ -268,7 +268,11 @@ fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
 
 fn calls_of_expr(expr: &ast::Expr, into: &mut Vec<ast::Name>) {
     match &expr.kind {
-        ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Name(_) | ExprKind::Index { .. } => {}
+        ExprKind::Number(_)
+        | ExprKind::Text(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Name(_)
+        | ExprKind::Index { .. } => {}
         ExprKind::Unary(_, x)
         | ExprKind::Transpose(x)
         | ExprKind::Field(x, _)

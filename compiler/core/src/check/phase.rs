@@ -75,6 +75,7 @@ impl Body<'_> {
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),
+            ExprKind::Builtin(Builtin::Named, _) => Phase::of_one(Level::Bind),
             ExprKind::Builtin(
                 Builtin::Rank | Builtin::Dim | Builtin::Numel | Builtin::Epsilon,
                 args,

@@ -62,7 +62,8 @@ fn may_not_fit(rule: &Rule) -> bool {
     let RuleBody::Delegate { view, .. } = &rule.body else {
         return false;
     };
-    view.iter().any(|view| matches!(view, View::Split { .. }))
+    view.iter()
+        .any(|view| matches!(view, View::Split { .. } | View::Rows { .. }))
 }
 
 impl RuleSet<'_> {

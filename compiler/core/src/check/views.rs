@@ -60,6 +60,10 @@ impl Body<'_> {
                 let from_right = side.kind == ExprKind::Word("right".to_owned());
                 Ok(limit.map(|limit| View::Merge { limit, from_right }))
             }
+            ("rows", 1) => {
+                let of = self.view_number(named("of", 0)?);
+                Ok(of.map(|of| View::Rows { of }))
+            }
             ("split", 2) => {
                 let axis = self.view_number(named("axis", 0)?);
                 let parts = match named("parts", 2) {
@@ -183,6 +187,7 @@ fn apply(view: &View, shape: Vec<Length>) -> Result<Vec<Length>, u64> {
     let rank = (!shape.contains(&Length::Rest)).then_some(shape.len());
     match view {
         View::Merge { .. } => Ok(vec![Length::Rest]),
+        View::Rows { .. } => Ok(vec![Length::Any; 2]),
         View::Blocks { .. } => Ok(shape.into_iter().map(unfixed).collect()),
         View::Split { axis, .. } => match (rank, super::constant::constant(axis)) {
             (Some(rank), Some(axis)) if axis < 0.0 || axis >= rank as f64 => {

@@ -14,6 +14,14 @@ impl<'p> Lowerer<'p> {
         let args_of_family = matches!(builtin, B::Rotate | B::RotateBack);
         match builtin {
             B::Identity => Val::Identity,
+            B::Named => {
+                let words = match self.expr(&args[0]) {
+                    Val::Word(words) => words,
+                    other => unreachable!("words are {other:?}"),
+                };
+                let found = super::names::matches(&words, self.name);
+                Val::Number(f64::from(u8::from(found)))
+            }
             B::Numel | B::Rank | B::Dim => self.shape_query(builtin, args),
             B::Epsilon => {
                 let x = self.tensor(&args[0]);

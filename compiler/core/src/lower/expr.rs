@@ -12,6 +12,7 @@ impl<'p> Lowerer<'p> {
         match &expr.kind {
             ExprKind::Number(x) => Val::Number(*x),
             ExprKind::Bool(b) => Val::Number(f64::from(u8::from(*b))),
+            ExprKind::Text(words) => Val::Word(words.clone()),
             ExprKind::Word(word) => Val::Word(word.clone()),
             ExprKind::DType(dtype) => Val::DType(*dtype),
             ExprKind::Hyper(n) => self.hyper(*n),

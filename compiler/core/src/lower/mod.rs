@@ -8,11 +8,13 @@
 
 mod builtin;
 mod expr;
+mod names;
 mod select;
 mod shared;
 mod stmt;
 mod view;
 
+pub use names::{answers, examples};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
 
@@ -37,6 +39,8 @@ pub struct Spec<'a> {
     pub settings: &'a Settings,
     /// The rule that takes the parameter, an index into the optimizer's rules.
     pub rule: usize,
+    /// The parameter's name, for rules that ask for it.
+    pub name: &'a str,
     /// The parameter's shape.
     pub dims: &'a [u64],
     /// The parameter's storage type.
@@ -47,10 +51,11 @@ pub struct Spec<'a> {
 
 /// Specialises a rule.
 pub fn lower(spec: &Spec<'_>) -> Function {
-    let mut lowerer = Lowerer::new(
-        spec.program,
-        root_frame(spec.program, spec.optimizer, spec.settings),
-    );
+    let frame = root_frame(spec.program, spec.optimizer, spec.settings);
+    let mut lowerer = Lowerer {
+        name: spec.name,
+        ..Lowerer::new(spec.program, frame)
+    };
     lowerer.slot("w", Role::Param, spec.dtype, spec.dims, Fact::General);
     lowerer.slot(
         "grad",
@@ -237,6 +242,8 @@ fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
 
 struct Lowerer<'p> {
     program: &'p Program,
+    /// The parameter's name.
+    name: &'p str,
     build: Builder,
     frame: Frame,
     /// The value of each slot at this point.
@@ -258,6 +265,7 @@ impl<'p> Lowerer<'p> {
     fn new(program: &'p Program, frame: Frame) -> Lowerer<'p> {
         Lowerer {
             program,
+            name: "",
             build: Builder::default(),
             frame,
             current: Vec::new(),
@@ -385,7 +393,8 @@ impl<'p> Lowerer<'p> {
                 statics,
             } => {
                 let frame = self.inner_frame(*id, hypers, statics);
-                let rule = select::matching_rule(self.program, &frame, &dims).unwrap_or_default();
+                let rule = select::matching_rule(self.program, &frame, &dims, self.name)
+                    .unwrap_or_default();
                 (frame, rule)
             }
         };

@@ -8,40 +8,40 @@ use crate::hir::{
 use crate::settings::Settings;
 use cranelift_entity::SecondaryMap;
 
-/// The index of the rule that takes a parameter of this shape, if one does.
+/// The index of the rule that takes a parameter of this name and shape, if one does.
 ///
 /// A rule that delegates takes it only if the rule it delegates to does.
 pub fn rule_for(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
-    dims: &[u64],
+    (name, dims): (&str, &[u64]),
 ) -> Option<usize> {
-    matching_rule(program, &root_frame(program, optimizer, settings), dims)
+    let frame = root_frame(program, optimizer, settings);
+    matching_rule(program, &frame, dims, name)
 }
 
-/// Whether a rule, asked for by index rather than by matching order, can take a parameter of this shape.
+/// Whether a rule, asked for by index rather than by matching order, can take a parameter of this name and shape.
 pub fn rule_takes(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
     rule: usize,
-    dims: &[u64],
+    (name, dims): (&str, &[u64]),
 ) -> bool {
-    takes(
-        program,
-        &root_frame(program, optimizer, settings),
-        rule,
-        dims,
-    )
+    let frame = root_frame(program, optimizer, settings);
+    takes(program, &frame, rule, (name, dims))
 }
 
-fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
+fn takes(program: &Program, frame: &Frame, rule: usize, (name, dims): (&str, &[u64])) -> bool {
     let data = &program.optimizers[frame.optimizer].rules[rule];
     let Some(symbols) = bind_pattern(&data.pattern, dims) else {
         return false;
     };
-    let mut lowerer = Lowerer::new(program, frame.clone());
+    let mut lowerer = Lowerer {
+        name,
+        ..Lowerer::new(program, frame.clone())
+    };
     lowerer.frame.symbols = symbols;
     lowerer.frame.rule = rule;
     lowerer.with_shape(dims);
@@ -52,9 +52,14 @@ fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
     holds && delegate_takes(&mut lowerer, &data.body, dims)
 }
 
-pub(super) fn matching_rule(program: &Program, frame: &Frame, dims: &[u64]) -> Option<usize> {
+pub(super) fn matching_rule(
+    program: &Program,
+    frame: &Frame,
+    dims: &[u64],
+    name: &str,
+) -> Option<usize> {
     (0..program.optimizers[frame.optimizer].rules.len())
-        .find(|&rule| takes(program, frame, rule, dims))
+        .find(|&rule| takes(program, frame, rule, (name, dims)))
 }
 
 fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64]) -> bool {
@@ -111,7 +116,7 @@ fn target_takes<'p>(lowerer: &mut Lowerer<'p>, target: &'p Target, seen: &[u64])
             statics,
         } => {
             let frame = lowerer.inner_frame(*id, hypers, statics);
-            matching_rule(lowerer.program, &frame, seen).is_some()
+            matching_rule(lowerer.program, &frame, seen, lowerer.name).is_some()
         }
     }
 }

@@ -90,6 +90,13 @@ impl<'p> Lowerer<'p> {
                 let limit = self.count(limit);
                 reshaped(dims, merged(dims, limit, *from_right))
             }
+            View::Rows { of } => {
+                let (of, count) = (self.count(of), dims.iter().product::<u64>());
+                match of > 0 && count.is_multiple_of(of) {
+                    true => reshaped(dims, vec![count / of, of]),
+                    false => Seen::Nothing,
+                }
+            }
             View::Permute { axes } if axes.len() == dims.len() => {
                 Seen::Whole(Step::Permute { axes: axes.clone() })
             }

@@ -22,6 +22,7 @@ fn promised_lengths() {
         ("std.muon", 40),
         ("std.soap", 60),
         ("std.shampoo", 80),
+        ("std.distributed_shampoo", 80),
         ("std.psgd_kron", 90),
     ];
     for (name, lines) in promised {

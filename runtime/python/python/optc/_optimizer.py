@@ -50,7 +50,8 @@ class Optimizer(torch.optim.Optimizer):
         self._uses: dict[str, Artifact] = {}
         self._refuse_non_finite = non_finite == "error"
         self._given = {**options, "maximize": maximize}
-        super().__init__(_groups.split(params, groups), self._complete(self._artifact, self._given))
+        members = _groups.for_this_torch(_groups.split(params, groups))
+        super().__init__(members, self._complete(self._artifact, self._given))
         self._bind()
         self.__doc__ = _document.docstring(self._artifact)
 
@@ -64,6 +65,7 @@ class Optimizer(torch.optim.Optimizer):
         if not isinstance(group["params"], (torch.Tensor, set)):
             group["params"] = list(group["params"])
             _groups.check_distinct(group["params"])
+            group = _groups.name_apart(group)
         refuse_differentiable(group.get("differentiable", False))
         artifact, _ = self._resolve(group.get("use"))
         options = self._complete(artifact, self._given_to(group, artifact))
