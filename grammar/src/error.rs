@@ -353,6 +353,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::assign
         | Rule::on_first
         | Rule::every
+        | Rule::chance
         | Rule::modes
         | Rule::each
         | Rule::repeat
@@ -397,6 +398,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_optimizer => "`optimizer`",
         Rule::kw_or => "an operator",
         Rule::kw_params => "`params`",
+        Rule::kw_probability => "`probability`",
         Rule::kw_rename => "`rename`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
@@ -413,6 +415,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_var => "`var`",
         Rule::kw_version => "`version`",
         Rule::kw_where => "`where`",
+        Rule::kw_with => "`with`",
         Rule::arrow => "`->`",
         Rule::brace_close => "`}`",
         Rule::brace_open => "`{`",
@@ -446,7 +449,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add choice drop first from grad migrate of rename step steps table take version zeros";
+        let words = "absent add choice drop first from grad migrate of probability rename step steps table take version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

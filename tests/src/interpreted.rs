@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
-use optc_core::interp;
+use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, Summand};
 use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
 use optc_core::plan::Role;
+use optc_core::random::Noise;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::golden::Case;
 use crate::library;
 use crate::mapping::{self, Group};
 use crate::parity::Stepper;
+use crate::replay;
 
 /// How much of the compiler runs before the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ struct Bound {
     slots: Vec<Vec<f64>>,
     group: usize,
     step: u64,
+    name: String,
+    noise: Noise,
 }
 
 /// An optimizer bound to the parameters of a case.
@@ -60,13 +64,18 @@ impl Interpreted {
             (dims, param.init.clone())
         };
         let params = case.order.iter().map(|name| (name.clone(), tensor(name)));
-        Interpreted::bind(
+        let mut made = Interpreted::bind(
             &program,
             id,
             &setup.groups,
             &params.collect(),
             (dtype, stage),
-        )
+        );
+        let noise = replay::noise(case);
+        for bound in made.params.values_mut() {
+            bound.noise = noise.clone();
+        }
+        made
     }
 
     /// Binds an optimizer to parameters, each with its shape and its elements.
@@ -141,7 +150,8 @@ impl Bound {
         let dtype = self.function.slots[interp::GRAD].ty.dtype;
         let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
         if self.step == 0 {
-            let slots = interp::allocate(&self.function, &self.slots[interp::PARAM], &grad, inputs);
+            let param = &self.slots[interp::PARAM];
+            let slots = interp::allocate(&self.function, param, &grad, self.moment(inputs, 1));
             self.slots = slots.expect("state can be initialised");
         }
         self.slots[interp::GRAD] = grad;
@@ -151,16 +161,32 @@ impl Bound {
     /// What it adds to a sum over parameters: a summand for each of its parts.
     fn summands(&self, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
         let sums = self.function.sums.iter().filter(|sum| sum.input == input);
+        let moment = self.moment(inputs, self.step);
         let value = |sum: &Summand| {
-            let value = interp::summand(sum, &self.slots, inputs, self.step as f64);
+            let value = interp::summand(sum, &self.slots, moment);
             (sum.fold, value.expect("the sum can be computed"))
         };
         sums.map(value).collect()
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
-        let made = interp::run(&self.function, &mut self.slots, inputs, self.step as f64);
+        let moment = Moment {
+            inputs,
+            step: self.step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        };
+        let made = interp::run(&self.function, &mut self.slots, moment);
         made.expect("the step succeeds")
+    }
+
+    fn moment<'a>(&'a self, inputs: &'a [f64], step: u64) -> Moment<'a> {
+        Moment {
+            inputs,
+            step: step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        }
     }
 }
 
@@ -193,13 +219,16 @@ fn bind(
     };
     let init: Vec<f64> = init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
-    let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
+    let inputs = settings.inputs();
+    let slots = interp::allocate(&function, &init, &zeros, Moment::new(&inputs, 1.0));
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
         slots,
         group: 0,
         step: 0,
+        name: name.to_owned(),
+        noise: Noise::default(),
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
     cx.functions.push(FunctionInfo {
         fixed: vec![false; function.params.len()],
         size: 0,
+        can_fail: false,
         params: function
             .params
             .iter()
@@ -206,8 +207,9 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
     let flow = body.flow;
     let checked = body.within(flow, |body| body.value_block(&function.body, Some(&result)));
     body.check_size(&function.name);
-    let (locals, size) = (body.locals, body.size);
+    let (locals, size, can_fail) = (body.locals, body.size, body.can_fail);
     cx.functions[id].size = size;
+    cx.functions[id].can_fail = can_fail;
     let into = &mut cx.program.functions[id];
     into.locals = locals;
     into.body = checked;
@@ -242,6 +244,10 @@ fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
         StmtKind::Every { period, from, body } => {
             calls_of_expr(period, into);
             from.iter().for_each(|from| calls_of_expr(from, into));
+            calls_of_block(body, into);
+        }
+        StmtKind::Chance { probability, body } => {
+            calls_of_expr(probability, into);
             calls_of_block(body, into);
         }
         StmtKind::Repeat {

@@ -114,8 +114,8 @@ enum Val {
     Table(Vec<Vec<f64>>),
     /// A tensor or mask.
     Tensor(Value),
-    /// The two results of a factorization.
-    Pair(Value, Value),
+    /// The results of a factorization.
+    Results(Vec<Value>),
     /// `identity`: every square state knows what it means.
     Identity,
     /// State of every mode that takes part.
@@ -253,6 +253,10 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// How many random tensors and random branches were written out.
+    draws: [u32; 2],
+    /// The vectors of diagonal matrices.
+    diagonals: HashMap<Value, Value>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -268,6 +272,8 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            draws: [0; 2],
+            diagonals: HashMap::new(),
             assigned: BTreeMap::new(),
         }
     }

@@ -28,6 +28,7 @@ use device::Part;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::{Plan, Slot};
+use optc_core::random::{Draw, Noise};
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -87,6 +88,7 @@ pub(crate) struct Engine {
     /// Current hyperparameters and shared numbers, one list per group.
     pub(crate) hypers: Vec<Vec<f64>>,
     pub(crate) non_finite: NonFinite,
+    noise: Noise,
     pool: Arc<Pool>,
     /// One for each CUDA device.
     parts: Vec<Part>,
@@ -129,6 +131,7 @@ pub(crate) struct Param {
     pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
     absent_zeros: bool,
+    noise: Noise,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
     bucket: usize,
@@ -214,6 +217,12 @@ impl Param {
             slots: &self.slots,
             arena,
             regs: &regs[self.regs..self.regs + count],
+            draw: Draw {
+                param: &self.name,
+                step: self.step + 1,
+                site: 0,
+            },
+            noise: &self.noise,
         }
     }
 }

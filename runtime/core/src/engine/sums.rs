@@ -84,7 +84,8 @@ impl Engine {
                 summand.place(&param.slots);
                 let host = &summand.prepared.plan.host;
                 let regs = &mut self.regs[summand.regs..summand.regs + host.len()];
-                evaluate_host(host, inputs, (param.step + 1) as f64, regs);
+                let step = (param.step + 1) as f64;
+                evaluate_host(host, inputs, step, &self.noise, regs);
             }
         }
         self.compute(input);
@@ -105,7 +106,7 @@ impl Engine {
             let param = &self.params[n];
             let due = |summand: &&Summand| param.active && summand.input == input;
             for summand in param.summands.iter().filter(due) {
-                if let Err(stop) = self.compute_one(summand, worker) {
+                if let Err(stop) = self.compute_one(param, summand, worker) {
                     self.record(n, stop);
                 }
             }
@@ -115,7 +116,12 @@ impl Engine {
         }
     }
 
-    fn compute_one(&self, summand: &Summand, worker: usize) -> Result<(), execute::Stop> {
+    fn compute_one(
+        &self,
+        param: &Param,
+        summand: &Summand,
+        worker: usize,
+    ) -> Result<(), execute::Stop> {
         let plan = &summand.prepared.plan;
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
@@ -124,6 +130,7 @@ impl Engine {
             slots: &summand.slots,
             arena,
             regs: &self.regs[summand.regs..summand.regs + plan.host.len()],
+            ..param.frame(&self.regs, arena)
         };
         let team = Team {
             pool: None,
