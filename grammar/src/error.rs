@@ -310,9 +310,9 @@ fn expectation(tried: &[Rule]) -> String {
 fn describe(rule: Rule) -> &'static str {
     match rule {
         Rule::module | Rule::item | Rule::use_item | Rule::function | Rule::table_item => {
-            "an item (`use`, `fn`, `table` or `optimizer`)"
+            "an item (`use`, `fn`, `component`, `table` or `optimizer`)"
         }
-        Rule::optimizer => "an item (`use`, `fn`, `table` or `optimizer`)",
+        Rule::optimizer => "an item (`use`, `fn`, `component`, `table` or `optimizer`)",
         Rule::member
         | Rule::hyper_member
         | Rule::static_member
@@ -325,7 +325,8 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::hyper
         | Rule::static_choice
         | Rule::shared
-        | Rule::setting => "a name",
+        | Rule::setting
+        | Rule::composed => "a name",
         Rule::param => "a parameter such as `g: [m, n]`",
         Rule::range => "`in`",
         Rule::range_open => "`[` or `(`",
@@ -333,8 +334,10 @@ fn describe(rule: Rule) -> &'static str {
         Rule::absent_policy => "`zeros` or `skip`",
         Rule::guard => "`where`",
         Rule::delegate => "`=`",
-        Rule::delegate_args => "settings in parentheses",
-        Rule::ty | Rule::choice_ty | Rule::table_ty | Rule::tensor_ty => "a type",
+        Rule::settings => "settings in parentheses",
+        Rule::bases | Rule::base => "a parameter such as `base: optimizer = Sgd`",
+        Rule::entry_input => "an input such as `bs: float`",
+        Rule::ty | Rule::choice_ty | Rule::table_ty | Rule::tensor_ty | Rule::like_ty => "a type",
         Rule::shape => "a shape such as `[m, n]`",
         Rule::axis | Rule::in_axis => "a dimension",
         Rule::rest => "`...`",
@@ -348,6 +351,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::modes
         | Rule::each
         | Rule::repeat
+        | Rule::entry
         | Rule::skip => "a statement",
         Rule::if_form | Rule::in_form | Rule::across_form | Rule::in_name | Rule::named => {
             "an expression"
@@ -366,8 +370,10 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_absent => "`absent`",
         Rule::kw_across => "`across`",
         Rule::kw_choice => "`choice`",
+        Rule::kw_component => "`component`",
         Rule::kw_each => "`each`",
         Rule::kw_else => "`else`",
+        Rule::kw_entry => "`entry`",
         Rule::kw_every => "`every`",
         Rule::kw_first => "`first`",
         Rule::kw_fn => "`fn`",
@@ -378,6 +384,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_in => "`in`",
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
+        Rule::kw_like => "`like`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",

@@ -44,7 +44,7 @@ pub(crate) fn span(pair: &Pair<Rule>) -> Span {
 fn ends_in_bracket(rule: Rule) -> bool {
     matches!(
         rule,
-        Rule::block | Rule::shape | Rule::args | Rule::paren | Rule::list | Rule::optimizer
+        Rule::block | Rule::shape | Rule::args | Rule::paren | Rule::list
     )
 }
 
@@ -102,6 +102,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_absent
             | kw_across
             | kw_choice
+            | kw_entry
             | kw_each
             | kw_else
             | kw_every
@@ -112,6 +113,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_hyper
             | kw_in
             | kw_let
+            | kw_like
             | kw_modes
             | kw_of
             | kw_on

@@ -75,7 +75,7 @@ pub struct Program {
 
 impl Program {
     /// The names of an optimizer's host inputs: hyperparameters, shared numbers, sums over parameters, and the last two
-    /// of each optimizer that a rule delegates to.
+    /// of each optimizer that a rule delegates to, and of each that the optimizer takes.
     pub fn input_names(&self, id: OptimizerId) -> Vec<String> {
         let hypers = self.optimizers[id].hypers.iter();
         let mut names: Vec<String> = hypers.map(|hyper| hyper.name.clone()).collect();
@@ -96,6 +96,9 @@ impl Program {
             {
                 self.shared_names(*id, &format!("{path}{}.", rule.name), into);
             }
+        }
+        for base in &optimizer.bases {
+            self.shared_names(base.optimizer, &format!("{path}{}.", base.name), into);
         }
     }
 }
@@ -120,10 +123,12 @@ pub struct Optimizer {
     pub file: FileId,
     /// `optimizer Name`.
     pub span: Span,
-    /// Numbers that may change between steps.
+    /// Numbers that may change between steps: its own, then those of the optimizers that it takes.
     pub hypers: Vec<Hyper>,
-    /// Choices fixed when bound to parameters.
+    /// Choices fixed when bound to parameters: its own, then those of the optimizers that it takes.
     pub statics: Vec<Static>,
+    /// The optimizers that it takes.
+    pub bases: Vec<Base>,
     /// Numbers that the parameters of a group share, kept between steps.
     pub shared: Vec<Shared>,
     /// How many sums over parameters its rules compute.
@@ -134,11 +139,26 @@ pub struct Optimizer {
     pub rules: Vec<Rule>,
 }
 
+/// An optimizer that another one takes: `base: optimizer = Sgd`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Base {
+    /// What the other calls it.
+    pub name: String,
+    /// Which it is.
+    pub optimizer: OptimizerId,
+    /// Where each of its hyperparameters is among those of the other; `None` when the other sets it at each step.
+    pub hypers: Vec<Option<usize>>,
+    /// Where each of its statics is among those of the other.
+    pub statics: Vec<usize>,
+}
+
 /// A host scalar that may change between steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hyper {
-    /// Its name.
+    /// Its name: the last part of its path where no other option of the optimizer has that, else the path.
     pub name: String,
+    /// `base.lr` of an optimizer that this one takes as `base`; the name of one of its own.
+    pub path: String,
     /// Its documentation.
     pub docs: String,
     /// Its default: a host expression over earlier hyperparameters.
@@ -156,6 +176,20 @@ pub struct Shared {
     pub docs: String,
     /// Its value before the first step: a host expression over hyperparameters and statics.
     pub initial: Expr,
+}
+
+impl Hyper {
+    /// Whether a name means it: its name, or its path.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.path == name
+    }
+}
+
+impl Static {
+    /// Whether a name means it: its name, or its path.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.path == name
+    }
 }
 
 /// An interval of numbers.
@@ -201,8 +235,10 @@ impl std::fmt::Display for Range {
 /// A choice fixed when the optimizer is bound to parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Static {
-    /// Its name.
+    /// Its name, as for hyperparameters.
     pub name: String,
+    /// As for hyperparameters.
+    pub path: String,
     /// Its documentation.
     pub docs: String,
     /// What it may be.
@@ -251,6 +287,8 @@ pub struct Rule {
     pub states: PrimaryMap<StateId, State>,
     /// Its mode sets.
     pub modes: PrimaryMap<ModesId, Modes>,
+    /// Which of the optimizers that its own takes it applies, by index.
+    pub applies: Vec<usize>,
     /// What it does.
     pub body: RuleBody,
     /// From `rule` to its end.
@@ -627,6 +665,19 @@ pub enum ExprKind {
     Call(FunctionId, Vec<Expr>),
     /// A function of the language, with its arguments in the order of [`Builtin`]'s text.
     Builtin(Builtin, Vec<Expr>),
+    /// What an optimizer that this one takes makes of a parameter in this step.
+    Apply {
+        /// Which, by index.
+        base: usize,
+        /// The value of its parameter.
+        param: Box<Expr>,
+        /// The gradient.
+        grad: Box<Expr>,
+        /// Hyperparameters set for this step, by name.
+        hypers: Vec<(String, Expr)>,
+    },
+    /// A hyperparameter, by name, of an optimizer that this one takes, by index.
+    BaseHyper(usize, String),
     /// A field of `eigh` or `qr`.
     Field(Box<Expr>, Field),
     /// A factorization with a policy for failure; `keep` is the place assigned.

@@ -124,6 +124,13 @@ impl<'a> Names<'a> {
         shared.map_or("?", |shared| shared.name.as_str())
     }
 
+    fn base(&self, index: usize) -> &'a str {
+        let base = self
+            .optimizer
+            .and_then(|optimizer| optimizer.bases.get(index));
+        base.map_or("?", |base| base.name.as_str())
+    }
+
     fn static_name(&self, index: usize) -> &'a str {
         let entry = self
             .optimizer
@@ -229,6 +236,22 @@ impl<'a> Names<'a> {
                     .map_or("?", |function| &function.name);
                 format!("{name}({})", self.list(args))
             }
+            ExprKind::Apply {
+                base,
+                param,
+                grad,
+                hypers,
+            } => {
+                let set = hypers.iter();
+                let set = set.map(|(name, value)| format!(", {name}: {}", self.expr(value)));
+                let (param, grad) = (self.expr(param), self.expr(grad));
+                format!(
+                    "{}({param}, {grad}{})",
+                    self.base(*base),
+                    set.collect::<String>()
+                )
+            }
+            ExprKind::BaseHyper(base, name) => format!("{}.{name}", self.base(*base)),
             ExprKind::Builtin(Builtin::Identity, _) => "identity".to_owned(),
             ExprKind::Builtin(builtin, args) => {
                 format!("{}({})", snake_case(*builtin), self.list(args))

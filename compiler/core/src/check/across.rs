@@ -73,7 +73,7 @@ impl Body<'_> {
     }
 
     /// Whether every parameter that the rule takes comes by here, once in each step.
-    fn in_common(&mut self, what: &str, at: Span) -> bool {
+    pub(super) fn in_common(&mut self, what: &str, at: Span) -> bool {
         let place = match (self.room, self.flow.no_state) {
             (Room::Rule, Some(place)) => place,
             (Room::Rule, None) if self.may_have_ended => "what a `skip` may leave out",

@@ -1,5 +1,6 @@
 //! What is known while the statements and expressions of one rule, function or setting are checked.
 
+use super::compose::Needs;
 use super::diagnostics::{Fault, Sink};
 use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
@@ -11,7 +12,7 @@ use crate::hir::{
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A rule with more operations is no optimizer, but a way to exhaust the compiler.
 const MOST_OPERATIONS: u64 = 100_000;
@@ -26,6 +27,16 @@ pub(super) struct Context {
     pub(super) functions: PrimaryMap<hir::FunctionId, FunctionInfo>,
     /// Hyperparameters and statics that something reads.
     pub(super) used: HashSet<(OptimizerId, Setting)>,
+    /// What the rules of an optimizer ask of those that it takes.
+    pub(super) needs: HashMap<OptimizerId, Vec<Needs>>,
+    /// The optimizer whose rules a composition has.
+    pub(super) origins: BTreeMap<OptimizerId, OptimizerId>,
+    /// How many optimizers one is made of, itself included, if more than one.
+    pub(super) weights: HashMap<OptimizerId, u64>,
+    /// Compositions that were reported.
+    pub(super) broken: HashSet<OptimizerId>,
+    /// What optimizers say themselves of absent gradients.
+    pub(super) absent: HashMap<OptimizerId, bool>,
     /// The rule that assigns a shared number, and where.
     pub(super) shared_by: HashMap<(OptimizerId, usize), (usize, Span)>,
     pub(super) sink: Sink,
@@ -113,6 +124,8 @@ pub(super) struct Body<'a> {
     pub(super) copies: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
+    /// Where each optimizer that the optimizer takes is applied.
+    pub(super) applied: BTreeMap<usize, Span>,
     /// A `skip` may have ended the rule before this place.
     pub(super) may_have_ended: bool,
     /// The lengths that are known only by themselves, as written.
@@ -146,6 +159,7 @@ impl<'a> Body<'a> {
             size: 0,
             copies: 1,
             updates: false,
+            applied: BTreeMap::new(),
             may_have_ended: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
@@ -459,7 +473,7 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             | Repeat { body, .. } => {
                 collect_declarations(body, into);
             }
-            Assign { .. } | Skip => {}
+            Assign { .. } | Entry { .. } | Skip => {}
         }
     }
 }

@@ -21,6 +21,10 @@ struct Params<'a> {
 
 impl Body<'_> {
     pub(super) fn call(&mut self, callee: &Name, args: &[Arg], span: Span) -> Expr {
+        let meaning = self.names.get(&callee.text).map(|entry| entry.binding);
+        if let Some(Binding::Base(base)) = meaning {
+            return self.apply(base, callee, args, span);
+        }
         if let Some(signature) = builtins::find_for(&callee.text, args.len()) {
             return self.call_builtin(signature, args, span);
         }

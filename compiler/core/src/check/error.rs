@@ -678,6 +678,80 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("optimizers are made of each other: {path}")]
+    #[diagnostic(
+        code(opt::compose::circle),
+        help("write down which optimizer is meant in one of them")
+    )]
+    CompositionCycle {
+        path: String,
+        #[label(primary, "leads back")]
+        at: Span,
+    },
+
+    #[error("`{of}` has no hyperparameter `{name}`, which `{by}` needs")]
+    #[diagnostic(
+        code(opt::compose::missing_setting),
+        help("give `{by}` an optimizer that has `{name}`")
+    )]
+    MissingSetting {
+        of: String,
+        name: String,
+        by: String,
+        #[label(primary, "has no `{name}`")]
+        at: Span,
+    },
+
+    #[error("`{name}` takes an optimizer")]
+    #[diagnostic(
+        code(opt::compose::needs_optimizer),
+        help("name one, with settings if need be: `{name} = AdamW(lr = 1e-3)`")
+    )]
+    NeedsOptimizer {
+        name: String,
+        #[label(primary, "not an optimizer")]
+        at: Span,
+    },
+
+    #[error("optimizer `{name}` is used as a value")]
+    #[diagnostic(
+        code(opt::compose::as_value),
+        help(
+            "an optimizer that a rule takes is applied, as in `base(w, grad)`; its hyperparameters are read as `base.lr`"
+        )
+    )]
+    OptimizerAsValue {
+        name: String,
+        #[label(primary, "an optimizer")]
+        at: Span,
+    },
+
+    #[error("this is made of more than {limit} optimizers")]
+    #[diagnostic(
+        code(opt::compose::too_many),
+        help("each optimizer that is taken counts, as often as it is taken")
+    )]
+    TooManyOptimizers {
+        limit: u64,
+        #[label(primary, "grows too large")]
+        at: Span,
+    },
+
+    #[error("`{name}` is applied twice")]
+    #[diagnostic(
+        code(opt::compose::applied_twice),
+        help(
+            "each application has state of its own: take a second optimizer, or bind the value of the first with `let`"
+        )
+    )]
+    AppliedTwice {
+        name: String,
+        #[label(primary, "applied again")]
+        at: Span,
+        #[label("applied here")]
+        origin: Span,
+    },
+
     #[error("a sum over parameters adds numbers")]
     #[diagnostic(
         code(opt::across::number),
@@ -869,6 +943,18 @@ pub enum CheckError {
         help("remove it, or use it in a rule")
     )]
     UnusedHyper {
+        name: String,
+        #[label(primary, "declared here")]
+        at: Span,
+    },
+
+    #[error("optimizer `{name}` is never applied")]
+    #[diagnostic(
+        code(opt::unused::base),
+        severity(Warning),
+        help("remove it, or apply it in a rule: `w = {name}(w, grad)`")
+    )]
+    UnusedBase {
         name: String,
         #[label(primary, "declared here")]
         at: Span,

@@ -49,10 +49,13 @@ impl Body<'_> {
             }
             ast::ExprKind::Binary(op, x, y) => self.operands(*op, x, y, span),
             ast::ExprKind::Call { callee, args } => self.call(callee, args, span),
-            ast::ExprKind::Field(x, name) => {
-                let x = self.expr(x);
-                self.field(x, name, span)
-            }
+            ast::ExprKind::Field(x, name) => match self.base_named(x) {
+                Some((base, of)) => self.base_hyper(base, of, name, span),
+                None => {
+                    let x = self.expr(x);
+                    self.field(x, name, span)
+                }
+            },
             ast::ExprKind::If {
                 cond,
                 then,
@@ -61,6 +64,7 @@ impl Body<'_> {
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
             ast::ExprKind::Across(block) => self.across(block, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
+            ast::ExprKind::Composed(composed) => self.composed_as_value(composed),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
     }
@@ -195,12 +199,24 @@ impl Body<'_> {
                 Some(_) => return self.family_as_value(name, entry.span, span),
             },
             Binding::Modes(modes) => return self.mode_number(name, modes, entry.span, span),
+            Binding::Base(_) => return self.base_as_value(name, span),
             Binding::Later | Binding::Hidden => return error(span),
         };
         Expr {
             kind,
             ty: self.binding_type(entry.binding),
             span,
+        }
+    }
+
+    /// The optimizer that the bare name of one that is taken means.
+    fn base_named<'e>(&self, of: &'e ast::Expr) -> Option<(usize, &'e str)> {
+        let ast::ExprKind::Name(name) = &of.kind else {
+            return None;
+        };
+        match self.names.get(name)?.binding {
+            Binding::Base(base) => Some((base, name)),
+            _ => None,
         }
     }
 

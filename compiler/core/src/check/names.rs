@@ -15,6 +15,8 @@ pub(super) enum Binding {
     Hyper(usize),
     Static(usize),
     Shared(usize),
+    /// An optimizer that the optimizer takes.
+    Base(usize),
     Local(Local),
     State(StateId),
     Modes(ModesId),

@@ -70,7 +70,7 @@ impl Body<'_> {
             return Phase::at(Level::Device);
         }
         match &expr.kind {
-            ExprKind::Hyper(_) => Phase::at(Level::Hyper),
+            ExprKind::Hyper(_) | ExprKind::BaseHyper(..) => Phase::at(Level::Hyper),
             ExprKind::Step => Phase::of_one(Level::Step),
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
@@ -133,6 +133,7 @@ impl Body<'_> {
             .find(|part| self.phase(part).level > level);
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
+            (ExprKind::BaseHyper(_, name), _) => format!("hyperparameter `{name}`"),
             (ExprKind::Step, _) => "`step`".to_owned(),
             (ExprKind::Across(..), _) => "a sum over parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),

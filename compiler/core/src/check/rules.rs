@@ -1,6 +1,7 @@
 //! Rules: patterns and guards, bodies, delegation, and whether every rule can do its work.
 
 use super::body::{Body, Context, Param, Room};
+use super::compose::Maker;
 use super::error::CheckError;
 use super::graph;
 use super::items::Items;
@@ -45,6 +46,9 @@ fn settings(optimizer: &ast::Optimizer) -> Names {
         .enumerate()
     {
         let _ = names.declare(text, Binding::Static(index), Some(*span));
+    }
+    for (index, Name { text, span }) in optimizer.bases.iter().map(|base| &base.name).enumerate() {
+        let _ = names.declare(text, Binding::Base(index), Some(*span));
     }
     for (index, shared) in optimizer.shared.iter().enumerate() {
         let Name { text, span } = &shared.name;
@@ -129,6 +133,7 @@ impl RuleSet<'_> {
             locals: body.locals,
             states: body.states,
             modes: body.modes,
+            applies: body.applied.into_keys().collect(),
             body: checked,
             span: rule.span,
         }
@@ -186,7 +191,7 @@ impl<'a> Body<'a> {
             if let Err(entry) = self.names.declare(name, binding, None)
                 && !matches!(
                     entry.binding,
-                    Binding::Hyper(_) | Binding::Static(_) | Binding::Shared(_)
+                    Binding::Hyper(_) | Binding::Static(_) | Binding::Shared(_) | Binding::Base(_)
                 )
             {
                 let (name, at) = (name.to_owned(), entry.span.unwrap_or_default());
@@ -240,8 +245,19 @@ impl<'a> Body<'a> {
             });
             return None;
         };
+        let other = &self.cx.program.optimizers[id];
+        let takes = |name: &Name| other.bases.iter().any(|base| base.name == name.text);
+        let (given, settings): (Vec<_>, Vec<_>) = args.iter().partition(|(name, _)| takes(name));
+        let id = match (given.first(), given.last()) {
+            (Some((first, _)), Some((_, last))) => {
+                let at = first.span.to(last.span);
+                let (cx, items) = (&mut *self.cx, self.items);
+                Maker { cx, items }.with_bases(id, &given, at)?
+            }
+            _ => id,
+        };
         let (mut hypers, mut statics) = (Vec::new(), Vec::new());
-        for (name, value) in args {
+        for (name, value) in settings {
             self.setting(id, name, value, &mut hypers, &mut statics);
         }
         Some(Target::Optimizer {
@@ -260,14 +276,8 @@ impl<'a> Body<'a> {
         statics: &mut Vec<(usize, Expr)>,
     ) {
         let other = &self.cx.program.optimizers[id];
-        let hyper = other
-            .hypers
-            .iter()
-            .position(|hyper| hyper.name == name.text);
-        let entry = other
-            .statics
-            .iter()
-            .position(|entry| entry.name == name.text);
+        let hyper = other.hypers.iter().position(|hyper| hyper.is(&name.text));
+        let entry = other.statics.iter().position(|entry| entry.is(&name.text));
         let (index, expected, range, level, into) = match (hyper, entry) {
             (Some(index), _) => (
                 index,
@@ -298,7 +308,7 @@ impl<'a> Body<'a> {
     }
 
     /// A constant must lie in the range that the other optimizer declares.
-    fn check_setting(
+    pub(super) fn check_setting(
         &mut self,
         id: OptimizerId,
         name: &Name,
@@ -328,7 +338,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn unknown_setting(&mut self, id: OptimizerId, name: &Name) {
+    pub(super) fn unknown_setting(&mut self, id: OptimizerId, name: &Name) {
         let other = &self.cx.program.optimizers[id];
         let hypers = other.hypers.iter().map(|hyper| hyper.name.as_str());
         let statics = other.statics.iter().map(|entry| entry.name.as_str());
@@ -380,11 +390,10 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
     let delegates: PrimaryMap<OptimizerId, Vec<(usize, Span)>> = optimizers
         .values()
         .map(|optimizer| {
-            optimizer
-                .rules
-                .iter()
-                .filter_map(delegated_optimizer)
-                .collect()
+            let taken = optimizer.bases.iter();
+            let taken = taken.map(|base| (base.optimizer.index(), optimizer.span));
+            let delegates = optimizer.rules.iter().filter_map(delegated_optimizer);
+            delegates.chain(taken).collect()
         })
         .collect();
     let edges: Vec<Vec<usize>> = delegates
@@ -414,7 +423,7 @@ fn delegated_optimizer(rule: &Rule) -> Option<(usize, Span)> {
     }
 }
 
-fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()

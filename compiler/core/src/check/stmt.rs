@@ -114,6 +114,7 @@ impl Body<'_> {
                 count,
                 body,
             } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
+            Entry { .. } => Vec::new(),
             Skip => {
                 self.may_have_ended |= self.flow.no_state.is_some();
                 vec![StmtKind::Skip]
@@ -135,6 +136,7 @@ impl Body<'_> {
             Every { .. } => "`every`",
             Modes { .. } => "`modes`",
             Each { .. } => "`each`",
+            Entry { .. } => "`entry`",
             Skip => "`skip`",
             State { .. } => return true,
         };
@@ -412,6 +414,10 @@ impl Body<'_> {
                 "the gradient",
                 "compute a new value: `let g = …`".to_owned(),
             ),
+            Binding::Base(_) => (
+                "an optimizer",
+                "apply it, and assign what it gives".to_owned(),
+            ),
             Binding::Step => (
                 "the step number",
                 "compute a new value: `let t = step - 1`".to_owned(),
@@ -445,7 +451,10 @@ impl Body<'_> {
             no_state,
             ..self.flow
         };
+        let before = self.applied.clone();
         let then = self.within(flow, |body| body.block(then));
+        // Only one of the branches exists.
+        let applied = std::mem::replace(&mut self.applied, before);
         let otherwise = match otherwise {
             Some(block) => self.within(flow, |body| body.block(block)),
             None => Block {
@@ -453,6 +462,7 @@ impl Body<'_> {
                 tail: None,
             },
         };
+        self.applied.extend(applied);
         StmtKind::If {
             cond,
             then,

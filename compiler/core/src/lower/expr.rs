@@ -19,6 +19,13 @@ impl<'p> Lowerer<'p> {
             ExprKind::Shared(n) => self.shared(*n),
             ExprKind::Across(n, summand) => self.across(*n, summand),
             ExprKind::Step => self.step(),
+            ExprKind::Apply {
+                base,
+                param,
+                grad,
+                hypers,
+            } => self.apply(*base, param, grad, hypers),
+            ExprKind::BaseHyper(base, name) => self.base_hyper(*base, name),
             ExprKind::Param => self.read(self.frame.param),
             ExprKind::Grad => self.read(self.frame.grad),
             ExprKind::State(state) => {
@@ -30,6 +37,7 @@ impl<'p> Lowerer<'p> {
             ExprKind::Family(state) => self.family(*state),
             ExprKind::Local(local) => match self.frame.locals[local].clone() {
                 Val::Tensor(tensor) => self.read(Some(tensor)),
+                Val::Host(value) => Val::Host(self.known(value)),
                 other => other,
             },
             ExprKind::Dim(symbol) => Val::Number(self.frame.symbols[*symbol] as f64),
@@ -59,10 +67,12 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn hyper(&mut self, n: usize) -> Val {
-        match &self.frame.hypers[n] {
-            Some(value) => value.clone(),
-            None => Val::Host(self.build.push_one(OpKind::Hyper(n as u32), Type::Host)),
+    /// A hyperparameter's value, read here if it is an input.
+    pub(super) fn hyper(&mut self, n: usize) -> Val {
+        match self.frame.hypers[n].clone() {
+            Val::Input(n) => Val::Host(self.build.push_one(OpKind::Hyper(n), Type::Host)),
+            Val::Host(value) => Val::Host(self.known(value)),
+            value => value,
         }
     }
 
@@ -71,6 +81,7 @@ impl<'p> Lowerer<'p> {
         let Some(value) = value else {
             unreachable!("a rule's names outside a rule")
         };
+        let value = self.known(value);
         match self.context {
             Some(dtype)
                 if self

@@ -6,10 +6,12 @@
 //!
 //! A checked program lowers without failing; an impossible case is a bug in the checker and panics with its name.
 
+mod apply;
 mod builtin;
 mod expr;
 mod select;
 mod shared;
+mod state;
 mod stmt;
 mod view;
 
@@ -101,6 +103,8 @@ enum Val {
     Number(f64),
     /// A host number known at each step.
     Host(Value),
+    /// Input `n` of the host program, read where it is needed.
+    Input(u32),
     /// A word of a choice.
     Word(String),
     /// A storage type; `None` is the parameter's.
@@ -154,7 +158,7 @@ impl From<&StaticValue> for Val {
 #[derive(Debug, Clone)]
 struct Frame {
     optimizer: OptimizerId,
-    hypers: Vec<Option<Val>>,
+    hypers: Vec<Val>,
     statics: Vec<Val>,
     symbols: SecondaryMap<hir::Symbol, u64>,
     locals: HashMap<hir::Local, Val>,
@@ -169,11 +173,17 @@ struct Frame {
     grad: Option<Value>,
     /// How the rule sees the parameter's slot.
     view: Vec<view::Step>,
+    /// What stands before the names of its state.
+    prefix: String,
+    /// The parameter and the gradient that the rule was given.
+    given: Option<[Value; 2]>,
+    /// Whether those are the ones that were bound, before anything changed them.
+    pristine: [bool; 2],
     rule: usize,
 }
 
 impl Frame {
-    fn new(optimizer: OptimizerId, hypers: Vec<Option<Val>>, statics: Vec<Val>) -> Frame {
+    fn new(optimizer: OptimizerId, hypers: Vec<Val>, statics: Vec<Val>) -> Frame {
         Frame {
             optimizer,
             hypers,
@@ -188,6 +198,9 @@ impl Frame {
             param: None,
             grad: None,
             view: Vec::new(),
+            prefix: String::new(),
+            given: None,
+            pristine: [true; 2],
             rule: 0,
         }
     }
@@ -196,20 +209,17 @@ impl Frame {
 /// The frame of the bound optimizer: its hyperparameters are read at each step.
 fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame {
     let count = program.optimizers[id].hypers.len();
+    let hypers = (0..count as u32).map(Val::Input).collect();
     let statics = settings.statics.iter().map(Val::from).collect();
     Frame {
         first_input: count,
-        ..Frame::new(id, vec![None; count], statics)
+        ..Frame::new(id, hypers, statics)
     }
 }
 
 /// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
 fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
-    let hypers = settings
-        .hypers
-        .iter()
-        .map(|&x| Some(Val::Number(x)))
-        .collect();
+    let hypers = settings.hypers.iter().map(|&x| Val::Number(x)).collect();
     Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
 }
 
@@ -224,6 +234,8 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// A first value of state is lowered.
+    hiding: Option<state::Hiding>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -238,6 +250,7 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            hiding: None,
             assigned: BTreeMap::new(),
         }
     }
@@ -280,6 +293,7 @@ impl<'p> Lowerer<'p> {
         self.frame.rule = rule;
         self.frame.param = Some(param);
         self.frame.grad = Some(grad);
+        self.frame.given = Some([param, grad]);
         let data = self.rule_data();
         let dims = self.build.function.dims(param).to_vec();
         self.frame.symbols = select::bind_pattern(&data.pattern, &dims).unwrap_or_default();
@@ -329,6 +343,8 @@ impl<'p> Lowerer<'p> {
         let outer = std::mem::replace(&mut self.frame, frame);
         self.frame.view = [outer.view.clone(), steps.clone()].concat();
         self.frame.first_input = first_input;
+        self.frame.prefix.clone_from(&outer.prefix);
+        self.frame.pristine = outer.pristine;
         let updated = self.rule(rule, seen, seen_grad);
         self.frame = outer;
         self.undo_view(&steps, updated)
@@ -353,7 +369,7 @@ impl<'p> Lowerer<'p> {
             let value = hypers
                 .remove(&index)
                 .unwrap_or_else(|| self.expr(&hyper.default));
-            self.frame.hypers.push(Some(value));
+            self.frame.hypers.push(value);
         }
         for (index, declared) in optimizer.statics.iter().enumerate() {
             let value = statics

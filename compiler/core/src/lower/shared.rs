@@ -23,7 +23,9 @@ fn inputs(program: &Program, id: OptimizerId) -> usize {
         .rules
         .iter()
         .map(|rule| target_inputs(program, &rule.body));
-    optimizer.shared.len() + optimizer.sums + targets.sum::<usize>()
+    let bases = optimizer.bases.iter();
+    let bases: usize = bases.map(|base| inputs(program, base.optimizer)).sum();
+    optimizer.shared.len() + optimizer.sums + targets.sum::<usize>() + bases
 }
 
 fn target_inputs(program: &Program, body: &RuleBody) -> usize {
@@ -62,6 +64,12 @@ impl<'p> Lowerer<'p> {
                 self.frame = outer;
             }
         }
+        for base in 0..optimizer.bases.len() {
+            let frame = self.base_frame(base, Vec::new());
+            let outer = std::mem::replace(&mut self.frame, frame);
+            first.extend(self.first_inputs());
+            self.frame = outer;
+        }
         first
     }
 
@@ -80,6 +88,14 @@ impl<'p> Lowerer<'p> {
             .map(|rule| target_inputs(self.program, &rule.body))
             .sum();
         self.frame.first_input + optimizer.shared.len() + optimizer.sums + before
+    }
+
+    /// Where the inputs of an optimizer that this one takes begin.
+    pub(super) fn inputs_of_base(&self, base: usize) -> usize {
+        let optimizer = &self.program.optimizers[self.frame.optimizer];
+        let after = optimizer.bases[base..].iter();
+        let after: usize = after.map(|base| inputs(self.program, base.optimizer)).sum();
+        self.frame.first_input + inputs(self.program, self.frame.optimizer) - after
     }
 
     pub(super) fn shared(&mut self, n: usize) -> Val {
