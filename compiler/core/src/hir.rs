@@ -83,6 +83,35 @@ impl Program {
         names
     }
 
+    /// The entries of an optimizer beside its step: those of its rules, of the optimizers that they delegate to, and of
+    /// those that it takes.
+    pub fn entries(&self, id: OptimizerId) -> Vec<Signature> {
+        let mut found = Vec::new();
+        self.collect_entries(id, &mut found);
+        found
+    }
+
+    fn collect_entries(&self, id: OptimizerId, into: &mut Vec<Signature>) {
+        let optimizer = &self.optimizers[id];
+        for rule in &optimizer.rules {
+            for entry in &rule.entries {
+                if !into.iter().any(|known| known.name == entry.name) {
+                    into.push(entry.signature());
+                }
+            }
+            if let RuleBody::Delegate {
+                target: Target::Optimizer { id, .. },
+                ..
+            } = &rule.body
+            {
+                self.collect_entries(*id, into);
+            }
+        }
+        for base in &optimizer.bases {
+            self.collect_entries(base.optimizer, into);
+        }
+    }
+
     fn shared_names(&self, id: OptimizerId, path: &str, into: &mut Vec<String>) {
         let optimizer = &self.optimizers[id];
         let shared = optimizer.shared.iter();
@@ -289,10 +318,69 @@ pub struct Rule {
     pub modes: PrimaryMap<ModesId, Modes>,
     /// Which of the optimizers that its own takes it applies, by index.
     pub applies: Vec<usize>,
-    /// What it does.
+    /// What it does in a step.
     pub body: RuleBody,
+    /// What else it can do.
+    pub entries: Vec<Entry>,
     /// From `rule` to its end.
     pub span: Span,
+}
+
+/// Something that a rule does beside its step, with the same state, when it is asked to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What it is given.
+    pub inputs: Vec<Input>,
+    /// It reads the gradient: a parameter without one is left out.
+    pub reads_grad: bool,
+    /// What it does.
+    pub body: Block,
+    /// Its name in the source.
+    pub span: Span,
+}
+
+/// An input of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// The rule's name for it.
+    pub local: Local,
+    /// What it is.
+    pub kind: InputKind,
+}
+
+/// What an entry may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    /// A tensor for each parameter, of its shape and dtype: `like w`.
+    Tensor,
+    /// A number.
+    Number,
+}
+
+/// An entry as callers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Its name.
+    pub name: String,
+    /// What it is given, in order.
+    pub inputs: Vec<(String, InputKind)>,
+}
+
+impl Entry {
+    /// What callers see of it.
+    pub fn signature(&self) -> Signature {
+        let inputs = self.inputs.iter();
+        Signature {
+            name: self.name.clone(),
+            inputs: inputs
+                .map(|input| (input.name.clone(), input.kind))
+                .collect(),
+        }
+    }
 }
 
 /// What a rule does.
@@ -406,9 +494,11 @@ pub struct Modes {
     pub guard: Option<Expr>,
 }
 
-/// A pure function.
+/// A pure function, or a component: a function with state of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
+    /// It may have state; every use has its own.
+    pub component: bool,
     /// Its name.
     pub name: String,
     /// Its documentation.
@@ -421,6 +511,8 @@ pub struct Function {
     pub locals: PrimaryMap<Local, LocalData>,
     /// One per parameter, in order: a tensor parameter binds the symbols of its pattern.
     pub params: Vec<(Local, Option<Pattern>)>,
+    /// Its state declarations.
+    pub states: PrimaryMap<StateId, State>,
     /// The declared type of its value.
     pub result: Type,
     /// Its body; the tail is its value.
@@ -663,6 +755,8 @@ pub enum ExprKind {
     In(Box<Expr>, Block),
     /// A function of the program.
     Call(FunctionId, Vec<Expr>),
+    /// A component, with what stands before the names of its state.
+    Use(FunctionId, String, Vec<Expr>),
     /// A function of the language, with its arguments in the order of [`Builtin`]'s text.
     Builtin(Builtin, Vec<Expr>),
     /// What an optimizer that this one takes makes of a parameter in this step.

@@ -33,6 +33,7 @@ struct Names<'a> {
     program: &'a Program,
     optimizer: Option<&'a Optimizer>,
     rule: Option<&'a Rule>,
+    states: Option<&'a PrimaryMap<StateId, State>>,
     symbols: Option<&'a PrimaryMap<Symbol, String>>,
     locals: Option<&'a PrimaryMap<Local, LocalData>>,
 }
@@ -43,6 +44,7 @@ impl<'a> Names<'a> {
             program,
             optimizer: None,
             rule: None,
+            states: None,
             symbols: None,
             locals: None,
         }
@@ -51,6 +53,7 @@ impl<'a> Names<'a> {
     fn of_function(program: &'a Program, function: &'a Function) -> Self {
         let (symbols, locals) = (Some(&function.symbols), Some(&function.locals));
         Self {
+            states: Some(&function.states),
             symbols,
             locals,
             ..Self::of_program(program)
@@ -63,6 +66,7 @@ impl<'a> Names<'a> {
             program,
             optimizer: Some(optimizer),
             rule: Some(rule),
+            states: Some(&rule.states),
             symbols,
             locals,
         }
@@ -84,7 +88,7 @@ impl<'a> Names<'a> {
     }
 
     fn state(&self, state: StateId) -> Option<&'a State> {
-        self.rule.and_then(|rule| rule.states.get(state))
+        self.states.and_then(|states| states.get(state))
     }
 
     fn state_name(&self, state: StateId) -> &'a str {
@@ -228,7 +232,7 @@ impl<'a> Names<'a> {
                 )
             }
             ExprKind::In(dtype, block) => format!("in {} {}", self.expr(dtype), self.inline(block)),
-            ExprKind::Call(function, args) => {
+            ExprKind::Call(function, args) | ExprKind::Use(function, _, args) => {
                 let name = self
                     .program
                     .functions
@@ -432,7 +436,12 @@ fn write_function(program: &Program, function: &Function, f: &mut Formatter<'_>)
     let params = params.collect::<Vec<_>>().join(", ");
     writeln!(
         f,
-        "fn {}({params}) -> {}",
+        "{} {}({params}) -> {}",
+        if function.component {
+            "component"
+        } else {
+            "fn"
+        },
         function.name,
         names.ty(&function.result)
     )?;
@@ -532,6 +541,14 @@ fn write_rule(
                 text.line(format!("modes {}{}", modes.var, guard.unwrap_or_default()));
             }
             text.block(block);
+            for entry in &rule.entries {
+                let inputs = entry.inputs.iter().map(|input| match input.kind {
+                    InputKind::Tensor => format!("{}: like {}", input.name, rule.param),
+                    InputKind::Number => format!("{}: float", input.name),
+                });
+                let inputs = inputs.collect::<Vec<_>>().join(", ");
+                text.nested(format!("entry {}({inputs})", entry.name), &entry.body);
+            }
             writeln!(f)?;
             text.write(f)
         }

@@ -9,10 +9,10 @@ use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp;
 use optc_core::ir::{Function, verify};
-use optc_core::lower::{Spec, lower, rule_for};
+use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
-use optc_core::settings::{Overrides, Settings, settle};
-use std::collections::BTreeSet;
+use optc_core::settings::{Overrides, settle};
+use std::collections::{BTreeMap, BTreeSet};
 use support::Modules;
 
 /// The last optimizer of a text, bound to parameters.
@@ -24,6 +24,9 @@ struct Bound {
 
 struct Param {
     function: Function,
+    /// By name, with whether it reads the gradient.
+    entries: BTreeMap<String, (Function, bool)>,
+    begun: bool,
     slots: Vec<Vec<f64>>,
     step: u64,
 }
@@ -41,11 +44,27 @@ fn bind(text: &str, params: &[(&[u64], &[f64])]) -> Bound {
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
     let each = params.iter().map(|(dims, values)| {
-        let function = passes::optimize(lowered(&program, id, &settings, dims));
+        let rule = rule_for(&program, id, &settings, dims).expect("a rule takes it");
+        let spec = Spec {
+            program: &program,
+            optimizer: id,
+            settings: &settings,
+            rule,
+            dims,
+            dtype: DType::F64,
+            grad_dtype: DType::F64,
+        };
+        let function = optimized(lower(&spec));
+        let entries = entries(&spec).into_iter().map(|(entry, reads_grad)| {
+            let lowered = lower_entry(&spec, &entry.name).expect("the entry is there");
+            (entry.name, (optimized(lowered), reads_grad))
+        });
         let mut slots = vec![values.to_vec()];
         slots.resize(function.slots.len(), Vec::new());
         Param {
+            entries: entries.collect(),
             function,
+            begun: false,
             slots,
             step: 0,
         }
@@ -57,42 +76,34 @@ fn bind(text: &str, params: &[(&[u64], &[f64])]) -> Bound {
     }
 }
 
-fn lowered(
-    program: &Program,
-    optimizer: OptimizerId,
-    settings: &Settings,
-    dims: &[u64],
-) -> Function {
-    let rule = rule_for(program, optimizer, settings, dims).expect("a rule takes it");
-    let function = lower(&Spec {
-        program,
-        optimizer,
-        settings,
-        rule,
-        dims,
-        dtype: DType::F64,
-        grad_dtype: DType::F64,
-    });
-    assert!(
-        verify(&function).is_empty(),
-        "{:?}\n{function}",
-        verify(&function)
-    );
+fn optimized(function: Function) -> Function {
+    let faults = verify(&function);
+    assert!(faults.is_empty(), "{faults:?}\n{function}");
+    let function = passes::optimize(function);
+    let faults = verify(&function);
+    assert!(faults.is_empty(), "{faults:?}\n{function}");
     function
+}
+
+impl Param {
+    fn begin(&mut self, grad: &[f64], inputs: &[f64]) {
+        if !self.begun {
+            let first = &self.slots[interp::PARAM];
+            let slots = interp::allocate(&self.function, first, grad, inputs);
+            self.slots = slots.expect("state begins");
+            self.begun = true;
+        }
+        self.slots[interp::GRAD] = grad.to_vec();
+    }
 }
 
 impl Bound {
     fn step(&mut self, grads: &[&[f64]]) {
         for (param, grad) in self.params.iter_mut().zip(grads) {
-            if param.step == 0 {
-                let first = &param.slots[interp::PARAM];
-                let slots = interp::allocate(&param.function, first, grad, &self.inputs);
-                param.slots = slots.expect("state begins");
-            }
-            param.slots[interp::GRAD] = grad.to_vec();
+            param.begin(grad, &self.inputs);
             param.step += 1;
         }
-        self.sums();
+        self.sums(None);
         let before = self.inputs.clone();
         for param in &mut self.params {
             let step = param.step as f64;
@@ -104,12 +115,38 @@ impl Bound {
         }
     }
 
-    fn sums(&mut self) {
-        let all = self.params.iter().flat_map(|param| &param.function.sums);
+    /// Runs an entry with one list of tensors per parameter, one of numbers, and gradients.
+    fn entry(&mut self, name: &str, tensors: &[&[&[f64]]], numbers: &[f64], grads: &[&[f64]]) {
+        let count = self.inputs.len();
+        for (n, param) in self.params.iter_mut().enumerate() {
+            let zeros = vec![0.0; param.slots[interp::PARAM].len()];
+            param.begin(grads.get(n).unwrap_or(&zeros.as_slice()), &self.inputs);
+            let given = tensors.get(n).into_iter().copied().flatten();
+            param.slots.extend(given.map(|x| x.to_vec()));
+        }
+        self.inputs.extend(numbers);
+        self.sums(Some(name));
+        for param in &mut self.params {
+            let (function, _) = &param.entries[name];
+            let done = interp::run(function, &mut param.slots, &self.inputs, param.step as f64);
+            done.expect("the entry succeeds");
+            param.slots.truncate(param.function.slots.len());
+        }
+        self.inputs.truncate(count);
+    }
+
+    fn sums(&mut self, entry: Option<&str>) {
+        fn of<'a>(param: &'a Param, entry: Option<&str>) -> &'a Function {
+            entry.map_or(&param.function, |name| &param.entries[name].0)
+        }
+        let all = self.params.iter().flat_map(|param| &of(param, entry).sums);
         let inputs: BTreeSet<u32> = all.map(|sum| sum.input).collect();
         for input in inputs {
             let each = self.params.iter().flat_map(|param| {
-                let sums = param.function.sums.iter().filter(|sum| sum.input == input);
+                let sums = of(param, entry)
+                    .sums
+                    .iter()
+                    .filter(|sum| sum.input == input);
                 sums.map(|sum| {
                     let step = param.step as f64;
                     interp::summand(sum, &param.slots, &self.inputs, step).expect("a sum")
@@ -361,4 +398,193 @@ fn the_rule_of_what_is_applied_goes_by_shape() {
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
     assert_eq!(rule_for(&program, id, &settings, &[2, 2, 2]), None);
+}
+
+const SAM: &str = "optimizer Sam(base: optimizer = Plain) {
+    hyper rho = 0.05 in [0, inf)
+    rule each(w: [...]) {
+        state old = zeros_like(w)
+        w = base(old, grad)
+        entry first_step {
+            let n = sqrt(across params { dot(grad, grad) })
+            old = w
+            w += rho / (n + 1e-12) * grad
+        }
+    }
+}
+";
+
+#[test]
+fn an_entry_shares_state_with_the_step() {
+    let mut bound = bind(
+        &format!("{PLAIN}{SAM}"),
+        &[(&[1], &[1.0]), (&[2], &[2.0, 3.0])],
+    );
+    bound.entry("first_step", &[], &[], &[&[3.0], &[0.0, 4.0]]);
+    close(bound.param(0), &[1.0 + 0.05 * 0.6]);
+    close(bound.param(1), &[2.0, 3.0 + 0.05 * 0.8]);
+    close(bound.state(1, "old"), &[2.0, 3.0]);
+    bound.step(&[&[1.0], &[1.0, 1.0]]);
+    close(bound.param(0), &[0.9]);
+    close(bound.param(1), &[1.9, 2.9]);
+}
+
+const AVERAGED: &str = "optimizer Averaged {
+    hyper lr = 1, beta = 0.5
+    rule flat(w: [a, b, ...]) = each on flatten(w, from: 0)
+    rule each(w: [...]) {
+        state z = w
+        z -= lr * grad
+        w = lerp(w, z, 0.5)
+        entry eval { w = lerp(w, z, 1 - 1 / beta) }
+        entry train { w = lerp(w, z, 1 - beta) }
+        entry nudge(to: like w, by: float, often: float) { w = lerp(w, to, by * often * step) }
+    }
+}
+";
+
+#[test]
+fn inputs_of_an_entry() {
+    let mut bound = bind(AVERAGED, &[(&[2], &[1.0, 2.0])]);
+    bound.step(&[&[2.0, 0.0]]);
+    close(bound.param(0), &[0.0, 2.0]);
+    bound.entry("nudge", &[&[&[8.0, 4.0]]], &[0.25, 2.0], &[]);
+    close(bound.param(0), &[4.0, 3.0]);
+    bound.entry("eval", &[], &[], &[]);
+    close(bound.param(0), &[4.0 + 5.0, 4.0]);
+    bound.entry("train", &[], &[], &[]);
+    close(bound.param(0), &[4.0, 3.0]);
+}
+
+#[test]
+fn a_wrapper_has_the_entries_of_what_it_applies() {
+    let text = "optimizer Double(base: optimizer = Averaged) {
+        rule each(w: [...]) { w = base(w, 2 * grad) }
+    }
+    optimizer Shown = Double(base = Double)";
+    let mut bound = bind(&format!("{AVERAGED}{text}"), &[(&[2, 1], &[1.0, 2.0])]);
+    bound.step(&[&[0.5, 0.0]]);
+    close(bound.param(0), &[0.0, 2.0]);
+    bound.entry("nudge", &[&[&[8.0, 4.0]]], &[0.25, 2.0], &[]);
+    close(bound.param(0), &[4.0, 3.0]);
+    bound.entry("eval", &[], &[], &[]);
+    close(bound.param(0), &[9.0, 4.0]);
+}
+
+#[test]
+fn an_entry_acts_where_the_value_is_kept() {
+    let text = "optimizer Inside(base: optimizer = Averaged) {
+        rule each(w: [...]) {
+            state fast = w
+            fast = base(fast, grad)
+            w = lerp(w, fast, 0.5)
+        }
+    }";
+    let mut bound = bind(&format!("{AVERAGED}{text}"), &[(&[1], &[1.0])]);
+    bound.step(&[&[2.0]]);
+    // z = 1 - 2, fast = (1 - 1) / 2, w = (1 + 0) / 2
+    close(bound.param(0), &[0.5]);
+    bound.entry("eval", &[], &[], &[]);
+    close(bound.param(0), &[0.5]);
+    close(bound.state(0, "fast"), &[1.0]);
+    close(bound.state(0, "base.z"), &[-1.0]);
+}
+
+const COMPONENT: &str = "component momentum(g: [...], beta: float) -> [...] {
+    state buffer = g
+    buffer = lerp(buffer, g, 1 - beta)
+    buffer
+}
+component twice(g: [...], beta: float) -> [...] {
+    state turns = 0
+    turns += 1
+    let once = momentum(g, beta)
+    momentum(once, beta) / turns
+}
+";
+
+#[test]
+fn every_use_of_a_component_has_its_state() {
+    let text = "optimizer Shown {
+        hyper beta = 0.5
+        rule each(w: [...]) {
+            let fast = momentum(grad, beta)
+            let slow = momentum(-grad, 0.75)
+            w -= fast + slow + twice(w, beta)
+        }
+    }";
+    let mut bound = bind(&format!("{COMPONENT}{text}"), &[(&[1], &[4.0])]);
+    assert_eq!(
+        bound.states(0),
+        [
+            "fast.buffer",
+            "slow.buffer",
+            "twice.turns",
+            "twice.once.buffer",
+            "twice.momentum.buffer"
+        ]
+    );
+    let (mut w, mut fast, mut slow, mut once, mut again) = (4.0, 0.0, 0.0, 0.0, 0.0);
+    for t in 1..5 {
+        let g = gradient(t, 0, 1)[0];
+        bound.step(&[&[g]]);
+        let first = t == 1;
+        fast = if first { g } else { fast + 0.5 * (g - fast) };
+        slow = if first { -g } else { slow + 0.25 * (-g - slow) };
+        once = if first { w } else { once + 0.5 * (w - once) };
+        again = if first {
+            once
+        } else {
+            again + 0.5 * (once - again)
+        };
+        w -= fast + slow + again / t as f64;
+        close(bound.param(0), &[w]);
+    }
+}
+
+#[test]
+fn components_of_modes() {
+    let text = "component running(g: [m, m]) -> [m, m] {
+        state buffer = zeros_like(g)
+        buffer = 0.5 * buffer + g
+        buffer
+    }
+    optimizer Shown {
+        rule each(w: [...]) {
+            modes i of w where dim(w, i) > 1 { state total[i]: sym[dim(w, i)] = 0 }
+            each i {
+                let m = running(gram(grad, i))
+                total[i] = total[i] + m
+            }
+            w -= grad
+        }
+    }";
+    let mut bound = bind(text, &[(&[2, 3], &[0.0; 6])]);
+    assert_eq!(
+        bound.states(0),
+        ["total.0", "total.1", "m.buffer.0", "m.buffer.1"]
+    );
+    bound.step(&[&[1.0; 6]]);
+    bound.step(&[&[1.0; 6]]);
+    close(bound.state(0, "total.0"), &[3.0 + 4.5; 4]);
+    close(bound.state(0, "m.buffer.1"), &[3.0; 9]);
+}
+
+#[test]
+fn a_step_setting_reaches_the_first_value_of_state() {
+    let text = "optimizer Sized {
+        hyper lr = 0.1
+        rule each(w: [...]) {
+            state size = lr * ones_like(w)
+            w -= size .* grad
+        }
+    }
+    optimizer Shown(base: optimizer = Sized) {
+        hyper rate = 3
+        rule each(w: [...]) { w = base(w, grad, lr: rate / step) }
+    }";
+    let mut bound = bind(text, &[(&[1], &[0.0])]);
+    bound.step(&[&[1.0]]);
+    bound.step(&[&[1.0]]);
+    close(bound.param(0), &[-6.0]);
 }

@@ -9,10 +9,12 @@ use super::shapes;
 use crate::hir::{Expr, ExprKind, Type};
 use optc_grammar::ast::{self, Span};
 
+const ACROSS: &str = "a sum over parameters";
+
 impl Body<'_> {
     /// `across params { dot(grad, grad) }`
     pub(super) fn across(&mut self, block: &ast::Block, span: Span) -> Expr {
-        if !self.in_common("a sum over parameters", span) {
+        if !self.in_common(ACROSS, span) {
             return error(span);
         }
         let block = self.inner_value(block, None);
@@ -76,6 +78,7 @@ impl Body<'_> {
     pub(super) fn in_common(&mut self, what: &str, at: Span) -> bool {
         let place = match (self.room, self.flow.no_state) {
             (Room::Rule, Some(place)) => place,
+            (Room::Rule, _) if self.in_entry && what != ACROSS => "an entry",
             (Room::Rule, None) if self.may_have_ended => "what a `skip` may leave out",
             (Room::Rule, None) if self.in_init => "an initial value",
             (Room::Rule, None) => return true,

@@ -65,6 +65,30 @@ impl Body<'_> {
         Some((name.text.clone(), value))
     }
 
+    /// Whether a component may be used here, with state under that name.
+    pub(super) fn used_here(&mut self, component: &str, name: &str, at: Span) -> bool {
+        let what = format!("component `{component}`");
+        let place = match (self.room, self.flow.no_use) {
+            (Room::Rule, _) if self.in_entry => "an entry",
+            (Room::Rule | Room::Component, Some(place)) => place,
+            (Room::Rule, None) if self.in_init => "an initial value",
+            (Room::Rule, None) if self.may_have_ended => "what a `skip` may leave out",
+            (Room::Rule | Room::Component, None) => return self.used_once(name, at),
+            (room, _) => room.name(),
+        };
+        let help = "use it at the top of the rule, and bind its value with `let`: its state changes once in each step";
+        self.misplaced(&what, place, help, at)
+    }
+
+    fn used_once(&mut self, name: &str, at: Span) -> bool {
+        let Some(origin) = self.uses.insert(name.to_owned(), at) else {
+            return true;
+        };
+        let name = name.to_owned();
+        self.report(CheckError::UsedTwice { name, at, origin });
+        false
+    }
+
     /// A tensor with the shape of the parameter.
     fn like_param(&mut self, arg: &Arg) -> Expr {
         let value = self.expr(&arg.value);

@@ -35,6 +35,8 @@ pub(super) struct Context {
     pub(super) weights: HashMap<OptimizerId, u64>,
     /// Compositions that were reported.
     pub(super) broken: HashSet<OptimizerId>,
+    /// Where a composition is written that has no name.
+    pub(super) places: HashMap<OptimizerId, (FileId, Span)>,
     /// What optimizers say themselves of absent gradients.
     pub(super) absent: HashMap<OptimizerId, bool>,
     /// The rule that assigns a shared number, and where.
@@ -54,6 +56,7 @@ pub(super) enum Setting {
 pub(super) enum Room {
     Rule,
     Function,
+    Component,
     /// A default, guard or bound: only host values.
     Setting(&'static str),
 }
@@ -63,6 +66,7 @@ impl Room {
         match self {
             Room::Rule => "a rule",
             Room::Function => "a function",
+            Room::Component => "a component",
             Room::Setting(name) => name,
         }
     }
@@ -73,6 +77,8 @@ impl Room {
 pub(super) struct Flow {
     /// Why state cannot be declared here.
     pub(super) no_state: Option<&'static str>,
+    /// Why a component cannot be used here.
+    pub(super) no_use: Option<&'static str>,
     /// Inside `repeat` or `each`, which `skip` cannot leave.
     pub(super) in_loop: bool,
     /// How many blocks with a value stand around.
@@ -124,8 +130,16 @@ pub(super) struct Body<'a> {
     pub(super) copies: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
+    /// Something assigns the parameter or state.
+    pub(super) changes: bool,
+    /// An entry of a rule is checked.
+    pub(super) in_entry: bool,
     /// Where each optimizer that the optimizer takes is applied.
     pub(super) applied: BTreeMap<usize, Span>,
+    /// Where each component is used, by what stands before the names of its state.
+    pub(super) uses: BTreeMap<String, Span>,
+    /// The name that the value being checked is bound to.
+    pub(super) bound_as: Option<String>,
     /// A `skip` may have ended the rule before this place.
     pub(super) may_have_ended: bool,
     /// The lengths that are known only by themselves, as written.
@@ -159,7 +173,11 @@ impl<'a> Body<'a> {
             size: 0,
             copies: 1,
             updates: false,
+            changes: false,
+            in_entry: false,
             applied: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            bound_as: None,
             may_have_ended: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
@@ -301,6 +319,7 @@ impl<'a> Body<'a> {
                 self.room.name(),
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
             )),
+            Binding::Local(local) if self.in_init && self.is_argument(local) => None,
             Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
                 Some(not_available(
                     "an initial value",
@@ -309,6 +328,15 @@ impl<'a> Body<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether a local is what the component that is checked was given.
+    fn is_argument(&self, local: Local) -> bool {
+        let params = self
+            .function
+            .map(|id| &self.cx.program.functions[id].params);
+        self.room == Room::Component
+            && params.is_some_and(|params| params.iter().any(|(param, _)| *param == local))
     }
 
     /// The reason why nothing of that name is visible.
@@ -330,7 +358,7 @@ impl<'a> Body<'a> {
         }
         if matches!(name, "grad" | "step") {
             let help = match self.room {
-                Room::Function => {
+                Room::Function | Room::Component => {
                     format!("a function sees its parameters only: pass `{name}` to it")
                 }
                 _ => format!("use `{name}` in the body of a rule"),
@@ -358,7 +386,7 @@ impl<'a> Body<'a> {
             format!("`{name}` is a function: write `{name}(…)`")
         } else {
             match self.room {
-                Room::Function => format!(
+                Room::Function | Room::Component => format!(
                     "a function sees its parameters only: add `{name}` to them, or bind it with `let`"
                 ),
                 _ => format!("declare `{name}` with `let` above, or as a `hyper` or `static`"),

@@ -232,6 +232,9 @@ impl Maker<'_> {
             return Some(made);
         }
         let made = if made == id { self.copy(id) } else { made };
+        self.cx
+            .places
+            .insert(made, (self.items.file, composed.span));
         for (name, value) in rest {
             self.set(made, name, value);
         }
@@ -290,6 +293,7 @@ impl Maker<'_> {
             self.satisfies(id, base, taken[base].1, value.span);
         }
         let made = self.copy(id);
+        self.cx.places.insert(made, (self.items.file, at));
         self.take(made, id, taken, at).then_some(made)
     }
 

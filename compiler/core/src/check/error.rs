@@ -752,6 +752,73 @@ pub enum CheckError {
         origin: Span,
     },
 
+    #[error("two components would keep their state as `{name}.…`")]
+    #[diagnostic(
+        code(opt::component::used_twice),
+        help("bind each with a name of its own: `let m = momentum(grad, 0.9)` keeps `m.…`")
+    )]
+    UsedTwice {
+        name: String,
+        #[label(primary, "used again as `{name}`")]
+        at: Span,
+        #[label("used here")]
+        origin: Span,
+    },
+
+    #[error("entry `{name}` changes nothing")]
+    #[diagnostic(
+        code(opt::entry::no_effect),
+        help("an entry acts by assigning the parameter or state")
+    )]
+    EntryWithoutEffect {
+        name: String,
+        #[label(primary, "assigns neither the parameter nor state")]
+        at: Span,
+    },
+
+    #[error("input `{name}` is neither a tensor nor a number")]
+    #[diagnostic(
+        code(opt::entry::input),
+        help(
+            "write `{name}: like {param}` for a tensor of the parameter's shape, or `{name}: float`"
+        )
+    )]
+    EntryInput {
+        name: String,
+        param: String,
+        #[label(primary, "declared here")]
+        at: Span,
+    },
+
+    #[error("entry `{name}` has other inputs in another rule")]
+    #[diagnostic(
+        code(opt::entry::inputs_differ),
+        help(
+            "a caller asks all parameters at once: give both entries the same inputs, or two names"
+        )
+    )]
+    EntryInputsDiffer {
+        name: String,
+        #[label(primary, "has other inputs")]
+        at: Span,
+        #[label("first declared here")]
+        origin: Span,
+    },
+
+    #[error("entry `{name}` would belong to {parts}")]
+    #[diagnostic(
+        code(opt::entry::collision),
+        help(
+            "a composition has the entries of all its optimizers, so their names must differ: rename one"
+        )
+    )]
+    EntryCollision {
+        name: String,
+        parts: String,
+        #[label(primary, "two entries `{name}`")]
+        at: Span,
+    },
+
     #[error("a sum over parameters adds numbers")]
     #[diagnostic(
         code(opt::across::number),

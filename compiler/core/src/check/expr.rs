@@ -437,6 +437,7 @@ impl Body<'_> {
         let flow = Flow {
             value_depth: depth,
             no_state: Some("a block that gives a value"),
+            no_use: Some("a block that gives a value"),
             ..self.flow
         };
         self.within(flow, |body| body.value_statements(block, expected))

@@ -7,13 +7,14 @@ use super::items::{FunctionInfo, Items, Scope};
 use super::phase::{Phase, is_host};
 use super::walk;
 use crate::hir::{self, Block, FileId, Function, FunctionId, Local, Pattern, Type};
+use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, ExprKind, Item, Span};
 use std::collections::HashMap;
 
 /// Enters a function by its signature; the body comes later.
 pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) -> FunctionId {
     let items = Items::new(file);
-    let mut body = Body::new(cx, &items, Room::Function);
+    let mut body = Body::new(cx, &items, room(function));
     let params = function
         .params
         .iter()
@@ -37,18 +38,28 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
         scope: Some(scope),
     });
     cx.program.functions.push(Function {
+        component: function.component,
         name: function.name.text.clone(),
         docs: function.docs.clone(),
         file,
         symbols,
         locals,
         params,
+        states: PrimaryMap::new(),
         result,
         body: Block {
             stmts: Vec::new(),
             tail: None,
         },
     })
+}
+
+fn room(function: &ast::Function) -> Room {
+    if function.component {
+        Room::Component
+    } else {
+        Room::Function
+    }
 }
 
 impl Body<'_> {
@@ -201,7 +212,7 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
         declared.locals.clone(),
         declared.result.clone(),
     );
-    let mut body = Body::new(cx, items, Room::Function);
+    let mut body = Body::new(cx, items, room(function));
     body.function = Some(id);
     body.symbols = symbols;
     body.locals = locals;
@@ -211,9 +222,10 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
     let flow = body.flow;
     let checked = body.within(flow, |body| body.value_block(&function.body, Some(&result)));
     body.check_size(&function.name);
-    let (locals, size) = (body.locals, body.size);
+    let (locals, states, size) = (body.locals, body.states, body.size);
     cx.functions[id].size = size;
     let into = &mut cx.program.functions[id];
     into.locals = locals;
+    into.states = states;
     into.body = checked;
 }

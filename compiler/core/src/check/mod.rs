@@ -26,6 +26,7 @@ mod call;
 mod compose;
 mod constant;
 mod diagnostics;
+mod entry;
 mod error;
 mod expr;
 mod functions;
@@ -110,6 +111,7 @@ fn run(
         origins: BTreeMap::new(),
         weights: HashMap::new(),
         broken: HashSet::new(),
+        places: HashMap::new(),
         absent: HashMap::new(),
         shared_by: HashMap::new(),
         sink,
@@ -120,6 +122,7 @@ fn run(
         exports.insert(*file, own);
     }
     compose::finish(&mut cx);
+    entry::collisions(&mut cx);
     rules::optimizer_circles(&mut cx);
     root(
         &mut cx,

@@ -77,6 +77,18 @@ impl Names {
             .copied()
     }
 
+    /// The names of the body, without those around it.
+    pub(super) fn visible(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.visible
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// How many blocks are open.
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Another meaning for a visible name.
     pub(super) fn rebind(&mut self, name: &str, binding: Binding) {
         if let Some(entry) = self.visible.get_mut(name) {

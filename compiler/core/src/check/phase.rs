@@ -167,7 +167,9 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
             std::iter::once(cond.as_ref()).chain(tails).collect()
         }
         ExprKind::In(_, block) => block.tail.as_deref().into_iter().collect(),
-        ExprKind::Call(_, args) | ExprKind::Builtin(_, args) => args.iter().collect(),
+        ExprKind::Call(_, args) | ExprKind::Use(_, _, args) | ExprKind::Builtin(_, args) => {
+            args.iter().collect()
+        }
         _ => Vec::new(),
     }
 }

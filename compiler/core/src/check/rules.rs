@@ -7,7 +7,9 @@ use super::graph;
 use super::items::Items;
 use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
-use crate::hir::{self, Expr, OptimizerId, Pattern, PatternAxis, Rule, RuleBody, Target, Type};
+use crate::hir::{
+    self, Entry, Expr, OptimizerId, Pattern, PatternAxis, Rule, RuleBody, Target, Type,
+};
 use cranelift_entity::{EntityRef, PrimaryMap};
 use optc_grammar::ast::{self, Name, Span};
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ pub(super) fn rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer:
         let checked = set.rule(rule, settings.clone());
         set.cx.program.optimizers[id].rules.push(checked);
     }
+    set.entries_differ();
     set.unreachable();
     set.never_fitting();
     set.circles();
@@ -121,7 +124,7 @@ impl RuleSet<'_> {
             shape,
         });
         let guard = rule.guard.as_ref().map(|guard| body.guard(guard));
-        let checked = body.rule_body(self.optimizer, rule, &pattern);
+        let (checked, entries) = body.rule_body(self.optimizer, rule, &pattern);
         body.check_size(&rule.name);
         Rule {
             name: rule.name.text.clone(),
@@ -135,6 +138,7 @@ impl RuleSet<'_> {
             modes: body.modes,
             applies: body.applied.into_keys().collect(),
             body: checked,
+            entries,
             span: rule.span,
         }
     }
@@ -154,7 +158,7 @@ impl<'a> Body<'a> {
         optimizer: &ast::Optimizer,
         rule: &'a ast::Rule,
         pattern: &Pattern,
-    ) -> RuleBody {
+    ) -> (RuleBody, Vec<Entry>) {
         match &rule.body {
             ast::RuleBody::Block(block) => self.rule_block(rule, block),
             ast::RuleBody::Delegate {
@@ -174,18 +178,19 @@ impl<'a> Body<'a> {
                 );
                 let target = self.target_of(optimizer, target, args);
                 self.room = room;
-                match target.zip(view) {
+                let body = match target.zip(view) {
                     Some((target, view)) => RuleBody::Delegate { target, view },
                     None => RuleBody::Block(hir::Block {
                         stmts: Vec::new(),
                         tail: None,
                     }),
-                }
+                };
+                (body, Vec::new())
             }
         }
     }
 
-    fn rule_block(&mut self, rule: &'a ast::Rule, block: &'a ast::Block) -> RuleBody {
+    fn rule_block(&mut self, rule: &'a ast::Rule, block: &'a ast::Block) -> (RuleBody, Vec<Entry>) {
         for (name, binding) in [("grad", Binding::Grad), ("step", Binding::Step)] {
             // A setting of that name was reported with the settings.
             if let Err(entry) = self.names.declare(name, binding, None)
@@ -200,7 +205,11 @@ impl<'a> Body<'a> {
         }
         self.source = Some(block);
         let flow = self.flow;
-        let checked = self.within(flow, |body| body.block(block));
+        let names = self.names.clone();
+        let (checked, entries) = self.within(flow, |body| {
+            let checked = body.block(block);
+            (checked, body.entries(block, names))
+        });
         if !self.updates {
             let (name, param, at) = (
                 rule.name.text.clone(),
@@ -209,7 +218,7 @@ impl<'a> Body<'a> {
             );
             self.report(CheckError::NoUpdate { name, param, at });
         }
-        RuleBody::Block(checked)
+        (RuleBody::Block(checked), entries)
     }
 
     fn target_of(

@@ -170,6 +170,127 @@ optimizer Shown(base: optimizer = Sgd) {
 }",
     ),
     page(
+        "opt::component::used_twice",
+        "two uses of components would share their state",
+        "Each use of a component has state of its own, under the name that its value is bound to, or the component's name where it is not bound.",
+        r"component momentum(g: [...], beta: float) -> [...] {
+    state buffer = zeros_like(g)
+    buffer = lerp(buffer, g, 1 - beta)
+    buffer
+}
+
+optimizer Shown {
+    rule each(w: [...]) { w -= momentum(grad, 0.9) + momentum(grad, 0.99) }
+}",
+        r"component momentum(g: [...], beta: float) -> [...] {
+    state buffer = zeros_like(g)
+    buffer = lerp(buffer, g, 1 - beta)
+    buffer
+}
+
+optimizer Shown {
+    rule each(w: [...]) {
+        let fast = momentum(grad, 0.9)
+        let slow = momentum(grad, 0.99)
+        w -= fast + slow
+    }
+}",
+    ),
+    page(
+        "opt::entry::collision",
+        "two optimizers of a composition have an entry of one name",
+        "A composition has the entries of its own rules and of the optimizers that it takes, by their plain names.\nIf two have the same, a caller could not say which is meant.",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state z = w
+        z -= grad
+        w = lerp(w, z, 0.1)
+        entry eval { w = z }
+    }
+}
+
+optimizer Shown(base: optimizer = Averaged) {
+    rule each(w: [...]) {
+        w = base(w, grad)
+        entry eval { w *= 0.5 }
+    }
+}",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state z = w
+        z -= grad
+        w = lerp(w, z, 0.1)
+        entry eval { w = z }
+    }
+}
+
+optimizer Shown(base: optimizer = Averaged) {
+    rule each(w: [...]) {
+        w = base(w, grad)
+        entry halve { w *= 0.5 }
+    }
+}",
+    ),
+    page(
+        "opt::entry::input",
+        "an entry has an input that no caller can give",
+        "A caller gives an entry tensors with the shape of each parameter, `like w`, and numbers, `float`.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry shrink(k: int) { w *= k }
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+}",
+    ),
+    page(
+        "opt::entry::inputs_differ",
+        "entries of one name have different inputs in two rules",
+        "A caller asks all parameters at once, whichever rule has taken them, and gives the same inputs for each.",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+    rule other(w: [...]) {
+        w -= grad
+        entry shrink { w *= 0.5 }
+    }
+}",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+    rule other(w: [...]) {
+        w -= grad
+        entry shrink(k: float) { w *= 0.5 * k }
+    }
+}",
+    ),
+    page(
+        "opt::entry::no_effect",
+        "an entry assigns nothing",
+        "An entry acts as a step does: by assigning the parameter or state. Nothing else outlives it.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry eval { let _half = 0.5 * w }
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry eval { w *= 0.5 }
+    }
+}",
+    ),
+    page(
         "opt::across::number",
         "a sum over parameters adds something that is not a number",
         "`across params { x }` adds `x` of every parameter that the rule takes in this step.\nParameters have different shapes, so `x` is a number or a scalar tensor.",

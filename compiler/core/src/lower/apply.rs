@@ -3,8 +3,9 @@
 //! What is applied sees the value that it is given as its parameter, and keeps state of its own beside that of the rule
 //! around it, under a name of its own: `base.exp_avg`.
 
+use super::view::Step;
 use super::{Frame, Lowerer, Val, select};
-use crate::hir::Expr;
+use crate::hir::{Expr, ExprKind};
 use std::collections::HashMap;
 
 impl<'p> Lowerer<'p> {
@@ -15,7 +16,7 @@ impl<'p> Lowerer<'p> {
         grad: &'p Expr,
         set: &'p [(String, Expr)],
     ) -> Val {
-        let (param, grad) = (self.tensor(param), self.tensor(grad));
+        let (place, param, grad) = (param, self.tensor(param), self.tensor(grad));
         let set: Vec<(&str, Val)> = set
             .iter()
             .map(|(name, value)| (name.as_str(), self.expr(value)))
@@ -27,10 +28,20 @@ impl<'p> Lowerer<'p> {
         let (given, pristine) = (self.frame.given, self.frame.pristine);
         let same = |n: usize, value| pristine[n] && given.is_some_and(|given| given[n] == value);
         frame.pristine = [same(0, param), same(1, grad)];
+        frame.home = self.home_of(place);
         let outer = std::mem::replace(&mut self.frame, frame);
         let value = self.rule(rule, param, grad);
         self.frame = outer;
         Val::Tensor(value)
+    }
+
+    /// Where the value is kept that an optimizer is applied to.
+    fn home_of(&self, param: &Expr) -> Option<(usize, Vec<Step>)> {
+        match param.kind {
+            ExprKind::Param => self.frame.home.clone(),
+            ExprKind::State(state) => Some((self.frame.states[&(state, None)], Vec::new())),
+            _ => None,
+        }
     }
 
     /// What names mean in an optimizer that this one takes, some hyperparameters having other values.

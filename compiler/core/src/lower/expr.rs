@@ -2,7 +2,7 @@
 
 use super::{Frame, Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{BinaryOp, Block, Expr, ExprKind, Field, Place, UnaryOp};
+use crate::hir::{BinaryOp, Block, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
 use crate::ir::{OnFailure, OpKind, Type, Value};
 use crate::kernel;
 use crate::plan::{HostBinary, HostUnary};
@@ -56,7 +56,8 @@ impl<'p> Lowerer<'p> {
                 otherwise,
             } => self.if_expr(cond, then, otherwise),
             ExprKind::In(dtype, body) => self.in_dtype(dtype, body),
-            ExprKind::Call(function, args) => self.call(*function, args),
+            ExprKind::Call(function, args) => self.call(*function, None, args),
+            ExprKind::Use(function, name, args) => self.call(*function, Some(name), args),
             ExprKind::Builtin(builtin, args) => self.builtin(*builtin, args),
             ExprKind::Field(value, field) => self.field(value, *field),
             ExprKind::OrElse {
@@ -331,12 +332,18 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn call(&mut self, id: crate::hir::FunctionId, args: &'p [Expr]) -> Val {
+    /// A function, or a component with a name for its state.
+    fn call(&mut self, id: FunctionId, used_as: Option<&str>, args: &'p [Expr]) -> Val {
         let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
         let function = &self.program.functions[id];
         let outer = self.frame.clone();
         let (hypers, statics) = (outer.hypers.clone(), outer.statics.clone());
         self.frame = Frame::new(outer.optimizer, hypers, statics);
+        if let Some(name) = used_as {
+            let mode = outer.component.map_or(outer.mode, |(_, mode)| mode);
+            self.frame.component = Some((id, mode));
+            self.frame.prefix = format!("{}{name}.", outer.prefix);
+        }
         for ((local, pattern), arg) in function.params.iter().zip(args) {
             if let (Some(pattern), Val::Tensor(tensor)) = (pattern, &arg) {
                 let dims = self.build.function.dims(*tensor).to_vec();

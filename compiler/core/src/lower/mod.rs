@@ -8,6 +8,7 @@
 
 mod apply;
 mod builtin;
+mod entry;
 mod expr;
 mod select;
 mod shared;
@@ -15,12 +16,14 @@ mod state;
 mod stmt;
 mod view;
 
+pub use entry::{entries, lower_entry};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
 
 use crate::dtype::DType;
 use crate::hir::{
-    self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target,
+    self, Fact, FunctionId, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType,
+    Target,
 };
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
 use crate::plan::Role;
@@ -49,6 +52,10 @@ pub struct Spec<'a> {
 
 /// Specialises a rule.
 pub fn lower(spec: &Spec<'_>) -> Function {
+    lowered(spec).finish()
+}
+
+fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
     let mut lowerer = Lowerer::new(
         spec.program,
         root_frame(spec.program, spec.optimizer, spec.settings),
@@ -67,7 +74,7 @@ pub fn lower(spec: &Spec<'_>) -> Function {
     });
     lowerer.current = vec![param, grad];
     lowerer.current[0] = lowerer.rule(spec.rule, param, grad);
-    lowerer.finish()
+    lowerer
 }
 
 /// The value of a host expression over the settings so far; NaN if it is not a number.
@@ -171,10 +178,14 @@ struct Frame {
     shared: HashMap<usize, Value>,
     param: Option<Value>,
     grad: Option<Value>,
-    /// How the rule sees the parameter's slot.
+    /// How the rule sees the slots that were bound.
     view: Vec<view::Step>,
+    /// The slot where its parameter is kept, and how it sees that; none when it is applied to a computed value.
+    home: Option<(usize, Vec<view::Step>)>,
     /// What stands before the names of its state.
     prefix: String,
+    /// The component that runs, and the mode for which it is used.
+    component: Option<(FunctionId, Option<u32>)>,
     /// The parameter and the gradient that the rule was given.
     given: Option<[Value; 2]>,
     /// Whether those are the ones that were bound, before anything changed them.
@@ -198,7 +209,9 @@ impl Frame {
             param: None,
             grad: None,
             view: Vec::new(),
+            home: Some((0, Vec::new())),
             prefix: String::new(),
+            component: None,
             given: None,
             pristine: [true; 2],
             rule: 0,
@@ -234,6 +247,8 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
+    /// The rules that ran, with what names meant in them.
+    ran: Vec<Frame>,
     /// A first value of state is lowered.
     hiding: Option<state::Hiding>,
     /// The new values of shared numbers, by host input.
@@ -250,6 +265,7 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
+            ran: Vec::new(),
             hiding: None,
             assigned: BTreeMap::new(),
         }
@@ -275,17 +291,27 @@ impl<'p> Lowerer<'p> {
             let stored = self.build.function.slots[slot].ty.dtype;
             self.current[slot] = self.build.cast(self.current[slot], stored);
         }
-        self.current.remove(1);
+        let mut slots = self.build.function.slots.iter();
+        self.current
+            .retain(|_| slots.next().is_some_and(|slot| !slot.role.is_read_only()));
         let shared: Vec<(u32, Value)> = self.assigned.into_iter().collect();
         self.current.extend(shared.iter().map(|(_, value)| *value));
         self.build.function.shared = shared.into_iter().map(|(input, _)| input).collect();
         self.build.function.regions[body].results = self.current;
         self.build.function.regions[init].results = self.initial;
+        self.build.forget_unused_regions();
         self.build.function
     }
 
     fn rule_data(&self) -> &'p Rule {
         &self.program.optimizers[self.frame.optimizer].rules[self.frame.rule]
+    }
+
+    fn state_data(&self, state: StateId) -> &'p hir::State {
+        match self.frame.component {
+            Some((id, _)) => &self.program.functions[id].states[state],
+            None => &self.rule_data().states[state],
+        }
     }
 
     /// Runs a rule of the frame's optimizer on a parameter and its gradient; gives the parameter's new value.
@@ -300,6 +326,7 @@ impl<'p> Lowerer<'p> {
         match &data.body {
             RuleBody::Block(block) => {
                 self.stmts(&block.stmts, None);
+                self.ran.push(self.frame.clone());
                 self.frame.param.unwrap_or(param)
             }
             RuleBody::Delegate { target, view } => self.delegate(target, view, param, grad),
@@ -342,6 +369,8 @@ impl<'p> Lowerer<'p> {
         };
         let outer = std::mem::replace(&mut self.frame, frame);
         self.frame.view = [outer.view.clone(), steps.clone()].concat();
+        let home = outer.home.clone();
+        self.frame.home = home.map(|(slot, view)| (slot, [view, steps.clone()].concat()));
         self.frame.first_input = first_input;
         self.frame.prefix.clone_from(&outer.prefix);
         self.frame.pristine = outer.pristine;

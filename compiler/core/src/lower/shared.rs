@@ -142,8 +142,10 @@ impl<'p> Lowerer<'p> {
             true => build.fill(summand, scalar.clone()),
             false => build.cast(summand, dtype),
         };
-        let kept = (0..build.function.slots.len() as u32).filter(|&slot| slot != 1);
-        let mut results: Vec<Value> = kept.map(|slot| build.slot(slot)).collect();
+        let slots = build.function.slots.iter().enumerate();
+        let kept = slots.filter(|(_, slot)| !slot.role.is_read_only());
+        let kept: Vec<u32> = kept.map(|(n, _)| n as u32).collect();
+        let mut results: Vec<Value> = kept.into_iter().map(|slot| build.slot(slot)).collect();
         results.push(summand);
         build.function.slots.push(crate::ir::Slot {
             name: "summand".to_owned(),

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 impl<'p> Lowerer<'p> {
     pub(super) fn declare(&mut self, state: StateId) {
-        let data = &self.rule_data().states[state];
+        let data = self.state_data(state);
         let Some(modes) = data.modes else {
             return self.declare_one(state, None);
         };
@@ -50,7 +50,7 @@ impl<'p> Lowerer<'p> {
     }
 
     fn declare_one(&mut self, state: StateId, mode: Option<u32>) {
-        let data = &self.rule_data().states[state];
+        let data = self.state_data(state);
         let dtype = data.dtype.unwrap_or(self.build.function.slots[0].ty.dtype);
         let dims = data
             .dims
@@ -59,7 +59,11 @@ impl<'p> Lowerer<'p> {
         let (initial, depends) = self.initial_value(&data.init, dtype, dims);
         let dims = self.build.function.dims(initial).to_vec();
         let name = format!("{}{}", self.frame.prefix, data.name);
-        let name = mode.map_or_else(|| name.clone(), |mode| format!("{name}.{mode}"));
+        let of_use = self.frame.component.and_then(|(_, mode)| mode);
+        let name = match mode.or(of_use) {
+            Some(mode) => format!("{name}.{mode}"),
+            None => name,
+        };
         let slot = self.slot(&name, Role::State, dtype, &dims, data.fact);
         self.initial.push(initial);
         let value = self.read_slot(slot);
@@ -117,6 +121,9 @@ impl<'p> Lowerer<'p> {
 
     /// The parameter and the gradient in `init`: their slots, where the rule sees nothing else.
     fn bound(&mut self) -> (Option<Value>, Option<Value>) {
+        if self.frame.component.is_some() {
+            return (None, None);
+        }
         let steps: Vec<Step> = self.frame.view.clone();
         let given = self.frame.given.map_or([None; 2], |given| given.map(Some));
         let [param, grad] = [0, 1].map(|slot| match self.frame.pristine[slot] {
