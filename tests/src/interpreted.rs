@@ -6,7 +6,7 @@ use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp;
 use optc_core::ir::{Function, Summand};
-use optc_core::lower::{Spec, lower, rule_for};
+use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
@@ -28,6 +28,10 @@ pub enum Stage {
 /// One parameter with its rule and state.
 struct Bound {
     function: Function,
+    /// By name, with whether it reads the gradient.
+    entries: BTreeMap<String, (Function, bool)>,
+    /// The state is no longer what it was before the first step.
+    begun: bool,
     slots: Vec<Vec<f64>>,
     group: usize,
     step: u64,
@@ -83,11 +87,11 @@ impl Interpreted {
 
 impl Interpreted {
     /// Computes the sums over the parameters of a step, in order of their inputs.
-    fn sum<'a>(&mut self, names: impl Iterator<Item = &'a String> + Clone) {
+    fn sum<'a>(&mut self, entry: Option<&str>, names: impl Iterator<Item = &'a String> + Clone) {
         let bound = |name: &'a String| &self.params[name];
         let sums = |bound: &Bound| {
             bound
-                .function
+                .of(entry)
                 .sums
                 .iter()
                 .map(|sum| sum.input)
@@ -97,7 +101,7 @@ impl Interpreted {
         for input in wanted {
             let each = names.clone().map(|name| {
                 let bound = &self.params[name];
-                bound.summand(input, &self.inputs[bound.group])
+                bound.summand(entry, input, &self.inputs[bound.group])
             });
             let total: f64 = each.sum();
             self.inputs
@@ -112,18 +116,29 @@ impl Bound {
     fn begin(&mut self, grad: &[f64], inputs: &[f64]) {
         let dtype = self.function.slots[interp::GRAD].ty.dtype;
         let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
-        if self.step == 0 {
+        if !self.begun {
+            self.begun = true;
             let slots = interp::allocate(&self.function, &self.slots[interp::PARAM], &grad, inputs);
             self.slots = slots.expect("state can be initialised");
         }
         self.slots[interp::GRAD] = grad;
-        self.step += 1;
     }
 
-    fn summand(&self, input: u32, inputs: &[f64]) -> f64 {
-        let sum = self.function.sums.iter().find(|sum| sum.input == input);
+    /// What runs: the step, or an entry.
+    fn of(&self, entry: Option<&str>) -> &Function {
+        entry.map_or(&self.function, |name| &self.entries[name].0)
+    }
+
+    fn summand(&self, entry: Option<&str>, input: u32, inputs: &[f64]) -> f64 {
+        let sum = self.of(entry).sums.iter().find(|sum| sum.input == input);
         let value = |sum: &Summand| interp::summand(sum, &self.slots, inputs, self.step as f64);
         sum.map_or(0.0, |sum| value(sum).expect("the sum can be computed"))
+    }
+
+    fn run_entry(&mut self, entry: &str, inputs: &[f64]) {
+        let (function, _) = &self.entries[entry];
+        let done = interp::run(function, &mut self.slots, inputs, self.step as f64);
+        done.expect("the entry succeeds");
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
@@ -148,7 +163,7 @@ fn bind(
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
     let rule = named.or_else(|| rule_for(program, optimizer, settings, &dims));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
-    let lowered = lower(&Spec {
+    let spec = Spec {
         program,
         optimizer,
         settings,
@@ -156,17 +171,25 @@ fn bind(
         dims: &dims,
         dtype,
         grad_dtype: dtype,
-    });
-    let function = match stage {
+    };
+    let at_stage = |lowered| match stage {
         Stage::Lowered => lowered,
         Stage::Optimized => passes::optimize(lowered),
     };
+    let function = at_stage(lower(&spec));
+    let entries = entries(&spec).into_iter().map(|(entry, reads_grad)| {
+        let lowered = lower_entry(&spec, &entry.name).expect("an entry of the rule");
+        (entry.name, (at_stage(lowered), reads_grad))
+    });
+    let entries = entries.collect();
     let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
     let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
+        entries,
+        begun: false,
         slots,
         group: 0,
         step: 0,
@@ -245,8 +268,9 @@ impl Stepper for Interpreted {
         for (name, grad) in grads {
             let bound = self.params.get_mut(name).expect("a known parameter");
             bound.begin(grad, &self.inputs[bound.group]);
+            bound.step += 1;
         }
-        self.sum(grads.keys());
+        self.sum(None, grads.keys());
         let before = self.inputs.clone();
         for name in grads.keys() {
             let bound = self.params.get_mut(name).expect("a known parameter");
@@ -254,6 +278,26 @@ impl Stepper for Interpreted {
             for (&input, value) in bound.function.shared.iter().zip(shared) {
                 self.inputs[bound.group][input as usize] = value;
             }
+        }
+    }
+
+    fn entry(&mut self, name: &str, grads: Option<&BTreeMap<String, Vec<f64>>>) {
+        let takes = |param: &&String| {
+            let bound = &self.params[*param];
+            let reads_grad = bound.entries.get(name).map(|(_, reads_grad)| *reads_grad);
+            reads_grad.is_some_and(|reads| !reads || grads.is_some_and(|g| g.contains_key(*param)))
+        };
+        let taken: Vec<String> = self.params.keys().filter(takes).cloned().collect();
+        for param in &taken {
+            let bound = self.params.get_mut(param).expect("a known parameter");
+            let zeros = vec![0.0; bound.slots[interp::PARAM].len()];
+            let grad = grads.and_then(|grads| grads.get(param)).unwrap_or(&zeros);
+            bound.begin(grad, &self.inputs[bound.group]);
+        }
+        self.sum(Some(name), taken.iter());
+        for param in &taken {
+            let bound = self.params.get_mut(param).expect("a known parameter");
+            bound.run_entry(name, &self.inputs[bound.group]);
         }
     }
 

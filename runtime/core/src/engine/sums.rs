@@ -45,7 +45,26 @@ impl Summand {
         self.slots[own] = self.value.pointer();
     }
 
-    fn value(&self) -> f64 {
+    /// The host input that the sum becomes.
+    pub(super) fn input(&self) -> u32 {
+        self.input
+    }
+
+    /// Takes the parameter's slots, and evaluates its host scalars.
+    pub(super) fn prepare(
+        &mut self,
+        slots: &[Pointer],
+        inputs: &[f64],
+        step: f64,
+        regs: &mut [f64],
+    ) {
+        self.place(slots);
+        let host = &self.prepared.plan.host;
+        let regs = &mut regs[self.regs..self.regs + host.len()];
+        evaluate_host(host, inputs, step, regs);
+    }
+
+    pub(super) fn value(&self) -> f64 {
         let slot = &self.prepared.plan.slots[self.slots.len() - 1];
         // SAFETY: the memory holds one element of the slot's type.
         unsafe { moves::load(self.value.pointer(), slot.dtype, 0) }
@@ -78,13 +97,11 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
             for summand in of(&mut param.summands, input) {
-                summand.place(&param.slots);
-                let host = &summand.prepared.plan.host;
-                let regs = &mut self.regs[summand.regs..summand.regs + host.len()];
-                evaluate_host(host, inputs, (param.step + 1) as f64, regs);
+                let step = (param.step + 1) as f64;
+                summand.prepare(&param.slots, inputs, step, &mut self.regs);
             }
         }
-        self.compute(input);
+        self.compute_all(|param| &param.summands, input);
         let active = self.params.iter().filter(|param| param.active);
         let summands = active.flat_map(|param| &param.summands);
         let total: f64 = summands
@@ -97,11 +114,11 @@ impl Engine {
     }
 
     /// Runs the summands of all parameters of this step.
-    fn compute(&self, input: u32) {
+    pub(super) fn compute_all(&self, of: impl Fn(&Param) -> &[Summand] + Sync, input: u32) {
         let outcome = self.pool.run(self.params.len(), &|worker, n| {
             let param = &self.params[n];
             let due = |summand: &&Summand| param.active && summand.input == input;
-            for summand in param.summands.iter().filter(due) {
+            for summand in of(param).iter().filter(due) {
                 if let Err(stop) = self.compute_one(summand, worker) {
                     self.record(n, stop);
                 }

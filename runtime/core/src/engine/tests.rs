@@ -369,6 +369,8 @@ fn entry(name: &str, plan: Plan) -> Entry {
     let dims = plan.slots[0].dims.iter().map(|&dim| dim as i64).collect();
     let (name, plan) = (name.to_owned(), Arc::new(plan));
     Entry {
+        entries: Vec::new().into(),
+        numbers: 0,
         name,
         dims,
         dtype: DType::F32,
