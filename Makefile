@@ -12,7 +12,7 @@ PACKAGE := $(abspath $(TARGET))/python-package
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
-.PHONY: help setup build wheel demo test test-rust test-python bench gpu docs fmt format-check lint clean
+.PHONY: help setup build capi wheel demo test test-rust test-python test-versions bench bench-python gpu docs fmt format-check lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -25,6 +25,10 @@ build: setup ## the command, in target/release/optc
 
 wheel: setup ## the Python package, as a wheel in target/wheels
 	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(WHEELS)
+
+capi: setup ## libraries, headers and CMake package for C and C++, in target/optc-sdk
+	@$(ENV) cargo build --release -p optc-capi
+	@runtime/capi/install $(TARGET)/release $(TARGET)/optc-sdk
 
 demo: setup ## compile SOAP, Muon and AdamW and train a small transformer with each
 	@echo 'demo 1/3: building the compiler and the example (a few minutes the first time)'
@@ -51,6 +55,16 @@ test-python: setup
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
 	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python $(wildcard examples/python)
 
+# The oldest torch that the package supports and the newest there is; PYTHON is the interpreter to test with.
+VERSIONS := 2.5.0 2.15.0
+PYTHON := python3
+
+test-versions: setup ## the Python package with other releases of torch (several GB each), and with PYTHON=another
+	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)-versions
+	@$(ENV) for version in $(VERSIONS); do \
+		.ci/python-tests "$$version" $(PYTHON) $(PACKAGE)-versions/*.whl || exit 1; \
+	done
+
 bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@.ci/setup bench
 	@mkdir -p $(OUT)
@@ -58,6 +72,13 @@ bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@$(ENV) for name in soap muon adamw; do $(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; done
 	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/run.py --bench $(TARGET)/release/optc-bench --artifacts $(OUT) \
 		--out docs/benchmarks --commit "$$(git rev-parse --short HEAD)"
+
+bench-python: setup ## what a step over 200 small tensors costs in Python, beside torch's own
+	@rm -rf $(PACKAGE)-release
+	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)-release/wheel
+	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE)-release $(PACKAGE)-release/wheel/*.whl
+	@$(ENV) PYTHONPATH=$(PACKAGE)-release python tests/bench/python.py --out docs/benchmarks \
+		--commit "$$(git rev-parse --short HEAD)"
 
 gpu: setup ## what a machine with a GPU runs, packed into out/gpu: every kernel, whole steps, times beside torch
 	@mkdir -p $(OUT)/gpu

@@ -171,10 +171,44 @@ pub struct Optimizer {
     pub shared: Vec<Shared>,
     /// `absent grad: zeros` or `absent grad: skip`.
     pub absent_grad: Option<Name>,
+    /// `version "2"`, without the quotation marks.
+    pub version: Option<Name>,
+    /// `migrate from "1" { … }` entries in order.
+    pub migrations: Vec<Migration>,
     /// `rule` entries in order.
     pub rules: Vec<Rule>,
     /// From `optimizer` to `}`.
     pub span: Span,
+}
+
+/// `migrate from "1" { rename m -> exp_avg }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migration {
+    /// The version whose checkpoints it takes, without the quotation marks.
+    pub from: Name,
+    /// What has changed since.
+    pub changes: Vec<Change>,
+}
+
+/// How something that a checkpoint holds has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// `rename m -> exp_avg`
+    Rename {
+        /// What it was called.
+        from: Name,
+        /// What it is called.
+        to: Name,
+    },
+    /// `drop count`
+    Drop(Name),
+    /// `add max_exp_avg_sq = 0`
+    Add {
+        /// State that was not there.
+        name: Name,
+        /// What all its elements are.
+        value: Expr,
+    },
 }
 
 /// `lr = 1e-3 in [0, inf)`
@@ -508,8 +542,15 @@ pub enum ExprKind {
         /// What is computed in it.
         body: Block,
     },
-    /// `across params { dot(grad, grad) }`
-    Across(Block),
+    /// `"bias|norm"`, without the quotes
+    Text(String),
+    /// `across params { dot(grad, grad) }`, `across params max { norm(grad) }`
+    Across {
+        /// The largest value; otherwise the sum.
+        max: bool,
+        /// The value of one parameter.
+        body: Block,
+    },
     /// `eigh(a).vectors or retry f64 or keep`
     OrElse {
         /// What may fail.

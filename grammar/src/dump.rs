@@ -142,9 +142,15 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
         .absent_grad
         .iter()
         .map(|policy| list("absent-grad", [name(policy)]));
+    let version = optimizer.version.iter();
+    let version = version.map(|version| list("version", [name(version)]));
     list(
         "optimizer",
-        parts.chain(absent).chain(optimizer.rules.iter().map(rule)),
+        parts
+            .chain(absent)
+            .chain(version)
+            .chain(optimizer.migrations.iter().map(migration))
+            .chain(optimizer.rules.iter().map(rule)),
     )
 }
 
@@ -160,6 +166,22 @@ fn settings(settings: &[(Name, Expr)]) -> impl Iterator<Item = Sexp> {
     settings
         .iter()
         .map(|(key, value)| list("=", [name(key), expr(value)]))
+}
+
+fn migration(migration: &Migration) -> Sexp {
+    let changes = migration.changes.iter().map(change);
+    list(
+        "migrate",
+        [name(&migration.from)].into_iter().chain(changes),
+    )
+}
+
+fn change(change: &Change) -> Sexp {
+    match change {
+        Change::Rename { from, to } => list("rename", [name(from), name(to)]),
+        Change::Drop(old) => list("drop", [name(old)]),
+        Change::Add { name: new, value } => list("add", [name(new), expr(value)]),
+    }
 }
 
 fn hyper(hyper: &Hyper) -> Sexp {
@@ -356,7 +378,10 @@ fn expr(value: &Expr) -> Sexp {
             then,
             otherwise,
         } => if_(cond, then, Some(otherwise)),
-        ExprKind::Across(body) => list("across", [block(body)]),
+        ExprKind::Text(text) => atom(format!("{text:?}")),
+        ExprKind::Across { max, body } => {
+            list(if *max { "across-max" } else { "across" }, [block(body)])
+        }
         ExprKind::In { dtype, body } => list("in", [name(dtype), block(body)]),
         ExprKind::OrElse { value, policies } => list(
             "or-else",

@@ -142,7 +142,7 @@ pub enum ParseError {
         at: Span,
     },
 
-    /// `absent grad` twice in one optimizer.
+    /// `absent grad` or `version` twice in one optimizer.
     #[error("`{member}` is given twice")]
     #[diagnostic(code(opt::syntax::repeated_member), help("keep one of the two"))]
     RepeatedMember {
@@ -318,7 +318,15 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::static_member
         | Rule::shared_member
         | Rule::absent_member
-        | Rule::rule_member => "a member (`hyper`, `static`, `shared`, `absent grad` or `rule`)",
+        | Rule::version_member
+        | Rule::migrate_member
+        | Rule::rule_member => {
+            "a member (`hyper`, `static`, `shared`, `absent grad`, `version`, `migrate from` or `rule`)"
+        }
+        Rule::migration | Rule::rename | Rule::drop | Rule::add => {
+            "a change (`rename a -> b`, `drop a` or `add a = 0`)"
+        }
+        Rule::label => "a version such as `\"2\"`",
         Rule::use_list => "a list of names",
         Rule::name
         | Rule::rule_name
@@ -366,11 +374,14 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::call_open | Rule::field_dot | Rule::index_open | Rule::key_colon => "an operator",
         Rule::number | Rule::digits => "a number",
+        Rule::text => "a text in quotes",
         Rule::integer => "a whole number",
         Rule::kw_absent => "`absent`",
+        Rule::kw_add => "`add`",
         Rule::kw_across => "`across`",
         Rule::kw_choice => "`choice`",
         Rule::kw_component => "`component`",
+        Rule::kw_drop => "`drop`",
         Rule::kw_each => "`each`",
         Rule::kw_else => "`else`",
         Rule::kw_entry => "`entry`",
@@ -385,12 +396,15 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
         Rule::kw_like => "`like`",
+        Rule::kw_max => "`max`",
+        Rule::kw_migrate => "`migrate`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",
         Rule::kw_optimizer => "`optimizer`",
         Rule::kw_or => "an operator",
         Rule::kw_params => "`params`",
+        Rule::kw_rename => "`rename`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
         Rule::kw_rule => "`rule`",
@@ -404,6 +418,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_take => "`take`",
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
+        Rule::kw_version => "`version`",
         Rule::kw_where => "`where`",
         Rule::arrow => "`->`",
         Rule::brace_close => "`}`",
@@ -438,7 +453,8 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        for word in "absent choice first from grad of step steps table take zeros".split(' ') {
+        let words = "absent add choice drop first from grad migrate of rename step steps table take version zeros";
+        for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }
     }

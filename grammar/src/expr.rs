@@ -95,16 +95,24 @@ impl<'a> Builder<'a> {
         let span = span(&pair);
         let kind = match pair.as_rule() {
             Rule::number => ExprKind::Number(number(&pair)?),
+            Rule::text => ExprKind::Text(pair.as_str().trim_matches('"').to_owned()),
             Rule::truth => ExprKind::Bool(pair.as_str() == "true"),
             Rule::if_form => self.choice(pair)?,
             Rule::in_form => self.precision(pair)?,
-            Rule::across_form => ExprKind::Across(self.block(Node::new(pair).need(Rule::block))?),
+            Rule::across_form => self.across(pair)?,
             Rule::in_name => ExprKind::Name("in".to_owned()),
             Rule::named => self.named(pair)?,
             Rule::list => ExprKind::Table(self.rows(pair)?),
             _ => self.paren(pair)?,
         };
         Ok(Expr { kind, span })
+    }
+
+    fn across(&mut self, pair: Pair<'a, Rule>) -> Result<ExprKind> {
+        let mut node = Node::new(pair);
+        let max = node.maybe(Rule::kw_max).is_some();
+        let body = self.block(node.need(Rule::block))?;
+        Ok(ExprKind::Across { max, body })
     }
 
     fn choice(&mut self, pair: Pair<'a, Rule>) -> Result<ExprKind> {

@@ -100,9 +100,11 @@ fn is_mark(rule: Rule) -> bool {
             | index_open
             | key_colon
             | kw_absent
+            | kw_add
             | kw_across
             | kw_choice
             | kw_entry
+            | kw_drop
             | kw_each
             | kw_else
             | kw_every
@@ -114,12 +116,14 @@ fn is_mark(rule: Rule) -> bool {
             | kw_in
             | kw_let
             | kw_like
+            | kw_migrate
             | kw_modes
             | kw_of
             | kw_on
             | kw_optimizer
             | kw_or
             | kw_params
+            | kw_rename
             | kw_repeat
             | kw_retry
             | kw_rule
@@ -132,6 +136,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_table
             | kw_take
             | kw_use
+            | kw_version
             | kw_where
             | arrow
             | brace_close

@@ -162,6 +162,8 @@ impl<'a> Builder<'a> {
             statics,
             shared,
             absent_grad: None,
+            version: None,
+            migrations: Vec::new(),
             rules,
             span,
         };
@@ -218,7 +220,9 @@ impl<'a> Builder<'a> {
                     into.shared.push(self.shared(shared)?);
                 }
             }
-            Rule::absent_member => absent(pair, &mut into.absent_grad)?,
+            Rule::absent_member => once("absent grad", name(only(pair)), &mut into.absent_grad)?,
+            Rule::version_member => once("version", label(&only(pair)), &mut into.version)?,
+            Rule::migrate_member => into.migrations.push(self.migration(pair)?),
             _ => into.rules.push(self.rule(pair)?),
         }
         Ok(())
@@ -248,6 +252,33 @@ impl<'a> Builder<'a> {
             docs,
             name: name(node.need(Rule::name)),
             initial: self.expr(node.need(Rule::expr))?,
+        })
+    }
+
+    fn migration(&mut self, pair: Pair<'a, Rule>) -> Result<Migration> {
+        let mut node = Node::new(pair);
+        let from = label(&node.need(Rule::label));
+        let changes = node
+            .all(Rule::migration)
+            .map(|pair| self.change(only(pair)));
+        let changes = changes.collect::<Result<Vec<Change>>>()?;
+        Ok(Migration { from, changes })
+    }
+
+    fn change(&mut self, pair: Pair<'a, Rule>) -> Result<Change> {
+        let kind = pair.as_rule();
+        let mut node = Node::new(pair);
+        let first = name(node.need(Rule::name));
+        Ok(match kind {
+            Rule::rename => Change::Rename {
+                from: first,
+                to: name(node.need(Rule::name)),
+            },
+            Rule::drop => Change::Drop(first),
+            _ => Change::Add {
+                name: first,
+                value: self.expr(node.need(Rule::expr))?,
+            },
         })
     }
 
@@ -448,17 +479,25 @@ fn use_item(pair: Pair<Rule>) -> Use {
     }
 }
 
-fn absent(pair: Pair<Rule>, into: &mut Option<Name>) -> Result<()> {
-    let policy = name(only(pair));
+/// A member that an optimizer has at most once.
+fn once(member: &'static str, given: Name, into: &mut Option<Name>) -> Result<()> {
     if let Some(first) = into {
         return Err(ParseError::RepeatedMember {
-            member: "absent grad",
-            at: policy.span,
+            member,
+            at: given.span,
             origin: first.span,
         });
     }
-    *into = Some(policy);
+    *into = Some(given);
     Ok(())
+}
+
+/// A version, without its quotation marks.
+fn label(pair: &Pair<Rule>) -> Name {
+    Name {
+        text: pair.as_str().trim_matches('"').to_owned(),
+        span: span(pair),
+    }
 }
 
 /// `[m, n]`, `sym[n]` or `int`: the grammar gives at least one of the two.

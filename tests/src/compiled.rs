@@ -9,7 +9,7 @@ use optc_runtime::{
 use serde_json::Value;
 
 use crate::golden::Case;
-use crate::mapping::{self, Setup};
+use crate::mapping;
 use crate::parity::Stepper;
 
 /// An optimizer bound by the runtime to the parameters of a case, all of one element type.
@@ -62,29 +62,38 @@ impl<T: Number> Compiled<T> {
     /// When it cannot be bound.
     pub fn new(case: &Case, rules: &Rules) -> Compiled<T> {
         let setup = mapping::setup(case);
-        let names = case.order.clone();
-        let dims: Vec<Vec<i64>> = names
+        let tensor = |name: &String| {
+            let param = &case.params[name];
+            let dims = param.shape.iter().map(|&d| d as i64).collect();
+            (name.clone(), dims, param.init.clone())
+        };
+        let tensors = case.order.iter().map(tensor).collect();
+        Compiled::bind(rules, &options(setup.optimizer, &setup.groups), tensors)
+    }
+
+    /// Binds an optimizer to parameters: their names, shapes and elements.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be bound.
+    pub fn bind(
+        rules: &Rules,
+        options: &BindOptions,
+        tensors: Vec<(String, Vec<i64>, Vec<f64>)>,
+    ) -> Compiled<T> {
+        let descs: Vec<ParamDesc> = tensors
             .iter()
-            .map(|name| case.params[name].shape.iter().map(|&d| d as i64).collect())
-            .collect();
-        let descs: Vec<ParamDesc> = names
-            .iter()
-            .zip(&dims)
-            .map(|(name, dims)| ParamDesc::new(name, dims, T::DTYPE))
+            .map(|(name, dims, _)| ParamDesc::new(name, dims, T::DTYPE))
             .collect();
         let optimizer = rules
-            .bind(&descs, &options(&setup))
+            .bind(&descs, options)
             .unwrap_or_else(|mistake| panic!("{mistake}"));
-        let values = names
-            .iter()
-            .map(|name| {
-                case.params[name]
-                    .init
-                    .iter()
-                    .map(|&x| T::from_f64(x))
-                    .collect()
-            })
-            .collect();
+        let (mut names, mut dims, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, shape, init) in tensors {
+            names.push(name);
+            dims.push(shape);
+            values.push(init.into_iter().map(T::from_f64).collect());
+        }
         Compiled {
             optimizer,
             names,
@@ -103,6 +112,19 @@ impl<T: Number> Compiled<T> {
         let stored = |grad: &Vec<f64>| grad.iter().map(|&x| T::from_f64(x)).collect();
         let names = self.names.iter();
         names.map(|name| grads.get(name).map(stored)).collect()
+    }
+
+    /// The states of a parameter by name, and how many elements each has.
+    pub fn states(&self, param: &str) -> Vec<(String, usize)> {
+        let states = self.optimizer.states(param);
+        let mut states: Vec<(String, usize)> = states
+            .map(|state| {
+                let count = state.dims.iter().product::<u64>() as usize;
+                (state.name.to_owned(), count)
+            })
+            .collect();
+        states.sort();
+        states
     }
 
     fn position(&self, name: &str) -> usize {
@@ -138,8 +160,9 @@ pub fn quick(case: &Case) -> Rules {
     Rules::from_std(mapping::setup(case).module).unwrap_or_else(|mistake| panic!("{mistake}"))
 }
 
-fn options(setup: &Setup) -> BindOptions {
-    let groups = setup.groups.iter().map(|group| {
+/// An optimizer and its groups as the runtime is told of them.
+pub fn options(optimizer: &str, groups: &[mapping::Group]) -> BindOptions {
+    let groups = groups.iter().map(|group| {
         let names: Vec<String> = group
             .params
             .iter()
@@ -159,7 +182,7 @@ fn options(setup: &Setup) -> BindOptions {
             .fold(hypers, |made, (name, value)| made.set(name, &text(value)))
     });
     BindOptions {
-        optimizer: Some(setup.optimizer.to_owned()),
+        optimizer: Some(optimizer.to_owned()),
         groups: groups.collect(),
         threads: Some(2),
         ..BindOptions::default()

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 44] = [
+pub const FILES: [(&str, usize); 49] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -54,6 +54,11 @@ pub const FILES: [(&str, usize); 44] = [
     ("muon", 5),
     ("moonlight_muon", 3),
     ("mars_m", 3),
+    ("normuon", 7),
+    ("dion2", 2),
+    ("nordion2", 1),
+    ("scion", 5),
+    ("adam_mini", 3),
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
@@ -292,6 +297,8 @@ impl Records {
             ["extra", "lr"] => self.lr = Some(values(view)),
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
+            // What an initialisation drew and made, of cases that are open.
+            ["extra", "draw", _] | ["extra", "after_init", _] => {}
             ["extra", group, option, step] if group.starts_with("group") => {
                 let at = (
                     number(step),

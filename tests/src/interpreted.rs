@@ -6,8 +6,10 @@ use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp;
 use optc_core::ir::{Function, Summand};
+use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
+use optc_core::plan::Role;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
 
@@ -56,23 +58,43 @@ impl Interpreted {
         let setup = mapping::setup(case);
         let program = library::checked(setup.module).program;
         let id = optimizer(&program, setup.optimizer);
-        let settings: Vec<Settings> = setup
-            .groups
+        let tensor = |name: &String| {
+            let param = &case.params[name];
+            let dims = param.shape.iter().map(|&d| d as u64).collect();
+            (dims, param.init.clone())
+        };
+        let params = case.order.iter().map(|name| (name.clone(), tensor(name)));
+        Interpreted::bind(
+            &program,
+            id,
+            &setup.groups,
+            &params.collect(),
+            (dtype, stage),
+        )
+    }
+
+    /// Binds an optimizer to parameters, each with its shape and its elements.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be bound.
+    pub fn bind(
+        program: &Program,
+        id: OptimizerId,
+        groups: &[Group],
+        tensors: &BTreeMap<String, (Vec<u64>, Vec<f64>)>,
+        (dtype, stage): (DType, Stage),
+    ) -> Interpreted {
+        let settings: Vec<Settings> = groups
             .iter()
-            .map(|group| settings(&program, id, group))
+            .map(|group| settings(program, id, group))
             .collect();
-        let lr = hyper_index(&program, id, "lr");
+        let lr = hyper_index(program, id, "lr");
         let mut params = BTreeMap::new();
-        for (n, group) in setup.groups.iter().enumerate() {
+        for (n, group) in groups.iter().enumerate() {
             for name in &group.params {
-                let bound = bind(
-                    &program,
-                    id,
-                    &settings[n],
-                    (case, name, group),
-                    dtype,
-                    stage,
-                );
+                let tensor = (name.as_str(), &tensors[name]);
+                let bound = bind(program, id, (&settings[n], group), tensor, (dtype, stage));
                 params.insert(name.clone(), Bound { group: n, ..bound });
             }
         }
@@ -99,16 +121,22 @@ impl Interpreted {
         };
         let wanted: BTreeSet<u32> = names.clone().flat_map(|name| sums(bound(name))).collect();
         for input in wanted {
-            let each = names.clone().map(|name| {
+            let each = names.clone().flat_map(|name| {
                 let bound = &self.params[name];
-                bound.summand(entry, input, &self.inputs[bound.group])
+                bound.summands(entry, input, &self.inputs[bound.group])
             });
-            let total: f64 = each.sum();
+            let total = total(each);
             self.inputs
                 .iter_mut()
                 .for_each(|inputs| inputs[input as usize] = total);
         }
     }
+}
+
+/// What parameters make together; all fold alike.
+fn total(each: impl Iterator<Item = (Fold, f64)>) -> f64 {
+    let joined = each.reduce(|(fold, a), (_, b)| (fold, fold.of(a, b)));
+    joined.map_or(0.0, |(_, total)| total)
 }
 
 impl Bound {
@@ -129,10 +157,14 @@ impl Bound {
         entry.map_or(&self.function, |name| &self.entries[name].0)
     }
 
-    fn summand(&self, entry: Option<&str>, input: u32, inputs: &[f64]) -> f64 {
-        let sum = self.of(entry).sums.iter().find(|sum| sum.input == input);
-        let value = |sum: &Summand| interp::summand(sum, &self.slots, inputs, self.step as f64);
-        sum.map_or(0.0, |sum| value(sum).expect("the sum can be computed"))
+    /// What it adds to a sum over parameters: a summand for each of its parts.
+    fn summands(&self, entry: Option<&str>, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
+        let sums = self.of(entry).sums.iter().filter(|sum| sum.input == input);
+        let value = |sum: &Summand| {
+            let value = interp::summand(sum, &self.slots, inputs, self.step as f64);
+            (sum.fold, value.expect("the sum can be computed"))
+        };
+        sums.map(value).collect()
     }
 
     fn run_entry(&mut self, entry: &str, inputs: &[f64]) {
@@ -150,25 +182,23 @@ impl Bound {
 fn bind(
     program: &Program,
     optimizer: OptimizerId,
-    settings: &Settings,
-    (case, name, group): (&Case, &str, &Group),
-    dtype: DType,
-    stage: Stage,
+    (settings, group): (&Settings, &Group),
+    (name, (dims, init)): (&str, &(Vec<u64>, Vec<f64>)),
+    (dtype, stage): (DType, Stage),
 ) -> Bound {
-    let param = &case.params[name];
-    let dims: Vec<u64> = param.shape.iter().map(|&d| d as u64).collect();
     let rules = &program.optimizers[optimizer].rules;
     let named = group
         .rule
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
-    let rule = named.or_else(|| rule_for(program, optimizer, settings, &dims));
+    let rule = named.or_else(|| rule_for(program, optimizer, settings, (name, dims)));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
     let spec = Spec {
         program,
         optimizer,
         settings,
         rule,
-        dims: &dims,
+        name,
+        dims,
         dtype,
         grad_dtype: dtype,
     };
@@ -182,7 +212,7 @@ fn bind(
         (entry.name, (at_stage(lowered), reads_grad))
     });
     let entries = entries.collect();
-    let init: Vec<f64> = param.init.iter().map(|&x| dtype.round(x)).collect();
+    let init: Vec<f64> = init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
     let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
     let slots = slots.expect("state can be initialised");
@@ -256,6 +286,20 @@ fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
             .map(|row| row.as_array().into_iter().flatten().map(number).collect())
             .collect(),
         _ => vec![cells.iter().map(number).collect()],
+    }
+}
+
+impl Interpreted {
+    /// The states of a parameter by name, and how many elements each has.
+    pub fn states(&self, param: &str) -> Vec<(String, usize)> {
+        let bound = &self.params[param];
+        let slots = bound.function.slots.iter().zip(&bound.slots);
+        let states = slots.filter(|(slot, _)| slot.role == Role::State);
+        let mut states: Vec<(String, usize)> = states
+            .map(|(slot, values)| (slot.name.clone(), values.len()))
+            .collect();
+        states.sort();
+        states
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `golden` reads the recorded trajectories, `mapping` says which `.opt` optimizer with which options each of them is,
 //! `parity` runs a [`parity::Stepper`] through one and measures it with `compare`, and `tolerance` says how near it must come.
+//! `trial` runs a rule that a test wrote.
 
 pub mod compare;
 pub mod compiled;
@@ -11,3 +12,4 @@ pub mod library;
 pub mod mapping;
 pub mod parity;
 pub mod tolerance;
+pub mod trial;

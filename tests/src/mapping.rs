@@ -41,6 +41,8 @@ pub struct Group {
 pub enum State {
     /// The state of this name, element by element.
     Plain(String),
+    /// The states of this name of that many parts, one after the other.
+    Parts(String, usize),
     /// An orthogonal basis of a mode, up to the sign of its columns.
     Basis(String),
     /// A tensor in the rotated basis, in the layout of the modes.
@@ -124,8 +126,11 @@ fn changed(
     index: usize,
     (name, ours, default): &StaticRow,
 ) -> Option<(&'static str, Value)> {
-    let value = case.option(index, name)?;
-    let differs = !value.is_null() && *value != default();
+    let inner = || case.option(index, "norm_kwargs")?.get(name);
+    let value = case.option(index, name).or_else(inner)?;
+    // Only the Dion repository means something by no adjustment.
+    let given = !value.is_null() || *name == "adjust_lr";
+    let differs = given && *value != default();
     differs.then(|| (*ours, in_our_terms(ours, value)))
 }
 
@@ -133,6 +138,23 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
     match ours {
         // One triple becomes a table of one row.
         "coefficients" => json!([value]),
+        "adjust_lr" if value.is_null() => json!("none"),
+        "split_sizes" => {
+            let sizes = value.as_array().into_iter().flatten();
+            sizes.map(|size| json!([size])).collect()
+        }
+        "norm" => json!(match value.as_str() {
+            Some("Sign") => "sign",
+            Some("ColNorm") => "col_norm",
+            Some("RowNorm") => "row_norm",
+            // The shape decides.
+            _ => "spectral",
+        }),
+        "norm_type" => json!(if *value == json!("inf") {
+            "largest"
+        } else {
+            "one"
+        }),
         "channels_last" => json!(value == "channels_last"),
         "mars_type" => json!(value.as_str().map(|word| word.trim_start_matches("mars-"))),
         _ => value.clone(),
@@ -151,9 +173,9 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 
 /// Recorded cases that no rule can follow yet, and why.
 const OPEN: &[(&str, &str, &str)] = &[(
-    "clip_norm_adamw",
-    "norm_inf",
-    "the largest element of all gradients needs a maximum over a tensor and over parameters",
+    "scion",
+    "init",
+    "the case begins with an initialisation of the parameters, which is an entry of its own",
 )];
 
 /// Why no rule can follow this case yet.
@@ -266,7 +288,9 @@ mod tests {
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
         // Equal implementations, and what chooses the group.
-        let others = ["base", "foreach", "fused", "params", "use_muon"];
+        let others = [
+            "base", "foreach", "fused", "params", "use_muon", "betas", "name",
+        ];
         for case in load_all() {
             let row = row(&case);
             let hypers = row.hypers.iter().chain(AUXILIARY_HYPERS).map(|h| h.0);

@@ -273,6 +273,10 @@ impl Seen<'_> {
         Some(match mapping::state(self.case, self.param, recorded) {
             State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
+            State::Parts(name, count) => {
+                let parts = (0..count).map(|n| self.ours(&format!("part{n}.{name}")));
+                compare::relative(&parts.collect::<Vec<_>>().concat(), reference)
+            }
             State::Counter(ahead) => {
                 let count = self.ours("step");
                 let count: Vec<f64> = count.iter().map(|step| step - ahead).collect();

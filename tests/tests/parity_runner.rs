@@ -84,6 +84,8 @@ impl AdamW {
 }
 
 impl Stepper for AdamWStepper {
+    fn entry(&mut self, _: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {}
+
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         self.rule.lr = lr.unwrap_or(self.rule.lr);
         for (name, grad) in grads {
@@ -187,6 +189,7 @@ impl Player<'_> {
         let states = &self.case.snapshot(self.step, param).states;
         let is_ours = |recorded: &str| match mapping::state(self.case, param, recorded) {
             State::Plain(name) | State::Basis(name) | State::Rotated { name, .. } => name == ours,
+            State::Parts(name, _) => ours == format!("part0.{name}"),
             State::Counter(_) => ours == "step",
             State::Unread => false,
         };
@@ -227,6 +230,8 @@ impl Player<'_> {
 }
 
 impl Stepper for Player<'_> {
+    fn entry(&mut self, _: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {}
+
     fn step(&mut self, _: Option<f64>, _: &BTreeMap<String, Vec<f64>>) {
         self.step += 1;
     }

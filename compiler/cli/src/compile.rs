@@ -109,17 +109,19 @@ fn needs(args: &args::Compile, program: &Program) -> Result<Needs, Failure> {
 fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<String, Failure> {
     let id = choice::optimizer(program, args.optimizer.as_deref())?;
     let settings = choice::settings(program, id, &args.statics)?;
-    let rule =
-        rule_for(program, id, &settings, &args.shape.0).ok_or_else(|| CommandError::NoRule {
+    let rule = rule_for(program, id, &settings, ("", &args.shape.0)).ok_or_else(|| {
+        CommandError::NoRule {
             optimizer: program.optimizers[id].name.clone(),
             shape: args.shape.to_string(),
-        })?;
+        }
+    })?;
     let (dims, dtype) = (&args.shape.0, args.dtype[0]);
     let spec = Spec {
         program,
         optimizer: id,
         settings: &settings,
         rule,
+        name: "",
         dims,
         dtype,
         grad_dtype: dtype,

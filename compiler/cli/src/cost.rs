@@ -207,7 +207,9 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
         Thunk::Permute { x, out, .. } | Thunk::Copy { x, out } | Thunk::Diag { x, out, .. } => {
             (bytes(x).min(bytes(out)) + bytes(out), 0.0)
         }
-        Thunk::Gather { x, index, out, .. } => (bytes(x) + bytes(index) + bytes(out), 0.0),
+        Thunk::Gather { index, out, .. } => (bytes(index) + 2.0 * bytes(out), 0.0),
+        Thunk::Scatter { x, index, y, .. } => (bytes(index) + 2.0 * (bytes(x) + bytes(y)), 0.0),
+        Thunk::Slice { out: part, .. } | Thunk::Paste { x: part, .. } => (2.0 * bytes(part), 0.0),
         Thunk::Argsort { x, out, .. } => (bytes(x) + bytes(out), 0.0),
         Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (bytes(out), 0.0),
         // Its branch was taken by the caller.
@@ -241,9 +243,9 @@ fn of_map(kernel: &MapKernel, rows: f64, cols: f64) -> (f64, f64) {
 fn stored(kind: OutputKind) -> Access {
     match kind {
         OutputKind::Store => Access::Full,
-        OutputKind::SumAll => Access::One,
-        OutputKind::SumCols => Access::Row,
-        OutputKind::SumRows => Access::Col,
+        OutputKind::All(_) => Access::One,
+        OutputKind::Cols(_) => Access::Row,
+        OutputKind::Rows(_) => Access::Col,
     }
 }
 

@@ -210,7 +210,7 @@ fn of_shape(
     shape: &Shape,
     artifact: Option<&Artifact<'_>>,
 ) -> String {
-    let Some(rule) = rule_for(program, id, settings, &shape.0) else {
+    let Some(rule) = rule_for(program, id, settings, ("", &shape.0)) else {
         return format!("no rule takes a parameter of shape {shape}\n");
     };
     let spec = Spec {
@@ -218,6 +218,7 @@ fn of_shape(
         optimizer: id,
         settings,
         rule,
+        name: "",
         dims: &shape.0,
         dtype: args.dtype,
         grad_dtype: args.dtype,

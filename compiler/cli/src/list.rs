@@ -63,11 +63,12 @@ fn plan(program: &Program, id: OptimizerId) -> Result<Option<Plan>, CommandError
         optimizer: id,
         settings: &settings,
         rule,
+        name: "",
         dims: &SHAPE,
         dtype: DType::F32,
         grad_dtype: DType::F32,
     };
-    Ok(rule_for(program, id, &settings, &SHAPE).map(|rule| plan_for(&spec(rule))))
+    Ok(rule_for(program, id, &settings, ("", &SHAPE)).map(|rule| plan_for(&spec(rule))))
 }
 
 fn per_element(plan: &Plan) -> String {

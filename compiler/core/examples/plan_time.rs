@@ -55,7 +55,7 @@ fn report(module: &str, dims: &[u64]) {
     let Ok(settings) = settle(program, optimizer, &Overrides::default()) else {
         return println!("{module}: settings");
     };
-    let Some(rule) = rule_for(program, optimizer, &settings, dims) else {
+    let Some(rule) = rule_for(program, optimizer, &settings, ("", dims)) else {
         return println!("{module}: no rule");
     };
     let spec = Spec {
@@ -63,6 +63,7 @@ fn report(module: &str, dims: &[u64]) {
         optimizer,
         settings: &settings,
         rule,
+        name: "",
         dims,
         dtype: DType::F32,
         grad_dtype: DType::F32,

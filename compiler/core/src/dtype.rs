@@ -47,6 +47,17 @@ impl DType {
         }
     }
 
+    /// `x` as it is stored, in the machine's byte order.
+    pub fn bytes_of(self, x: f64) -> Vec<u8> {
+        match self {
+            DType::F64 => x.to_ne_bytes().to_vec(),
+            DType::F32 => (x as f32).to_ne_bytes().to_vec(),
+            DType::BF16 => half::bf16::from_f64(x).to_ne_bytes().to_vec(),
+            DType::F16 => half::f16::from_f64(x).to_ne_bytes().to_vec(),
+            DType::I64 => (x as i64).to_ne_bytes().to_vec(),
+        }
+    }
+
     /// The distance from 1 to the next number; 1 of indices.
     pub fn epsilon(self) -> f64 {
         match self {

@@ -4,6 +4,7 @@
 //! checked once for all shapes); lowering works with concrete dimensions and never fails on a checked program.
 
 use crate::dtype::DType;
+use crate::kernel::Fold;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
 
@@ -164,6 +165,10 @@ pub struct Optimizer {
     pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
+    /// Which version of it checkpoints of today are.
+    pub version: String,
+    /// What checkpoints of earlier versions are in the terms of this one.
+    pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
 }
@@ -179,6 +184,39 @@ pub struct Base {
     pub hypers: Vec<Option<usize>>,
     /// Where each of its statics is among those of the other.
     pub statics: Vec<usize>,
+}
+
+/// The version of an optimizer that names none.
+pub const FIRST_VERSION: &str = "1";
+
+/// What has changed since a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Migration {
+    /// That version.
+    pub from: String,
+    /// What has changed, in order.
+    pub changes: Vec<Change>,
+}
+
+/// How something that a checkpoint holds has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// State, a hyperparameter or a shared number has another name.
+    Rename {
+        /// What it was called.
+        from: String,
+        /// What it is called.
+        to: String,
+    },
+    /// It is no longer there.
+    Drop(String),
+    /// State that was not there: all its elements start as this number.
+    Add {
+        /// Its name.
+        name: String,
+        /// The number.
+        value: f64,
+    },
 }
 
 /// A host scalar that may change between steps.
@@ -413,7 +451,7 @@ pub enum Target {
     },
 }
 
-/// An invertible view of a parameter.
+/// A view of a parameter: invertible, or in parts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum View {
     /// Axes from this one on become one.
@@ -433,6 +471,32 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// The elements in order, as a matrix with rows of this length.
+    Rows {
+        /// The length.
+        of: Expr,
+    },
+    /// Parts along one axis, each a parameter of its own.
+    Split {
+        /// The axis.
+        axis: Expr,
+        /// Their lengths.
+        parts: Parts,
+    },
+    /// Parts that are at most this long along every axis, each a parameter of its own.
+    Blocks {
+        /// The longest length.
+        size: Expr,
+    },
+}
+
+/// The lengths of parts along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parts {
+    /// This many equal ones.
+    Equal(Expr),
+    /// A table with one row, or with one column, of lengths.
+    Sizes(Expr),
 }
 
 /// A shape pattern.
@@ -565,8 +629,13 @@ pub enum Type {
     },
     /// Truth values, one per element.
     Mask(Shape),
-    /// Indices of one axis.
-    Indices(Shape),
+    /// Indices of one axis, each at most once.
+    Indices {
+        /// How many.
+        count: Dim,
+        /// The length of the axis.
+        of: Dim,
+    },
     /// `.values`, `.vectors`
     Eigh(Shape),
     /// `.q`, `.r`
@@ -711,8 +780,11 @@ pub enum ExprKind {
     Static(usize),
     /// A shared number of this optimizer, by index.
     Shared(usize),
-    /// The sum of a scalar over all parameters of this step that the rule takes; with its number in the optimizer.
-    Across(usize, Block),
+    /// The sum of a scalar over all parameters of this step that the rule takes, or the largest one; with its number in
+    /// the optimizer.
+    Across(Fold, usize, Block),
+    /// Words that names are compared with.
+    Text(String),
     /// The step number, from 1.
     Step,
     /// The parameter (or the view that this rule was given).
@@ -882,6 +954,14 @@ pub enum Builtin {
     Norm,
     /// `rms(x)` = `sqrt(mean(x^2))` → scalar tensor
     Rms,
+    /// `min(x)` → scalar tensor
+    Smallest,
+    /// `max(x)` → scalar tensor
+    Largest,
+    /// `row_max(x)`: the largest of each row of a matrix, shape `[..., m, 1]`
+    RowMax,
+    /// `column_max(x)`: the largest of each column, shape `[..., 1, n]`
+    ColumnMax,
     /// `frobenius(x)`: the norm of each matrix of a stack, shape `[..., 1, 1]`
     Frobenius,
     /// `row_sums(x)`: the sum of each row of a matrix, shape `[..., m, 1]`
@@ -920,10 +1000,20 @@ pub enum Builtin {
     Trace,
     /// `argsort(v, order)`, stable
     Argsort,
+    /// `top_k(v, k)`: the indices of the `k` largest, largest first, stable
+    TopK,
+    /// `gather(x, axis, index)`
+    Gather,
+    /// `scatter(x, axis, index, y)`
+    Scatter,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
     /// `columns(a, order)`: the last axis in the given order
     Columns,
     /// `flatten(x, from)`
     Flatten,
+    /// `unflatten(x, from, like)`: the inverse of `flatten(like, from)`
+    Unflatten,
+    /// `named("bias|norm")`: whether the parameter's name contains one of these words → bool
+    Named,
 }

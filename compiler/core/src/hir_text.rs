@@ -9,6 +9,7 @@
 //! Operations are in parentheses. Of two tensors, `*` is the product of matrices and `.*` that of elements.
 
 use crate::hir::*;
+use crate::kernel::Fold;
 use cranelift_entity::PrimaryMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -145,12 +146,18 @@ impl<'a> Names<'a> {
     fn shape(&self, shape: &Shape) -> String {
         let axes = shape.axes.iter().map(|axis| match axis {
             Axis::Rest(_) => "...".to_owned(),
-            Axis::Dim(Dim::Const(length)) => length.to_string(),
-            Axis::Dim(Dim::Named(name)) => name.clone(),
-            Axis::Dim(Dim::Mode(modes)) => format!("dim({}, {})", self.param(), self.mode(*modes)),
-            Axis::Dim(Dim::Fresh(id)) => format!("_{id}"),
+            Axis::Dim(dim) => self.dim(dim),
         });
         format!("[{}]", axes.collect::<Vec<_>>().join(", "))
+    }
+
+    fn dim(&self, dim: &Dim) -> String {
+        match dim {
+            Dim::Const(length) => length.to_string(),
+            Dim::Named(name) => name.clone(),
+            Dim::Mode(modes) => format!("dim({}, {})", self.param(), self.mode(*modes)),
+            Dim::Fresh(id) => format!("_{id}"),
+        }
     }
 
     fn ty(&self, ty: &Type) -> String {
@@ -164,7 +171,10 @@ impl<'a> Names<'a> {
             Type::Table(width) => format!("table({width})"),
             Type::Tensor { shape, fact } => format!("{}{}", fact_word(*fact), self.shape(shape)),
             Type::Mask(shape) => format!("mask{}", self.shape(shape)),
-            Type::Indices(shape) => format!("indices{}", self.shape(shape)),
+            Type::Indices { count, of } if count == of => format!("indices[{}]", self.dim(of)),
+            Type::Indices { count, of } => {
+                format!("indices[{} of {}]", self.dim(count), self.dim(of))
+            }
             Type::Eigh(shape) => format!("eigh{}", self.shape(shape)),
             Type::Qr(shape) => format!("qr{}", self.shape(shape)),
             Type::Family(modes) => format!("family({})", self.mode(*modes)),
@@ -189,7 +199,13 @@ impl<'a> Names<'a> {
             ExprKind::Hyper(index) => self.hyper(*index).to_owned(),
             ExprKind::Static(index) => self.static_name(*index).to_owned(),
             ExprKind::Shared(index) => self.shared(*index).to_owned(),
-            ExprKind::Across(_, block) => format!("across params {}", self.inline(block)),
+            ExprKind::Across(Fold::Sum, _, block) => {
+                format!("across params {}", self.inline(block))
+            }
+            ExprKind::Across(Fold::Max, _, block) => {
+                format!("across params max {}", self.inline(block))
+            }
+            ExprKind::Text(words) => format!("{words:?}"),
             ExprKind::Step => "step".to_owned(),
             ExprKind::Param => self.param().to_owned(),
             ExprKind::Grad => "grad".to_owned(),
@@ -491,10 +507,28 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
     }
+    if optimizer.version != FIRST_VERSION {
+        writeln!(f, "  version {:?}", optimizer.version)?;
+    }
+    for migration in &optimizer.migrations {
+        writeln!(f, "  migrate from {:?}", migration.from)?;
+        let mut changes = migration.changes.iter();
+        changes.try_for_each(|change| writeln!(f, "    {change}"))?;
+    }
     optimizer
         .rules
         .iter()
         .try_for_each(|rule| write_rule(program, optimizer, rule, f))
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rename { from, to } => write!(f, "rename {from} -> {to}"),
+            Self::Drop(name) => write!(f, "drop {name}"),
+            Self::Add { name, value } => write!(f, "add {name} = {}", number(*value)),
+        }
+    }
 }
 
 fn static_type(ty: &StaticType) -> String {
@@ -577,6 +611,15 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Rows { of } => format!("rows(of: {})", names.expr(of)),
+        View::Split { axis, parts } => {
+            let parts = match parts {
+                Parts::Equal(count) => format!("parts: {}", names.expr(count)),
+                Parts::Sizes(sizes) => format!("sizes: {}", names.expr(sizes)),
+            };
+            format!("split(axis: {}, {parts})", names.expr(axis))
+        }
+        View::Blocks { size } => format!("blocks(size: {})", names.expr(size)),
     }
 }
 

@@ -20,7 +20,7 @@
 //! to f32); a store rounds once, to nearest, ties to even. `min` and `max` propagate NaN, and order −0 below +0.
 //! Comparisons with NaN are false, except `ne`. A NaN result may have any payload.
 //!
-//! Reductions add in f64. Along a run of elements, element `e` of the run goes to lane `e mod 16` in order; the 16
+//! Sums add in f64. Along a run of elements, element `e` of the run goes to lane `e mod 16` in order; the 16
 //! lanes are then added pairwise: lane `j` and `j + 8`, then `j + 4`, `j + 2`, `j + 1`. Runs and partial sums:
 //!
 //! | output | space | run | where the f64 partial goes | final value |
@@ -32,6 +32,9 @@
 //!
 //! A sum starts at +0. Final values are rounded once to the output's type; the runtime (and the interpreter) adds the
 //! partials. Nothing here depends on the number of threads.
+//!
+//! A maximum has the same partials, with [`BinaryOp::Max`] of f64 in place of the addition and −∞ in place of +0; its
+//! value does not depend on the order.
 //!
 //! # Calling convention
 //!
@@ -93,11 +96,11 @@ pub struct Input {
 /// A tensor that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Output {
-    /// The stored or summed value; a float.
+    /// The stored or reduced value; a float.
     pub value: Val,
     /// How it is stored; never `I64`.
     pub dtype: DType,
-    /// Stored as it is, or summed first.
+    /// Stored as it is, or reduced first.
     pub kind: OutputKind,
 }
 
@@ -106,12 +109,71 @@ pub struct Output {
 pub enum OutputKind {
     /// Stored at every point.
     Store,
-    /// Summed over all points.
-    SumAll,
-    /// Summed along the columns of each row: one value per row (grid only).
-    SumCols,
-    /// Summed along the rows of each column: one value per column (grid only).
-    SumRows,
+    /// Reduced over all points.
+    All(Fold),
+    /// Reduced along the columns of each row: one value per row (grid only).
+    Cols(Fold),
+    /// Reduced along the rows of each column: one value per column (grid only).
+    Rows(Fold),
+}
+
+/// How many values become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fold {
+    /// Their sum; 0 of none.
+    Sum,
+    /// The largest; NaN if any is, −∞ of none.
+    Max,
+}
+
+impl Fold {
+    /// Both, in the order in which tables list them.
+    pub const BOTH: [Fold; 2] = [Fold::Sum, Fold::Max];
+
+    /// What it makes of no value.
+    pub fn of_none(self) -> f64 {
+        match self {
+            Fold::Sum => 0.0,
+            Fold::Max => f64::NEG_INFINITY,
+        }
+    }
+
+    /// What it makes of two values.
+    pub fn of(self, a: f64, b: f64) -> f64 {
+        match self {
+            Fold::Sum => a + b,
+            Fold::Max if a.is_nan() || b.is_nan() => f64::NAN,
+            Fold::Max if a > b || (a == b && a.is_sign_positive()) => a,
+            Fold::Max => b,
+        }
+    }
+
+    /// What it makes of all of them, in order.
+    pub fn of_all(self, values: impl IntoIterator<Item = f64>) -> f64 {
+        values
+            .into_iter()
+            .fold(self.of_none(), |a, b| self.of(a, b))
+    }
+}
+
+impl OutputKind {
+    /// How its values are reduced; `None` where they are stored.
+    pub fn fold(self) -> Option<Fold> {
+        match self {
+            OutputKind::Store => None,
+            OutputKind::All(fold) | OutputKind::Cols(fold) | OutputKind::Rows(fold) => Some(fold),
+        }
+    }
+
+    /// Whether the kernel leaves partial results, which are folded after it.
+    pub fn has_partials(self) -> bool {
+        matches!(self, OutputKind::All(_) | OutputKind::Rows(_))
+    }
+
+    /// Whether it is reduced along a run.
+    pub fn is_along_run(self) -> bool {
+        matches!(self, OutputKind::All(_) | OutputKind::Cols(_))
+    }
 }
 
 /// A step of the body. Every instruction makes one value.
@@ -307,15 +369,20 @@ impl fmt::Display for MapKernel {
             writeln!(f, "  v{n} = {inst}")?;
         }
         for output in &self.outputs {
-            let kind = match output.kind {
-                OutputKind::Store => "store",
-                OutputKind::SumAll => "sum-all",
-                OutputKind::SumCols => "sum-cols",
-                OutputKind::SumRows => "sum-rows",
-            };
-            writeln!(f, "  {kind} v{} -> {}", output.value, output.dtype)?;
+            writeln!(f, "  {} v{} -> {}", output.kind, output.value, output.dtype)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for OutputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutputKind::Store => write!(f, "store"),
+            OutputKind::All(fold) => write!(f, "{}-all", lower(fold)),
+            OutputKind::Cols(fold) => write!(f, "{}-cols", lower(fold)),
+            OutputKind::Rows(fold) => write!(f, "{}-rows", lower(fold)),
+        }
     }
 }
 

@@ -21,8 +21,8 @@
 
 use crate::dtype::DType;
 use crate::kernel::{
-    Access, BinaryOp, CHUNK, CompareOp, Inst, IntOp, LANES, LogicOp, MapKernel, Output, OutputKind,
-    ROW_CHUNK, Space, UnaryOp, Val,
+    Access, BinaryOp, CHUNK, CompareOp, Fold, Inst, IntOp, LANES, LogicOp, MapKernel, Output,
+    OutputKind, ROW_CHUNK, Space, UnaryOp, Val,
 };
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -91,43 +91,51 @@ fn points<T: Real>(
 
 fn reduce(space: Space, kind: OutputKind, values: Vec<f64>, rows: usize, cols: usize) -> Vec<f64> {
     let row = |r: usize| &values[r * cols..(r + 1) * cols];
-    let row_sums = || (0..rows).map(|r| sum_run(row(r))).collect::<Vec<_>>();
+    let of_rows = |fold| {
+        (0..rows)
+            .map(|r| of_run(fold, row(r)))
+            .collect::<Vec<f64>>()
+    };
     match (kind, space) {
         (OutputKind::Store, _) => values,
-        (OutputKind::SumAll, Space::Flat) => vec![sum(values.chunks(CHUNK as usize).map(sum_run))],
-        (OutputKind::SumAll, Space::Grid) => {
-            vec![sum(row_sums()
-                .chunks(ROW_CHUNK as usize)
-                .map(|chunk| sum(chunk.iter().copied())))]
+        (OutputKind::All(fold), Space::Flat) => {
+            let partials = values
+                .chunks(CHUNK as usize)
+                .map(|chunk| of_run(fold, chunk));
+            vec![fold.of_all(partials)]
         }
-        (OutputKind::SumCols, _) => row_sums(),
-        (OutputKind::SumRows, _) => (0..cols).map(|c| sum_column(rows, |r| row(r)[c])).collect(),
+        (OutputKind::All(fold), Space::Grid) => {
+            let rows = of_rows(fold);
+            let partials = rows
+                .chunks(ROW_CHUNK as usize)
+                .map(|chunk| fold.of_all(chunk.iter().copied()));
+            vec![fold.of_all(partials)]
+        }
+        (OutputKind::Cols(fold), _) => of_rows(fold),
+        (OutputKind::Rows(fold), _) => (0..cols)
+            .map(|c| of_column(fold, rows, |r| row(r)[c]))
+            .collect(),
     }
 }
 
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |a, b| a + b)
-}
-
-/// The sum of one run: 16 lanes, then the lanes pairwise.
-fn sum_run(run: &[f64]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    for (e, x) in run.iter().enumerate() {
-        lanes[e % LANES] += x;
+/// What becomes of one run: 16 lanes, then the lanes pairwise.
+fn of_run(fold: Fold, run: &[f64]) -> f64 {
+    let mut lanes = [fold.of_none(); LANES];
+    for (e, &x) in run.iter().enumerate() {
+        lanes[e % LANES] = fold.of(lanes[e % LANES], x);
     }
     for half in [8, 4, 2, 1] {
         for j in 0..half {
-            lanes[j] += lanes[j + half];
+            lanes[j] = fold.of(lanes[j], lanes[j + half]);
         }
     }
     lanes[0]
 }
 
-fn sum_column(rows: usize, at: impl Fn(usize) -> f64) -> f64 {
+fn of_column(fold: Fold, rows: usize, at: impl Fn(usize) -> f64) -> f64 {
     let chunk = ROW_CHUNK as usize;
-    sum((0..rows)
-        .step_by(chunk)
-        .map(|begin| sum((begin..rows.min(begin + chunk)).map(&at))))
+    let partial = |begin: usize| fold.of_all((begin..rows.min(begin + chunk)).map(&at));
+    fold.of_all((0..rows).step_by(chunk).map(partial))
 }
 
 /// A value of the body.
@@ -485,7 +493,7 @@ mod tests {
                 Space::Flat,
                 DType::F64,
                 vec![Inst::Load(0)],
-                OutputKind::SumAll,
+                OutputKind::All(Fold::Sum),
                 DType::F64,
             );
             run(&kernel, &[values, values], &[0.0], values.len() as u64, 1)[0][0]
@@ -511,7 +519,7 @@ mod tests {
             Space::Flat,
             DType::F64,
             vec![Inst::Load(0)],
-            OutputKind::SumAll,
+            OutputKind::All(Fold::Sum),
             DType::F64,
         );
         let mut values = vec![0.0; 3 * CHUNK as usize];
@@ -546,15 +554,18 @@ mod tests {
     #[test]
     fn grid_sums_run_along_their_axes() {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-        assert_eq!(grid_sum(OutputKind::SumAll, &values, 2, 3), [21.0]);
-        assert_eq!(grid_sum(OutputKind::SumCols, &values, 2, 3), [6.0, 15.0]);
+        assert_eq!(grid_sum(OutputKind::All(Fold::Sum), &values, 2, 3), [21.0]);
         assert_eq!(
-            grid_sum(OutputKind::SumRows, &values, 2, 3),
+            grid_sum(OutputKind::Cols(Fold::Sum), &values, 2, 3),
+            [6.0, 15.0]
+        );
+        assert_eq!(
+            grid_sum(OutputKind::Rows(Fold::Sum), &values, 2, 3),
             [5.0, 7.0, 9.0]
         );
-        assert_eq!(grid_sum(OutputKind::SumRows, &[], 0, 3), [0.0; 3]);
-        assert_eq!(grid_sum(OutputKind::SumCols, &[], 3, 0), [0.0; 3]);
-        assert_eq!(grid_sum(OutputKind::SumAll, &[], 0, 0), [0.0]);
+        assert_eq!(grid_sum(OutputKind::Rows(Fold::Sum), &[], 0, 3), [0.0; 3]);
+        assert_eq!(grid_sum(OutputKind::Cols(Fold::Sum), &[], 3, 0), [0.0; 3]);
+        assert_eq!(grid_sum(OutputKind::All(Fold::Sum), &[], 0, 0), [0.0]);
     }
 
     #[test]
@@ -562,10 +573,10 @@ mod tests {
         let big = 2f64.powi(60);
         let mut column = vec![0.0; 65];
         (column[0], column[1], column[64]) = (big, 1.0, -big);
-        assert_eq!(grid_sum(OutputKind::SumRows, &column, 65, 1), [0.0]);
+        assert_eq!(grid_sum(OutputKind::Rows(Fold::Sum), &column, 65, 1), [0.0]);
         column.swap(1, 64);
-        assert_eq!(grid_sum(OutputKind::SumRows, &column, 65, 1), [1.0]);
-        assert_eq!(grid_sum(OutputKind::SumAll, &column, 65, 1), [1.0]);
+        assert_eq!(grid_sum(OutputKind::Rows(Fold::Sum), &column, 65, 1), [1.0]);
+        assert_eq!(grid_sum(OutputKind::All(Fold::Sum), &column, 65, 1), [1.0]);
     }
 
     #[test]

@@ -16,8 +16,8 @@
 
 use crate::dtype::DType;
 use crate::kernel::{
-    Access, BinaryOp, CompareOp, Input, Inst, IntOp, LogicOp, MapKernel, Output, OutputKind, Space,
-    UnaryOp, Val,
+    Access, BinaryOp, CompareOp, Fold, Input, Inst, IntOp, LogicOp, MapKernel, Output, OutputKind,
+    Space, UnaryOp, Val,
 };
 use crate::kernel_eval::round_once;
 use crate::kernel_math;
@@ -255,12 +255,20 @@ impl Builder {
 
     fn outputs(&mut self) {
         let kinds: &[OutputKind] = match self.kernel.space {
-            Space::Flat => &[OutputKind::Store, OutputKind::Store, OutputKind::SumAll],
+            Space::Flat => &[
+                OutputKind::Store,
+                OutputKind::Store,
+                OutputKind::All(Fold::Sum),
+                OutputKind::All(Fold::Max),
+            ],
             Space::Grid => &[
                 OutputKind::Store,
-                OutputKind::SumAll,
-                OutputKind::SumCols,
-                OutputKind::SumRows,
+                OutputKind::All(Fold::Sum),
+                OutputKind::Cols(Fold::Sum),
+                OutputKind::Rows(Fold::Sum),
+                OutputKind::All(Fold::Max),
+                OutputKind::Cols(Fold::Max),
+                OutputKind::Rows(Fold::Max),
             ],
         };
         for _ in 0..1 + self.random.below(3) {

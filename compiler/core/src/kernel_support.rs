@@ -4,7 +4,8 @@
 //!
 //! | entry | operands | scalars | dims | work item |
 //! |---|---|---|---|---|
-//! | `optc_sums_<dtype>` | f64 partial sums `[chunks][columns]`; totals of the dtype | none | chunks, columns | [`SUMS_ITEM`] columns |
+//! | `optc_sums_<dtype>` | f64 partial sums `[chunks][columns]`; totals of the dtype | none | chunks, columns | [`TOTALS_ITEM`] columns |
+//! | `optc_maxs_<dtype>` | the same of partial maxima | none | the same | the same |
 //! | `optc_gather_<bytes>` | strided tensor; contiguous one | room for [`AXES`] pairs of length and stride in elements, as integers, the last axis first | elements, axes | [`CHUNK`](crate::kernel::CHUNK) elements |
 //! | `optc_scatter_<bytes>` | strided tensor; contiguous one | the same | the same | the same |
 //!
@@ -12,20 +13,23 @@
 //! gradient is looked at by a map kernel, [`zero_or_nan`].
 
 use crate::dtype::DType;
-use crate::kernel::{Access, BinaryOp, Input, Inst, MapKernel, Output, OutputKind, Space};
+use crate::kernel::{Access, BinaryOp, Fold, Input, Inst, MapKernel, Output, OutputKind, Space};
 
-/// Columns per work item of `optc_sums_…`.
-pub const SUMS_ITEM: u64 = 128;
+/// Columns per work item of `optc_sums_…` and `optc_maxs_…`.
+pub const TOTALS_ITEM: u64 = 128;
 /// Axes of a strided tensor.
 pub const AXES: usize = 16;
 /// The dtypes of totals.
-pub const SUMS: [DType; 4] = [DType::F64, DType::F32, DType::BF16, DType::F16];
+pub const TOTALS: [DType; 4] = [DType::F64, DType::F32, DType::BF16, DType::F16];
 /// The sizes of elements that are moved.
 pub const SIZES: [u64; 3] = [2, 4, 8];
 
-/// The entry that adds partial sums and rounds to that dtype.
-pub fn sums_symbol(dtype: DType) -> String {
-    format!("optc_sums_{dtype}")
+/// The entry that folds partial sums or maxima and rounds to that dtype.
+pub fn totals_symbol(fold: Fold, dtype: DType) -> String {
+    match fold {
+        Fold::Sum => format!("optc_sums_{dtype}"),
+        Fold::Max => format!("optc_maxs_{dtype}"),
+    }
 }
 
 /// The entry that makes elements of that many bytes contiguous.
@@ -61,14 +65,14 @@ pub fn zero_or_nan(dtype: DType) -> MapKernel {
         outputs: vec![Output {
             value: 2,
             dtype: DType::F64,
-            kind: OutputKind::SumAll,
+            kind: OutputKind::All(Fold::Sum),
         }],
     }
 }
 
 /// The kernels of [`zero_or_nan`] for every dtype of a gradient.
 pub fn kernels() -> impl Iterator<Item = MapKernel> {
-    SUMS.into_iter().map(zero_or_nan)
+    TOTALS.into_iter().map(zero_or_nan)
 }
 
 #[cfg(test)]

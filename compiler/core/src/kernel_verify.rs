@@ -134,9 +134,9 @@ fn output_faults(kernel: &MapKernel, output: &Output) -> Vec<String> {
         faults.push("is stored as i64".to_owned());
     }
     if kernel.space == Space::Flat
-        && matches!(output.kind, OutputKind::SumCols | OutputKind::SumRows)
+        && matches!(output.kind, OutputKind::Cols(_) | OutputKind::Rows(_))
     {
-        faults.push("sums along an axis of a flat space".to_owned());
+        faults.push("reduces along an axis of a flat space".to_owned());
     }
     faults
 }
@@ -144,7 +144,7 @@ fn output_faults(kernel: &MapKernel, output: &Output) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{BinaryOp, Input, UnaryOp};
+    use crate::kernel::{BinaryOp, Fold, Input, UnaryOp};
 
     fn kernel(insts: Vec<Inst>) -> MapKernel {
         let value = insts.len() as Val - 1;
@@ -227,10 +227,10 @@ mod tests {
     fn names_axes_that_a_flat_space_lacks() {
         let mut flat = kernel(vec![Inst::Load(0)]);
         flat.inputs[0].access = Access::Row;
-        flat.outputs[0].kind = OutputKind::SumCols;
+        flat.outputs[0].kind = OutputKind::Cols(Fold::Sum);
         rejects(
             flat,
-            "%0 is read by row or column of a flat space\noutput 0: sums along an axis of a flat space",
+            "%0 is read by row or column of a flat space\noutput 0: reduces along an axis of a flat space",
         );
     }
 }

@@ -8,7 +8,7 @@
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program, StaticType};
 use crate::kernel::MapKernel;
-use crate::lower::{Spec, rule_for};
+use crate::lower::{self, Spec, rule_for};
 use crate::plan::{Plan, Thunk};
 use crate::settings::{Overrides, Settings, StaticValue, settle};
 use crate::specialize::{entry_plans, plan_for};
@@ -33,18 +33,23 @@ pub fn variants(
     dtypes: &[DType],
 ) -> Variants {
     let mut found = Variants::default();
+    let names = names(program);
     for (n, settings) in switched(program, optimizer, overrides).iter().enumerate() {
         let shapes = shapes(program, optimizer, settings, n == 0);
-        for (&dtype, dims) in dtypes
-            .iter()
-            .flat_map(|dtype| shapes.iter().map(move |dims| (dtype, dims)))
-        {
-            if let Some(rule) = rule_for(program, optimizer, settings, dims) {
+        let each = |&dtype| {
+            let named = names
+                .iter()
+                .flat_map(|name| shapes.iter().map(move |dims| (name, dims)));
+            named.map(move |(name, dims)| (dtype, name, dims))
+        };
+        for (dtype, name, dims) in dtypes.iter().flat_map(each) {
+            if let Some(rule) = rule_for(program, optimizer, settings, (name, dims)) {
                 let spec = Spec {
                     program,
                     optimizer,
                     settings,
                     rule,
+                    name,
                     dims,
                     dtype,
                     grad_dtype: dtype,
@@ -57,6 +62,17 @@ pub fn variants(
         }
     }
     found
+}
+
+/// Names that rules tell apart.
+fn names(program: &Program) -> Vec<String> {
+    let mut answered: BTreeMap<Vec<bool>, String> = BTreeMap::new();
+    for name in lower::examples(program) {
+        answered
+            .entry(lower::answers(program, &name))
+            .or_insert(name);
+    }
+    answered.into_values().collect()
 }
 
 impl Variants {

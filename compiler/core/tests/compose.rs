@@ -44,12 +44,13 @@ fn bind(text: &str, params: &[(&[u64], &[f64])]) -> Bound {
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
     let each = params.iter().map(|(dims, values)| {
-        let rule = rule_for(&program, id, &settings, dims).expect("a rule takes it");
+        let rule = rule_for(&program, id, &settings, ("w", dims)).expect("a rule takes it");
         let spec = Spec {
             program: &program,
             optimizer: id,
             settings: &settings,
             rule,
+            name: "w",
             dims,
             dtype: DType::F64,
             grad_dtype: DType::F64,
@@ -397,7 +398,7 @@ fn the_rule_of_what_is_applied_goes_by_shape() {
     assert_eq!(bound.states(1), ["base.total"]);
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
-    assert_eq!(rule_for(&program, id, &settings, &[2, 2, 2]), None);
+    assert_eq!(rule_for(&program, id, &settings, ("w", &[2, 2, 2])), None);
 }
 
 const SAM: &str = "optimizer Sam(base: optimizer = Plain) {

@@ -37,7 +37,7 @@ fn lower_all(name: &str, checked: &Checked) -> usize {
         // A default may lie outside its range where the checker cannot compute it; binding reports that.
         let Ok(settings) = settings else { continue };
         for dims in SHAPES {
-            let Some(rule) = rule_for(&checked.program, optimizer, &settings, dims) else {
+            let Some(rule) = rule_for(&checked.program, optimizer, &settings, ("", dims)) else {
                 continue;
             };
             let spec = Spec {
@@ -45,6 +45,7 @@ fn lower_all(name: &str, checked: &Checked) -> usize {
                 optimizer,
                 settings: &settings,
                 rule,
+                name: "",
                 dims,
                 dtype: DType::F32,
                 grad_dtype: DType::F32,

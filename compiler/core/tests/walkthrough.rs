@@ -36,12 +36,13 @@ fn stages(module: &str, dims: &[u64]) -> [(&'static str, String); 5] {
     let program = &checked.program;
     let optimizer = program.roots[0];
     let settings = settle(program, optimizer, &Overrides::default()).unwrap();
-    let rule = rule_for(program, optimizer, &settings, dims).unwrap();
+    let rule = rule_for(program, optimizer, &settings, ("", dims)).unwrap();
     let spec = Spec {
         program,
         optimizer,
         settings: &settings,
         rule,
+        name: "",
         dims,
         dtype: DType::F32,
         grad_dtype: DType::F32,

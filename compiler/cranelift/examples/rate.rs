@@ -2,7 +2,9 @@
 //! `cargo run --release -p optc-cranelift --example rate`.
 
 use optc_core::dtype::DType;
-use optc_core::kernel::{Access, BinaryOp, Input, Inst, MapKernel, Output, OutputKind, Space, Val};
+use optc_core::kernel::{
+    Access, BinaryOp, Fold, Input, Inst, MapKernel, Output, OutputKind, Space, Val,
+};
 use optc_core::kernel_random::{STORED, adamw, encode, functions, kernel};
 use std::ffi::c_void;
 use std::time::Instant;
@@ -74,7 +76,7 @@ fn sum_of_squares() -> MapKernel {
         outputs: vec![Output {
             value,
             dtype: DType::F32,
-            kind: OutputKind::SumAll,
+            kind: OutputKind::All(Fold::Sum),
         }],
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The 16 lanes of a sum lie in a stack slot, so that vectors and single elements add to the same lanes and it does
-//! not matter how many vectors an iteration handles. A flat kernel that sums nothing is a single run.
+//! not matter how many vectors an iteration handles. A flat kernel that reduces nothing is a single run. Maxima are
+//! computed like sums.
 
 use crate::memory::{PLAIN, Place};
 use crate::point::{float_of, int_of};
@@ -16,7 +17,9 @@ use cranelift::codegen::ir::{Endianness, Function, StackSlot};
 use cranelift::codegen::isa::TargetFrontendConfig;
 use cranelift::prelude::*;
 use optc_core::dtype::DType;
-use optc_core::kernel::{Access, CHUNK, LANES, MapKernel, Output, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{
+    Access, CHUNK, Fold, LANES, MapKernel, Output, OutputKind, ROW_CHUNK, Space,
+};
 
 /// How many points one instruction handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,8 +175,10 @@ impl Code<'_> {
         self.load_uniform(scalars);
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8 * (LANES as u32 + 1), 4);
         for output in &self.kernel.outputs {
-            let sums = matches!(output.kind, OutputKind::SumAll | OutputKind::SumCols);
-            let slot = sums.then(|| self.b.create_sized_stack_slot(slot.clone()));
+            let slot = output
+                .kind
+                .is_along_run()
+                .then(|| self.b.create_sized_stack_slot(slot.clone()));
             self.sums.push(slot);
         }
     }
@@ -189,8 +194,8 @@ impl Code<'_> {
             let to = code.chunk_end(from, CHUNK, end);
             code.clear_lanes();
             code.run(&run, from, to);
-            for (n, _) in code.outputs(OutputKind::SumAll) {
-                let total = code.total(n);
+            for (n, fold) in code.of_all() {
+                let total = code.total(n, fold);
                 let chunk = code.b.ins().ushr_imm_u(from, CHUNK.trailing_zeros() as i64);
                 let at = code.element(code.operand_of_output(n), DType::F64, chunk, 0);
                 code.raw_store(total, at);
@@ -208,7 +213,7 @@ impl Code<'_> {
                 .ushr_imm_u(first, ROW_CHUNK.trailing_zeros() as i64);
             let columns = code.begin_rows(chunk, cols);
             code.repeat(first, after, 1, |code, row| code.row(&columns, row, cols));
-            for (n, _) in code.outputs(OutputKind::SumAll) {
+            for (n, _) in code.of_all() {
                 let place = code.sum_place(n, ROWS_SUM);
                 let sum = code.raw_load(types::F64, place);
                 let at = code.element(code.operand_of_output(n), DType::F64, chunk, 0);
@@ -217,21 +222,22 @@ impl Code<'_> {
         });
     }
 
-    /// Sets the sums over a chunk of rows to zero; returns where the column sums lie, by output.
+    /// Begins the sums over a chunk of rows; returns where the column sums lie, by output.
     fn begin_rows(&mut self, chunk: Value, cols: Value) -> Vec<Option<Value>> {
-        let zero = self.b.ins().f64const(0.0);
-        for (n, _) in self.outputs(OutputKind::SumAll) {
+        for (n, fold) in self.of_all() {
+            let none = self.b.ins().f64const(fold.of_none());
             let place = self.sum_place(n, ROWS_SUM);
-            self.raw_store(zero, place);
+            self.raw_store(none, place);
         }
         let mut columns = vec![None; self.kernel.outputs.len()];
-        for (n, _) in self.outputs(OutputKind::SumRows) {
+        for (n, fold) in self.of_rows() {
+            let first_value = self.b.ins().f64const(fold.of_none());
             let first = self.b.ins().imul(chunk, cols);
             let base = self.pointer(self.operand_of_output(n), DType::F64, first);
             let none = self.b.ins().iconst(types::I64, 0);
             self.repeat(none, cols, 1, |code, col| {
                 let at = code.element(base, DType::F64, col, 0);
-                code.raw_store(zero, at);
+                code.raw_store(first_value, at);
             });
             columns[n] = Some(base);
         }
@@ -244,16 +250,16 @@ impl Code<'_> {
         let run = self.row_operands(columns, row, cols);
         let none = self.b.ins().iconst(types::I64, 0);
         self.run(&run, none, cols);
-        for (n, output) in self.outputs(OutputKind::SumCols) {
-            let total = self.total(n);
+        for (n, output, fold) in self.of_cols() {
+            let total = self.total(n, fold);
             let at = self.element(self.operand_of_output(n), output.dtype, row, 0);
             self.store(output.dtype, total, at);
         }
-        for (n, _) in self.outputs(OutputKind::SumAll) {
-            let total = self.total(n);
+        for (n, fold) in self.of_all() {
+            let total = self.total(n, fold);
             let place = self.sum_place(n, ROWS_SUM);
             let sum = self.raw_load(types::F64, place);
-            let sum = self.b.ins().fadd(sum, total);
+            let sum = self.fold(fold, sum, total);
             self.raw_store(sum, place);
         }
     }
@@ -307,22 +313,29 @@ impl Code<'_> {
                     let at = self.element(operand, output.dtype, index, offset);
                     self.store(output.dtype, value, at);
                 }
-                OutputKind::SumRows => {
+                OutputKind::Rows(fold) => {
                     let at = self.element(operand, DType::F64, index, offset);
-                    self.add(value, at);
+                    self.take(fold, value, at);
                 }
-                OutputKind::SumAll | OutputKind::SumCols => {
+                OutputKind::All(fold) | OutputKind::Cols(fold) => {
                     let lanes = self.sum_place(n, 0);
                     let lane = self.b.ins().band_imm_u(index, LANES as i64 - 1);
                     let at = self.element(lanes.pointer, DType::F64, lane, offset);
-                    self.add(value, at);
+                    self.take(fold, value, at);
                 }
             }
         }
     }
 
-    /// Adds a float, or each lane of a vector, to the f64 in its place.
-    fn add(&mut self, value: Value, at: Place) {
+    fn fold(&mut self, fold: Fold, a: Value, b: Value) -> Value {
+        match fold {
+            Fold::Sum => self.b.ins().fadd(a, b),
+            Fold::Max => self.b.ins().fmax(a, b),
+        }
+    }
+
+    /// Folds a float, or each lane of a vector, into the f64 in its place.
+    fn take(&mut self, fold: Fold, value: Value, at: Place) {
         let parts = match self.type_of(value) {
             types::F32 => vec![self.b.ins().fpromote(types::F64, value)],
             types::F32X4 => self.promote(value).to_vec(),
@@ -334,26 +347,26 @@ impl Code<'_> {
                 ..at
             };
             let sum = self.raw_load(self.type_of(part), at);
-            let sum = self.b.ins().fadd(sum, part);
+            let sum = self.fold(fold, sum, part);
             self.raw_store(sum, at);
         }
     }
 
     fn clear_lanes(&mut self) {
         for n in 0..self.sums.len() {
-            if self.sums[n].is_some() {
-                let zero = self.b.ins().f64const(0.0);
-                let zeros = self.b.ins().splat(types::F64X2, zero);
+            if let (Some(_), Some(fold)) = (self.sums[n], self.kernel.outputs[n].kind.fold()) {
+                let none = self.b.ins().f64const(fold.of_none());
+                let both = self.b.ins().splat(types::F64X2, none);
                 for pair in 0..LANES as i32 / 2 {
                     let place = self.sum_place(n, 16 * pair);
-                    self.raw_store(zeros, place);
+                    self.raw_store(both, place);
                 }
             }
         }
     }
 
-    /// The 16 lanes added pairwise.
-    fn total(&mut self, output: usize) -> Value {
+    /// The 16 lanes folded pairwise.
+    fn total(&mut self, output: usize, fold: Fold) -> Value {
         let mut pairs: Vec<Value> = (0..LANES as i32 / 2)
             .map(|pair| {
                 let place = self.sum_place(output, 16 * pair);
@@ -365,11 +378,11 @@ impl Code<'_> {
             pairs = pairs
                 .iter()
                 .zip(upper)
-                .map(|(&a, b)| self.b.ins().fadd(a, b))
+                .map(|(&a, b)| self.fold(fold, a, b))
                 .collect();
         }
         let [even, odd] = [0_u8, 1].map(|lane| self.b.ins().extractlane(pairs[0], lane));
-        self.b.ins().fadd(even, odd)
+        self.fold(fold, even, odd)
     }
 
     fn sum_place(&mut self, output: usize, offset: i32) -> Place {
@@ -382,14 +395,30 @@ impl Code<'_> {
         }
     }
 
-    fn outputs(&self, kind: OutputKind) -> Vec<(usize, Output)> {
-        self.kernel
-            .outputs
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, output)| output.kind == kind)
-            .collect()
+    fn outputs<T>(&self, which: impl Fn(usize, Output) -> Option<T>) -> Vec<T> {
+        let outputs = self.kernel.outputs.iter().copied().enumerate();
+        outputs.filter_map(|(n, output)| which(n, output)).collect()
+    }
+
+    fn of_all(&self) -> Vec<(usize, Fold)> {
+        self.outputs(|n, output| match output.kind {
+            OutputKind::All(fold) => Some((n, fold)),
+            _ => None,
+        })
+    }
+
+    fn of_rows(&self) -> Vec<(usize, Fold)> {
+        self.outputs(|n, output| match output.kind {
+            OutputKind::Rows(fold) => Some((n, fold)),
+            _ => None,
+        })
+    }
+
+    fn of_cols(&self) -> Vec<(usize, Output, Fold)> {
+        self.outputs(|n, output| match output.kind {
+            OutputKind::Cols(fold) => Some((n, output, fold)),
+            _ => None,
+        })
     }
 
     fn operand_of_output(&self, output: usize) -> Value {

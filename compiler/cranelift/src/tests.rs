@@ -108,9 +108,9 @@ impl Case {
     fn buffer(&self, output: &Output) -> Vec<u8> {
         let bytes = match output.kind {
             OutputKind::Store => self.rows * self.cols * output.dtype.size(),
-            OutputKind::SumCols => self.rows * output.dtype.size(),
-            OutputKind::SumAll => self.chunks() * 8,
-            OutputKind::SumRows => self.chunks() * self.cols * 8,
+            OutputKind::Cols(_) => self.rows * output.dtype.size(),
+            OutputKind::All(_) => self.chunks() * 8,
+            OutputKind::Rows(_) => self.chunks() * self.cols * 8,
         };
         vec![0xa5; bytes as usize]
     }
@@ -118,15 +118,17 @@ impl Case {
     /// What the runtime does with partial sums.
     fn finish(&self, output: &Output, bytes: &[u8]) -> Vec<f64> {
         let width = match output.kind {
-            OutputKind::Store | OutputKind::SumCols => return decode(output.dtype, bytes),
-            OutputKind::SumAll => 1,
-            OutputKind::SumRows => self.cols as usize,
+            OutputKind::Store | OutputKind::Cols(_) => return decode(output.dtype, bytes),
+            OutputKind::All(_) => 1,
+            OutputKind::Rows(_) => self.cols as usize,
         };
-        let mut sums = vec![0.0; width];
+        let fold = output.kind.fold().unwrap();
+        let mut totals = vec![fold.of_none(); width];
         for (n, partial) in decode(DType::F64, bytes).into_iter().enumerate() {
-            sums[n % width] += partial;
+            totals[n % width] = fold.of(totals[n % width], partial);
         }
-        sums.into_iter()
+        totals
+            .into_iter()
             .map(|x| round_once(output.dtype, x))
             .collect()
     }

@@ -4,10 +4,12 @@ mod common;
 
 use common::{Dims, Object, finish, functions, levels, written};
 use optc_core::dtype::DType;
-use optc_core::kernel::{CHUNK, MapKernel, ROW_CHUNK, Space};
+use optc_core::kernel::{CHUNK, Fold, MapKernel, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
 use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
-use optc_core::kernel_support::{AXES, SIZES, SUMS, gather_symbol, scatter_symbol, sums_symbol};
+use optc_core::kernel_support::{
+    AXES, SIZES, TOTALS, gather_symbol, scatter_symbol, totals_symbol,
+};
 use optc_mlir::{EmitError, THREADS, compile_emulated, compile_ptx, emit_mlir_cuda};
 use std::ffi::c_void;
 use std::path::PathBuf;
@@ -297,9 +299,10 @@ fn totals_are_added_in_order_and_rounded_once() {
         eprintln!("skipped: no ISA level of this crate on this machine");
         return;
     };
-    for dtype in SUMS {
+    let kinds = Fold::BOTH.map(|fold| TOTALS.map(|dtype| (fold, dtype)));
+    for (fold, dtype) in kinds.into_iter().flatten() {
         // SAFETY: the type that `compile_emulated` documents.
-        let function: Thread = unsafe { object.symbol(&sums_symbol(dtype)) };
+        let function: Thread = unsafe { object.symbol(&totals_symbol(fold, dtype)) };
         let dims = [[0, 3], [1, 1], [70, 1], [33, 200], [5, 0]];
         let value = |n: u64| (n as f64 + 0.3).sin() * 10f64.powi((n % 7) as i32 - 3);
         let mut partial =
@@ -322,13 +325,8 @@ fn totals_are_added_in_order_and_rounded_once() {
             )
         };
         for ((partial, out), [_, columns]) in partial.iter().zip(&out).zip(dims) {
-            let total = |col: usize| {
-                partial
-                    .iter()
-                    .skip(col)
-                    .step_by(columns as usize)
-                    .fold(0.0, |a, b| a + b)
-            };
+            let column = |col: usize| partial.iter().skip(col).step_by(columns as usize).copied();
+            let total = |col: usize| fold.of_all(column(col));
             let totals =
                 (0..columns as usize).map(|col| kernel_eval::round_once(dtype, total(col)));
             assert!(

@@ -409,6 +409,24 @@ pub enum CheckpointError {
         /// In the file.
         found: String,
     },
+    /// Of a version from which no migration is declared.
+    #[error(
+        "the checkpoint is of version `{found}` of `{optimizer}`, this is version `{expected}`"
+    )]
+    #[diagnostic(
+        code(opt::checkpoint::version),
+        help(
+            "write `migrate from \"{found}\" {{ … }}` in `optimizer {optimizer}`, or load it with that version"
+        )
+    )]
+    Version {
+        /// Whose.
+        optimizer: String,
+        /// In the file.
+        found: String,
+        /// Bound.
+        expected: String,
+    },
     /// Other groups or hyperparameters.
     #[error("the checkpoint has other groups or hyperparameters: {what}")]
     #[diagnostic(

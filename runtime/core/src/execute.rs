@@ -10,7 +10,7 @@ use crate::prepared::{Prepared, partials, shape_of};
 use crate::product::Product;
 use crate::routine::{Call, Failure, Operand};
 use optc_core::dtype::DType;
-use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{CHUNK, Fold, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::plan::{Buffer, Gemm, Matrix, OnFailure, Reg, Routine, Thunk};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -146,10 +146,11 @@ pub(crate) struct Launch<'a> {
     pub(crate) cols: u64,
 }
 
-/// An output that is added up after its kernel.
+/// An output that is completed after its kernel: partial sums are added up, of partial maxima the largest is taken.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sum {
-    /// f64 partial sums: `chunks` rows of `columns`.
+pub(crate) struct Total {
+    pub(crate) fold: Fold,
+    /// f64 partial results: `chunks` rows of `columns`.
     pub(crate) partial: Pointer,
     pub(crate) out: Pointer,
     pub(crate) dtype: DType,
@@ -188,13 +189,12 @@ impl<'a> Launch<'a> {
         self.kernel
     }
 
-    /// The dtypes of the totals that are to be added up.
-    pub(crate) fn summed(&self) -> impl Iterator<Item = DType> {
-        let summed = |kind| matches!(kind, OutputKind::SumAll | OutputKind::SumRows);
+    /// How the outputs that have partial results are completed, and their dtypes.
+    pub(crate) fn folded(&self) -> impl Iterator<Item = (Fold, DType)> {
         let outputs = self.kernel.outputs.iter();
         outputs
-            .filter(move |output| summed(output.kind))
-            .map(|output| output.dtype)
+            .filter(|output| output.kind.has_partials())
+            .filter_map(|output| Some((output.kind.fold()?, output.dtype)))
     }
 
     /// Rows of the smallest range that may run by itself.
@@ -232,8 +232,7 @@ impl<'a> Launch<'a> {
         let outputs = self.kernel.outputs.iter().zip(self.outputs);
         inputs.chain(outputs.map(move |(output, &buffer)| {
             let sums = partials(self.kernel, output.kind, self.rows, self.cols);
-            let summed = matches!(output.kind, OutputKind::SumAll | OutputKind::SumRows);
-            let at = if summed {
+            let at = if output.kind.has_partials() {
                 partial
             } else {
                 frame.address(buffer)
@@ -247,28 +246,29 @@ impl<'a> Launch<'a> {
         self.registers.iter().map(|&reg| frame.regs[reg as usize])
     }
 
-    /// What is still to be added up once the kernel has run with partial sums at `partial`.
-    pub(crate) fn sums(
+    /// What is still to be completed once the kernel has run with partial results at `partial`.
+    pub(crate) fn totals(
         &self,
         frame: &Frame<'_>,
         mut partial: Pointer,
-    ) -> impl Iterator<Item = Sum> {
+    ) -> impl Iterator<Item = Total> {
         let outputs = self.kernel.outputs.iter().zip(self.outputs);
         outputs.filter_map(move |(output, &buffer)| {
-            let columns = match output.kind {
-                OutputKind::SumAll => 1,
-                OutputKind::SumRows => self.cols,
-                OutputKind::Store | OutputKind::SumCols => return None,
+            let (fold, columns) = match output.kind {
+                OutputKind::All(fold) => (fold, 1),
+                OutputKind::Rows(fold) => (fold, self.cols),
+                OutputKind::Store | OutputKind::Cols(_) => return None,
             };
-            let sum = Sum {
+            let total = Total {
+                fold,
                 partial,
                 out: frame.address(buffer),
                 dtype: output.dtype,
                 chunks: self.rows.div_ceil(self.unit()),
                 columns,
             };
-            partial = partial.plus(padded(8 * sum.chunks * columns));
-            Some(sum)
+            partial = partial.plus(padded(8 * total.chunks * columns));
+            Some(total)
         })
     }
 
@@ -292,20 +292,19 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// Adds the partial sums in the order of their chunks and stores the totals.
+    /// Folds the partial results in the order of their chunks and stores the totals.
     ///
     /// # Safety
     ///
-    /// The kernel has run over its whole space with partial sums at `partial`.
+    /// The kernel has run over its whole space with partial results at `partial`.
     pub(crate) unsafe fn combine(&self, frame: &Frame<'_>, partial: Pointer) {
-        for sum in self.sums(frame, partial) {
-            for col in 0..sum.columns {
-                // SAFETY: every chunk has written its partial sum; `Prepared` checked the output's size.
+        for total in self.totals(frame, partial) {
+            for col in 0..total.columns {
+                // SAFETY: every chunk has written its partial result; `Prepared` checked the output's size.
                 unsafe {
-                    let total = (0..sum.chunks).fold(0.0, |total, c| {
-                        total + moves::load(sum.partial, DType::F64, c * sum.columns + col)
-                    });
-                    moves::store(sum.out, sum.dtype, col, total);
+                    let partials = (0..total.chunks)
+                        .map(|c| moves::load(total.partial, DType::F64, c * total.columns + col));
+                    moves::store(total.out, total.dtype, col, total.fold.of_all(partials));
                 }
             }
         }
@@ -391,29 +390,55 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
+                axis,
             } => {
                 let [source, index, target] = [*x, *index, *out].map(|b| frame.address(b));
-                let inside = moves::gather(
-                    source,
-                    index,
-                    target,
-                    frame.shape(*x).0.size(),
-                    [*pre, *d, *post],
-                );
-                if inside {
-                    Ok(())
+                let size = frame.shape(*x).0.size();
+                in_range("gather", moves::gather(source, index, target, size, axis))
+            }
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => {
+                copy(frame, *x, *out, 0, frame.count(*x));
+                let [source, index, target] = [*y, *index, *out].map(|b| frame.address(b));
+                let size = frame.shape(*x).0.size();
+                in_range("scatter", moves::scatter(source, index, target, size, axis))
+            }
+            Thunk::Argsort {
+                x,
+                out,
+                n,
+                descending,
+            } => {
+                let [values, order] = [*x, *out].map(|b| frame.address(b));
+                let dtype = frame.shape(*x).0;
+                let kept = frame.count(*out);
+                if kept == *n {
+                    moves::argsort(values, dtype, order, *n, *descending);
                 } else {
-                    Err(Stop::Failed("permute", Failure::IndexOutOfRange))
+                    let all = team.scratches.get(team.me).work.pointer();
+                    moves::argsort(values, dtype, all, *n, *descending);
+                    std::ptr::copy_nonoverlapping(all.0, order.0, 8 * kept as usize);
                 }
+                Ok(())
             }
             other => {
                 arrange(frame, other);
                 Ok(())
             }
         }
+    }
+}
+
+fn in_range(what: &'static str, inside: bool) -> Result<(), Stop> {
+    if inside {
+        Ok(())
+    } else {
+        Err(Stop::Failed(what, Failure::IndexOutOfRange))
     }
 }
 
@@ -428,12 +453,12 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             Thunk::Permute { x, out, dims, axes } => {
                 moves::permute(at(*x), at(*out), dtype(*x).size(), dims, axes)
             }
-            Thunk::Argsort {
-                x,
-                out,
-                n,
-                descending,
-            } => moves::argsort(at(*x), dtype(*x), at(*out), *n, *descending),
+            Thunk::Slice { x, out, axis, from } => {
+                moves::slice(at(*x), at(*out), dtype(*x).size(), axis, *from)
+            }
+            Thunk::Paste { x, out, axis, from } => {
+                moves::paste(at(*x), at(*out), dtype(*x).size(), axis, *from)
+            }
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
@@ -444,6 +469,8 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Gemm(_)
             | Thunk::Call { .. }
             | Thunk::Gather { .. }
+            | Thunk::Scatter { .. }
+            | Thunk::Argsort { .. }
             | Thunk::If { .. } => {}
         }
     }

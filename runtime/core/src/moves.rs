@@ -5,6 +5,7 @@
 use crate::memory::Pointer;
 use half::{bf16, f16};
 use optc_core::dtype::DType;
+use optc_core::plan::Along;
 use std::cmp::Ordering;
 
 /// The most axes a tensor may have where strides are walked.
@@ -215,31 +216,129 @@ pub(crate) unsafe fn permute(x: Pointer, out: Pointer, size: u64, dims: &[u64], 
 ///
 /// # Safety
 ///
-/// `x` and `out` hold `pre · d · post` elements and do not overlap; `index` holds `d` integers.
+/// `x` holds the elements of `axis.whole()`, `out` those of `axis.part()`, and they do not overlap; `index` holds
+/// `axis.count` integers.
 pub(crate) unsafe fn gather(
     x: Pointer,
     index: Pointer,
     out: Pointer,
     size: u64,
-    extent: [u64; 3],
+    axis: &Along,
 ) -> bool {
-    let [pre, d, post] = extent;
-    // SAFETY: `d` integers are readable.
-    let index =
-        unsafe { std::slice::from_raw_parts(index.0.cast::<i64>().cast_const(), d as usize) };
-    if index.iter().any(|&i| i < 0 || i as u64 >= d) {
+    // SAFETY: by the caller's promise.
+    let Some(index) = (unsafe { indices(index, axis) }) else {
         return false;
+    };
+    // SAFETY: every index is below `d`; the rest is the caller's promise.
+    unsafe {
+        runs(
+            axis,
+            size,
+            |j| index[j] as u64,
+            |whole, part| (x.plus(whole), out.plus(part)),
+        )
+    };
+    true
+}
+
+/// `out[p, index[j], q] = y[p, j, q]`; false if an index is outside the axis.
+///
+/// # Safety
+///
+/// `out` holds the elements of `axis.whole()`, `y` those of `axis.part()`, and they do not overlap; `index` holds
+/// `axis.count` integers.
+pub(crate) unsafe fn scatter(
+    y: Pointer,
+    index: Pointer,
+    out: Pointer,
+    size: u64,
+    axis: &Along,
+) -> bool {
+    // SAFETY: by the caller's promise.
+    let Some(index) = (unsafe { indices(index, axis) }) else {
+        return false;
+    };
+    // SAFETY: every index is below `d`; the rest is the caller's promise.
+    unsafe {
+        runs(
+            axis,
+            size,
+            |j| index[j] as u64,
+            |whole, part| (y.plus(part), out.plus(whole)),
+        )
+    };
+    true
+}
+
+/// `out[p, j, q] = x[p, from + j, q]`.
+///
+/// # Safety
+///
+/// `x` holds the elements of `axis.whole()`, `out` those of `axis.part()`, they do not overlap, and
+/// `from + axis.count` is at most `axis.d`.
+pub(crate) unsafe fn slice(x: Pointer, out: Pointer, size: u64, axis: &Along, from: u64) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        runs(
+            axis,
+            size,
+            |j| from + j as u64,
+            |whole, part| (x.plus(whole), out.plus(part)),
+        )
     }
-    let row = (post * size) as usize;
-    for p in 0..pre {
-        for (j, &i) in index.iter().enumerate() {
-            let from = x.plus((p * d + i as u64) * post * size);
-            let to = out.plus((p * d + j as u64) * post * size);
-            // SAFETY: both rows of `post` elements lie inside, since `i` and `j` are below `d`.
-            unsafe { std::ptr::copy_nonoverlapping(from.0, to.0, row) };
+}
+
+/// `out[p, from + j, q] = x[p, j, q]`.
+///
+/// # Safety
+///
+/// As for [`slice`], with `x` and `out` exchanged.
+pub(crate) unsafe fn paste(x: Pointer, out: Pointer, size: u64, axis: &Along, from: u64) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        runs(
+            axis,
+            size,
+            |j| from + j as u64,
+            |whole, part| (x.plus(part), out.plus(whole)),
+        )
+    }
+}
+
+/// The integers that choose elements; `None` if one is outside the axis.
+///
+/// # Safety
+///
+/// `axis.count` integers are readable for as long as they are used.
+unsafe fn indices<'a>(index: Pointer, axis: &Along) -> Option<&'a [i64]> {
+    let at = index.0.cast::<i64>().cast_const();
+    // SAFETY: by the caller's promise.
+    let indices = unsafe { std::slice::from_raw_parts(at, axis.count as usize) };
+    let inside = indices.iter().all(|&i| i >= 0 && (i as u64) < axis.d);
+    inside.then_some(indices)
+}
+
+/// Copies runs of `post` elements: `ends` makes of the bytes before a run in the whole and in the part whence it comes
+/// and where it goes.
+///
+/// # Safety
+///
+/// `at` gives less than `axis.d`; what `ends` gives is readable and writable for a run, and apart.
+unsafe fn runs(
+    axis: &Along,
+    size: u64,
+    at: impl Fn(usize) -> u64,
+    ends: impl Fn(u64, u64) -> (Pointer, Pointer),
+) {
+    let run = axis.post * size;
+    for p in 0..axis.pre {
+        for j in 0..axis.count as usize {
+            let whole = (p * axis.d + at(j)) * run;
+            let (from, to) = ends(whole, (p * axis.count + j as u64) * run);
+            // SAFETY: by the caller's promise.
+            unsafe { std::ptr::copy_nonoverlapping(from.0, to.0, run as usize) };
         }
     }
-    true
 }
 
 /// The stable order of a vector, as indices. NaN counts as the largest, equal zeros as equal.
@@ -381,8 +480,14 @@ mod tests {
         let mut x: Vec<f32> = (0..12).map(|n| n as f32).collect();
         let mut out = [0.0f32; 12];
         let mut index = [2i64, 0, 1];
+        let axis = Along {
+            pre: 2,
+            d: 3,
+            post: 2,
+            count: 3,
+        };
         // SAFETY: 2 · 3 · 2 elements and three indices.
-        let inside = unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, [2, 3, 2]) };
+        let inside = unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, &axis) };
         assert!(inside);
         assert_eq!(
             out,
@@ -390,7 +495,34 @@ mod tests {
         );
         index[1] = 3;
         // SAFETY: as above; the bad index is caught before anything is read.
-        assert!(!unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, [2, 3, 2]) });
+        assert!(!unsafe { gather(at(&mut x), at(&mut index), at(&mut out), 4, &axis) });
+    }
+
+    #[test]
+    fn parts_come_out_and_go_back() {
+        let mut x: Vec<f32> = (0..12).map(|n| n as f32).collect();
+        let mut part = [0.0f32; 4];
+        let axis = Along {
+            pre: 2,
+            d: 3,
+            post: 2,
+            count: 1,
+        };
+        // SAFETY: 2 · 3 · 2 elements, of which one of three along the axis are 2 · 2.
+        unsafe { slice(at(&mut x), at(&mut part), 4, &axis, 2) };
+        assert_eq!(part, [4.0, 5.0, 10.0, 11.0]);
+        let mut index = [0i64];
+        // SAFETY: as above; one index.
+        unsafe {
+            paste(at(&mut part), at(&mut x), 4, &axis, 1);
+            assert!(scatter(at(&mut part), at(&mut index), at(&mut x), 4, &axis));
+        }
+        assert_eq!(
+            x,
+            [
+                4.0, 5.0, 4.0, 5.0, 4.0, 5.0, 10.0, 11.0, 10.0, 11.0, 10.0, 11.0
+            ]
+        );
     }
 
     #[test]

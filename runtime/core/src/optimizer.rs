@@ -17,7 +17,7 @@ use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
 use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
-use optc_core::lower::{Spec, rule_for, rule_takes};
+use optc_core::lower::{Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::settings::check_hyper;
 use optc_core::specialize::{EntryPlan, entry_plans, plan_for};
@@ -349,6 +349,11 @@ impl Optimizer {
         Some(&terms.optimizer().name)
     }
 
+    /// What each group has settled on, in order.
+    pub(crate) fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        self.terms.iter()
+    }
+
     /// Groups, the optimizer's own settings counted as group 0.
     pub fn group_count(&self) -> usize {
         self.engine.hypers.len()
@@ -486,6 +491,12 @@ impl Optimizer {
         param.into_iter().flat_map(crate::engine::Param::states)
     }
 
+    /// All state of a parameter, by its position.
+    pub fn states_at(&self, param: usize) -> impl Iterator<Item = StateView<'_>> {
+        let param = self.engine.params.get(param);
+        param.into_iter().flat_map(Param::states)
+    }
+
     /// One piece of state of a parameter.
     pub fn state(&self, param: &str, name: &str) -> Option<StateView<'_>> {
         self.states(param).find(|state| state.name == name)
@@ -516,14 +527,17 @@ impl Optimizer {
         checkpoint::write(self, path.as_ref())
     }
 
-    /// Reads what [`Optimizer::save`] wrote; the next step continues bit for bit.
+    /// Reads what [`Optimizer::save`] wrote; the next step continues bit for bit. Returns what the source's migrations
+    /// did to a file of an earlier version, a line each; none for a file of this version.
     ///
     /// # Errors
     ///
-    /// A damaged file, or one of another optimizer, other parameters, shapes or groups. Nothing is changed then.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+    /// A damaged file, or one of another optimizer, other parameters, shapes or groups, or of a version from which the
+    /// source declares no migration. Nothing is changed then.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<String>, CheckpointError> {
         let saved = self.read(path)?;
-        Ok(checkpoint::restore(self, &saved)?)
+        checkpoint::restore(self, &saved)?;
+        Ok(saved.migrated().to_vec())
     }
 
     /// Reads a checkpoint and changes nothing: for callers that keep the state themselves.
@@ -545,8 +559,8 @@ fn pool(options: &BindOptions) -> Arc<Pool> {
     options.pool.clone().unwrap_or_else(|| Arc::new(new()))
 }
 
-/// What a plan depends on: statics (by their first group), rule, shape, dtypes.
-type Key = (usize, usize, Vec<u64>, DType, DType);
+/// What a plan depends on: statics (by their first group), rule, shape, dtypes, what the name answers.
+type Key = (usize, usize, Vec<u64>, DType, DType, Vec<bool>);
 
 /// Picks rules and makes plans, one for all parameters alike.
 struct Planner<'a> {
@@ -592,7 +606,7 @@ impl<'a> Planner<'a> {
 
     fn plan(&mut self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Arc<Plan> {
         let terms = &self.terms[group];
-        let make = |key: &Key| Arc::new(plan_for(&spec(terms, key)));
+        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
         let key = self.key(param, dims, group, rule);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
     }
@@ -605,7 +619,7 @@ impl<'a> Planner<'a> {
         rule: usize,
     ) -> Arc<[EntryPlan]> {
         let terms = &self.terms[group];
-        let make = |key: &Key| entry_plans(&spec(terms, key)).into();
+        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
         let key = self.key(param, dims.to_vec(), group, rule);
         Arc::clone(self.entries.entry(key).or_insert_with_key(make))
     }
@@ -613,7 +627,8 @@ impl<'a> Planner<'a> {
     fn key(&self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Key {
         let alike = |other: &Terms| other.plans_like(&self.terms[group]);
         let first = self.terms.iter().position(alike).unwrap_or(group);
-        (first, rule, dims, param.dtype, param.grad_dtype)
+        let answers = answers(&self.terms[group].program, &param.name);
+        (first, rule, dims, param.dtype, param.grad_dtype, answers)
     }
 
     /// The dtypes of all products.
@@ -634,12 +649,17 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn spec<'a>(terms: &'a Terms, (_, rule, dims, dtype, grad_dtype): &'a Key) -> Spec<'a> {
+fn spec<'a>(
+    terms: &'a Terms,
+    name: &'a str,
+    (_, rule, dims, dtype, grad_dtype, _): &'a Key,
+) -> Spec<'a> {
     Spec {
         program: &terms.program,
         optimizer: terms.id,
         settings: &terms.settings,
         rule: *rule,
+        name,
         dims,
         dtype: *dtype,
         grad_dtype: *grad_dtype,
@@ -668,7 +688,7 @@ fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
 fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
     let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
     let Some(wanted) = &terms.rule else {
-        let found = rule_for(program, id, &terms.settings, dims);
+        let found = rule_for(program, id, &terms.settings, (&param.name, dims));
         return found.ok_or_else(|| BindError::NoRule {
             name: param.name.clone(),
             dims: param.dims.clone(),
@@ -687,7 +707,7 @@ fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindErr
             known: known.join(", "),
         });
     };
-    match rule_takes(program, id, &terms.settings, rule, dims) {
+    match rule_takes(program, id, &terms.settings, rule, (&param.name, dims)) {
         true => Ok(rule),
         false => Err(BindError::RuleRefuses {
             name: param.name.clone(),

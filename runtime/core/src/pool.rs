@@ -16,6 +16,8 @@
 //! Which worker runs which task is not determined; callers give each task its own output, so results are. A run does
 //! not wait for workers that are still asleep when the last task is taken.
 
+mod shared;
+
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -11,7 +11,9 @@ use crate::product;
 use crate::routine::{self, Operand};
 use optc_core::dtype::DType;
 use optc_core::kernel::{Access, CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
-use optc_core::plan::{Buffer, Gemm, HostInst, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk};
+use optc_core::plan::{
+    Along, Buffer, Gemm, HostInst, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk,
+};
 use std::sync::Arc;
 
 /// What is wrong with a plan.
@@ -156,7 +158,7 @@ pub(crate) fn shape_of(plan: &Plan, buffer: Buffer) -> Option<(DType, &[u64])> {
     }
 }
 
-/// f64 partial sums per output that needs them: one per chunk, or one per chunk and column.
+/// f64 partial results per output that needs them: one per chunk, or one per chunk and column.
 pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u64) -> u64 {
     let unit = if kernel.space == Space::Flat {
         CHUNK
@@ -164,9 +166,9 @@ pub(crate) fn partials(kernel: &MapKernel, kind: OutputKind, rows: u64, cols: u6
         ROW_CHUNK
     };
     match kind {
-        OutputKind::SumAll => rows.div_ceil(unit),
-        OutputKind::SumRows => rows.div_ceil(unit) * cols,
-        OutputKind::Store | OutputKind::SumCols => 0,
+        OutputKind::All(_) => rows.div_ceil(unit),
+        OutputKind::Rows(_) => rows.div_ceil(unit) * cols,
+        OutputKind::Store | OutputKind::Cols(_) => 0,
     }
 }
 
@@ -230,8 +232,11 @@ fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
         Thunk::Permute { x, .. }
         | Thunk::Argsort { x, .. }
         | Thunk::Diag { x, .. }
+        | Thunk::Slice { x, .. }
+        | Thunk::Paste { x, .. }
         | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
+        Thunk::Scatter { x, index, y, .. } => [x, index, y].into_iter().any(|&b| view(b)),
         Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::If { .. } => false,
     }
 }
@@ -309,14 +314,46 @@ impl Checker<'_> {
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
-            } => self.gather([*x, *index, *out], [*pre, *d, *post]),
+                axis,
+            } => {
+                self.same_dtype(*x, *out)?;
+                self.indices(*index, axis)?;
+                self.part(*x, *out, axis)?;
+                self.written(*out, 0)
+            }
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => {
+                self.same_dtype(*x, *out)?;
+                self.same_dtype(*y, *out)?;
+                self.indices(*index, axis)?;
+                self.part(*x, *y, axis)?;
+                self.holds(*x, self.count(*out)?)?;
+                self.written(*out, self.count(*x)?)
+            }
+            Thunk::Slice { x, out, axis, from } => {
+                self.same_dtype(*x, *out)?;
+                self.inside(axis, *from)?;
+                self.part(*x, *out, axis)?;
+                self.written(*out, 0)
+            }
+            Thunk::Paste { x, out, axis, from } => {
+                self.same_dtype(*x, *out)?;
+                self.inside(axis, *from)?;
+                self.part(*out, *x, axis)?;
+                self.written(*out, 0)
+            }
             Thunk::Argsort { x, out, n, .. } => {
                 self.floats(*x)?;
                 self.holds(*x, *n)?;
-                self.written(*out, *n)?;
+                let kept = self.count(*out)?;
+                ensure(kept <= *n, || "more is kept of an order than it has".into())?;
+                self.written(*out, kept)?;
+                self.reserve(8 * *n);
                 ensure(self.dtype(*out)? == DType::I64, || {
                     "an order is not stored as i64".into()
                 })
@@ -391,9 +428,9 @@ impl Checker<'_> {
         for (output, &buffer) in code.outputs.iter().zip(outputs) {
             let count = match output.kind {
                 OutputKind::Store => points,
-                OutputKind::SumAll => 1,
-                OutputKind::SumCols => *rows,
-                OutputKind::SumRows => *cols,
+                OutputKind::All(_) => 1,
+                OutputKind::Cols(_) => *rows,
+                OutputKind::Rows(_) => *cols,
             };
             self.written(buffer, count)?;
             ensure(self.dtype(buffer)? == output.dtype, || {
@@ -539,15 +576,24 @@ impl Checker<'_> {
         self.written(out, count)
     }
 
-    fn gather(&self, [x, index, out]: [Buffer; 3], [pre, d, post]: [u64; 3]) -> Check {
-        self.same_dtype(x, out)?;
+    fn indices(&self, index: Buffer, axis: &Along) -> Check {
         ensure(self.dtype(index)? == DType::I64, || {
             "an index is not stored as i64".into()
         })?;
-        let count = product_of(&[pre, d, post])?;
-        self.holds(x, count)?;
-        self.holds(index, d)?;
-        self.written(out, count)
+        self.holds(index, axis.count)
+    }
+
+    /// Both tensors hold what the axis says.
+    fn part(&self, whole: Buffer, part: Buffer, axis: &Along) -> Check {
+        self.holds(whole, product_of(&axis.whole())?)?;
+        self.holds(part, product_of(&axis.part())?)
+    }
+
+    fn inside(&self, axis: &Along, from: u64) -> Check {
+        let end = from.checked_add(axis.count);
+        ensure(end.is_some_and(|end| end <= axis.d), || {
+            "a part is not inside its tensor".into()
+        })
     }
 
     fn reserve(&mut self, bytes: u64) {

@@ -7,7 +7,7 @@ use crate::overlap;
 use crate::params::{Candidate, Kept, Param, Tensors};
 use miette::Diagnostic;
 use optc_runtime::{
-    BindOptions, NonFinite, Optimizer, ParamDesc, StepError, StepInput, TensorView,
+    BindOptions, NonFinite, Optimizer, ParamDesc, Pool, StepError, StepInput, TensorView,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -34,10 +34,11 @@ pub(crate) struct Engine {
     apart: Vec<usize>,
 }
 
-/// What a checkpoint holds: options of each group, then steps and state of each parameter.
+/// What a checkpoint holds: options of each group, then steps and state of each parameter; and what was migrated.
 type Saved<'py> = (
     Vec<Vec<(String, f64)>>,
     Vec<(u64, Vec<Bound<'py, PyBytes>>)>,
+    Vec<String>,
 );
 
 #[pymethods]
@@ -61,7 +62,7 @@ impl Engine {
             }
         }
         let mut options = bind_options(&artifacts, &rules, &groups, &names)?;
-        options.pool = Some(crate::pool::shared(threads));
+        options.pool = Some(Pool::shared(threads));
         if refuse_non_finite {
             options.non_finite = NonFinite::Error;
         }
@@ -140,7 +141,7 @@ impl Engine {
         let params = saved
             .params()
             .map(|param| (param.step, bytes(param.states)));
-        Ok((hypers, params.collect()))
+        Ok((hypers, params.collect(), saved.migrated().to_vec()))
     }
 
     /// Name, torch's element type and shape of each piece of a parameter's state.

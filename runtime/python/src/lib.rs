@@ -13,7 +13,6 @@ mod groups;
 mod options;
 mod overlap;
 mod params;
-mod pool;
 mod tensor;
 mod value;
 

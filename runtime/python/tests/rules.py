@@ -56,13 +56,18 @@ RULES = [
     Rule(torch.optim.RAdam, "radam"),
     Rule(torch.optim.Adamax, "adamax"),
     Rule(torch.optim.Adadelta, "adadelta"),
-    Rule(
+]
+
+# torch has it since 2.9.
+if hasattr(torch.optim, "Muon"):
+    muon = Rule(
         torch.optim.Muon,
         "muon",
         renamed={"ns_coefficients": "coefficients", "adjust_lr_fn": "adjust_lr"},
         defaults={"lr": 1e-3, "weight_decay": 0.1, "norm_floor": "clamp"},
-    ),
-]
+    )
+    RULES.append(muon)
+
 
 def cases() -> list[tuple[Rule, dict[str, Any]]]:
     """Every rule with every set of keywords that torch tests it with."""

@@ -45,6 +45,23 @@ def test_a_run_continues_bit_for_bit(rule: Rule | str, tmp_path: Path) -> None:
     torch.testing.assert_close(optimizer.state_dict()["state"], resumed.state_dict()["state"], rtol=0, atol=0)
 
 
+def test_a_run_that_rust_began(tmp_path: Path) -> None:
+    """`tests/chain`: Rust has saved after two steps; C++ goes on with the file that comes out here."""
+    chain = Path(__file__).parents[3] / "tests" / "chain"
+    lines = (chain / "weights").read_text().splitlines()
+    bits = [torch.tensor([int(word) for word in line.split()]).to(torch.int32).view(3, 2) for line in lines]
+    weight = torch.nn.Parameter(bits[0].view(torch.float32).clone())
+    optimizer = optc.Optimizer([("weight", weight)], "adamw")
+    optimizer.load(chain / "rust.safetensors")
+    assert optimizer.param_groups[0]["lr"] == 0.0625
+    for grad in (0.75, -0.5, 0.125):
+        weight.grad = torch.full_like(weight, grad)
+        optimizer.step()
+    assert torch.equal(weight.detach().view(torch.int32), bits[1])
+    optimizer.save(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == (chain / "python.safetensors").read_bytes()
+
+
 def test_what_the_file_holds(tmp_path: Path) -> None:
     problem = Problem()
     optimizer = optc.Optimizer(problem.named, "adamw")

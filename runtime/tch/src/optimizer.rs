@@ -386,11 +386,12 @@ impl Optimizer {
     }
 
     /// Reads what [`Optimizer::save`] wrote; with the variables of that moment the run continues bit for bit.
+    /// Returns what migrations did to a file of an earlier version, a line each.
     ///
     /// # Errors
     ///
     /// [`Error::Checkpoint`]; nothing is changed then.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
         Ok(self.bound.load(path)?)
     }
 }

@@ -174,6 +174,39 @@ const MOONLIGHT_STATES: &[StateRow] = &[
     ("use_muon", unread),
     STEP,
 ];
+const DION_HYPERS: &[HyperRow] = &[
+    LR,
+    ("mu", &["mu"]),
+    ("ef_decay", &["ef_decay"]),
+    ("muon_beta2", &["muon_beta2"]),
+    WEIGHT_DECAY,
+    ("epsilon", &["epsilon"]),
+];
+const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
+const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
+const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
+
+/// Of a fused matrix the reference scales the parts before it squares them, and we after it.
+fn of_whole(recorded: &Recorded) -> State {
+    match of_parts(recorded) {
+        State::Parts(..) => State::Unread,
+        other => other,
+    }
+}
+
+/// The reference keeps one state for a fused matrix, whose parts are rows of it.
+fn of_parts(recorded: &Recorded) -> State {
+    let group = recorded.case.groups.iter().position(|group| {
+        let params = group["params"].as_array();
+        params.is_some_and(|params| params.contains(&json!(recorded.param)))
+    });
+    let sizes = group.and_then(|group| recorded.case.option(group, "split_sizes"));
+    match sizes.and_then(Value::as_array) {
+        Some(sizes) => State::Parts(recorded.index.to_owned(), sizes.len()),
+        None => plain(recorded),
+    }
+}
+
 const SOAP_STATICS: &[StaticRow] = &[
     ("precondition_frequency", "precondition_frequency", || {
         json!(10)
@@ -512,7 +545,7 @@ const TABLE: &[Row] = &[
         module: "std.clip_adamw",
         optimizer: "ClipAdamW",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
-        statics: &[("norm_type", "norm_type", || json!(2))],
+        statics: &[("norm_type", "norm_type", || json!(2.0))],
         ..ROW
     },
     Row {
@@ -520,7 +553,7 @@ const TABLE: &[Row] = &[
         module: "std.clip",
         optimizer: "Clip",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
-        statics: &[("norm_type", "norm_type", || json!(2))],
+        statics: &[("norm_type", "norm_type", || json!(2.0))],
         states: BASE_ADAM_STATES,
         ..ROW
     },
@@ -801,6 +834,87 @@ const TABLE: &[Row] = &[
             ("adamw_eps", &["adamw_eps"]),
         ],
         states: MOONLIGHT_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "normuon",
+        module: "std.normuon",
+        optimizer: "NorMuon",
+        hypers: DION_HYPERS,
+        statics: &[
+            ("nesterov", "nesterov", no),
+            ("cautious_wd", "cautious_wd", no),
+            ("flatten", "flatten", no),
+            POLAR,
+            ADJUST_LR,
+            ("split_sizes", "split_sizes", || json!(null)),
+        ],
+        states: &[("momentum", of_parts), ("variance_neuron", of_whole)],
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "dion2",
+        module: "std.dion2",
+        optimizer: "Dion2",
+        hypers: DION_HYPERS,
+        statics: &[FRACTION, POLAR, ADJUST_LR],
+        states: &[("momentum", plain)],
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "nordion2",
+        module: "std.nordion2",
+        optimizer: "NorDion2",
+        hypers: DION_HYPERS,
+        statics: &[FRACTION, POLAR, ADJUST_LR],
+        states: &[("momentum", plain), ("variance_neuron", plain)],
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "adam_mini",
+        module: "std.adam_mini",
+        optimizer: "AdamMini",
+        hypers: &[
+            LR,
+            ("beta1", &["beta1"]),
+            ("beta2", &["beta2"]),
+            EPS,
+            WEIGHT_DECAY,
+        ],
+        statics: &[
+            ("dim", "dim", || json!(2048)),
+            ("n_heads", "n_heads", || json!(32)),
+        ],
+        states: &[
+            ("m", plain),
+            ("v", plain),
+            ("vmean", plain),
+            STEP,
+            ("block_numel", unread),
+            ("head_per_gpu", unread),
+            ("neuron_per_gpu", unread),
+            ("reduced", unread),
+        ],
+        ..ROW
+    },
+    Row {
+        file: "scion",
+        module: "std.scion",
+        optimizer: "Scion",
+        hypers: &[LR, MOMENTUM, ("scale", &["scale"])],
+        statics: &[
+            ("norm", "norm", || json!("Auto")),
+            ("unconstrained", "unconstrained", no),
+            ("normalized", "normalized", || json!(null)),
+            ("transpose", "transposed", no),
+            ("max", "at_least_one", no),
+            ("steps", "steps", || json!(5)),
+        ],
+        states: &[("momentum_buffer", plain)],
         work: |_| Work::Orthogonalised,
         ..ROW
     },

@@ -7,14 +7,17 @@ use super::error::CheckError;
 use super::expr::error;
 use super::shapes;
 use crate::hir::{Expr, ExprKind, Type};
+use crate::kernel::Fold;
 use optc_grammar::ast::{self, Span};
 
-const ACROSS: &str = "a sum over parameters";
-
 impl Body<'_> {
-    /// `across params { dot(grad, grad) }`
-    pub(super) fn across(&mut self, block: &ast::Block, span: Span) -> Expr {
-        if !self.in_common(ACROSS, span) {
+    /// `across params { dot(grad, grad) }`, `across params max { norm(grad) }`
+    pub(super) fn across(&mut self, max: bool, block: &ast::Block, span: Span) -> Expr {
+        let (fold, what) = match max {
+            true => (Fold::Max, "a maximum over parameters"),
+            false => (Fold::Sum, "a sum over parameters"),
+        };
+        if !self.in_common(what, span) {
             return error(span);
         }
         let block = self.inner_value(block, None);
@@ -30,7 +33,7 @@ impl Body<'_> {
             }
         }
         Expr {
-            kind: ExprKind::Across(self.next_sum(), block),
+            kind: ExprKind::Across(fold, self.next_sum(), block),
             ty: Type::Float,
             span,
         }
@@ -78,7 +81,7 @@ impl Body<'_> {
     pub(super) fn in_common(&mut self, what: &str, at: Span) -> bool {
         let place = match (self.room, self.flow.no_state) {
             (Room::Rule, Some(place)) => place,
-            (Room::Rule, _) if self.in_entry && what != ACROSS => "an entry",
+            (Room::Rule, _) if self.in_entry && !what.ends_with("over parameters") => "an entry",
             (Room::Rule, None) if self.may_have_ended => "what a `skip` may leave out",
             (Room::Rule, None) if self.in_init => "an initial value",
             (Room::Rule, None) => return true,

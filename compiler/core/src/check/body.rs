@@ -455,7 +455,10 @@ impl<'a> Body<'a> {
             }
             Type::Tensor { shape, .. } => format!("a tensor of shape `{}`", self.show_shape(shape)),
             Type::Mask(shape) => format!("a mask of shape `{}`", self.show_shape(shape)),
-            Type::Indices(shape) => format!("indices of shape `{}`", self.show_shape(shape)),
+            Type::Indices { count, of } => {
+                let (count, of) = (self.show_dim(count), self.show_dim(of));
+                format!("`{count}` indices of `{of}` places")
+            }
             Type::Eigh(_) => "the result of `eigh`".to_owned(),
             Type::Qr(_) => "the result of `qr`".to_owned(),
             Type::Family(_) => "one tensor per mode".to_owned(),

@@ -1,13 +1,13 @@
 //! The functions of the language: their arguments and the types of their results.
 
-use super::body::Body;
+use super::body::{Body, Room};
 use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::operators::sum_fact;
 use super::phase::Level;
 use super::shapes::{self, Matrix};
 use super::types::{fact_name, implies};
-use crate::hir::{Builtin, Dim, Expr, ExprKind, Fact, Shape, Type};
+use crate::hir::{Axis, Builtin, Dim, Expr, ExprKind, Fact, Shape, Type};
 use optc_grammar::ast::Span;
 
 /// How an argument is read.
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Order,
     /// A state with one tensor per mode.
     Family,
+    /// Words in quotes.
+    Text,
 }
 
 /// A function of the language.
@@ -29,7 +31,7 @@ pub(super) struct Signature {
     pub(super) params: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Family, Order, Value};
+use Kind::{Family, Order, Text, Value};
 
 const X: &[(&str, Kind)] = &[("x", Value)];
 const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
@@ -47,8 +49,8 @@ const fn signature(
     }
 }
 
-/// All of them; `gram` stands twice, once for each number of arguments.
-static SIGNATURES: [Signature; 40] = [
+/// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
+static SIGNATURES: [Signature; 49] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -58,6 +60,8 @@ static SIGNATURES: [Signature; 40] = [
     signature("floor", Builtin::Floor, X),
     signature("min", Builtin::Min, XY),
     signature("max", Builtin::Max, XY),
+    signature("min", Builtin::Smallest, X),
+    signature("max", Builtin::Largest, X),
     signature(
         "clamp",
         Builtin::Clamp,
@@ -82,6 +86,8 @@ static SIGNATURES: [Signature; 40] = [
     signature("frobenius", Builtin::Frobenius, X),
     signature("row_sums", Builtin::RowSums, X),
     signature("column_sums", Builtin::ColumnSums, X),
+    signature("row_max", Builtin::RowMax, X),
+    signature("column_max", Builtin::ColumnMax, X),
     signature("epsilon", Builtin::Epsilon, X),
     signature("dot", Builtin::Dot, XY),
     signature("numel", Builtin::Numel, X),
@@ -114,6 +120,22 @@ static SIGNATURES: [Signature; 40] = [
         Builtin::Argsort,
         &[("v", Value), ("order", Order)],
     ),
+    signature("top_k", Builtin::TopK, &[("v", Value), ("k", Value)]),
+    signature(
+        "gather",
+        Builtin::Gather,
+        &[("x", Value), ("axis", Value), ("index", Value)],
+    ),
+    signature(
+        "scatter",
+        Builtin::Scatter,
+        &[
+            ("x", Value),
+            ("axis", Value),
+            ("index", Value),
+            ("y", Value),
+        ],
+    ),
     signature(
         "permute",
         Builtin::Permute,
@@ -128,6 +150,12 @@ static SIGNATURES: [Signature; 40] = [
         "flatten",
         Builtin::Flatten,
         &[("x", Value), ("from", Value)],
+    ),
+    signature("named", Builtin::Named, &[("words", Text)]),
+    signature(
+        "unflatten",
+        Builtin::Unflatten,
+        &[("x", Value), ("from", Value), ("like", Value)],
     ),
 ];
 
@@ -153,6 +181,7 @@ impl Signature {
     pub(super) fn usage(&self) -> String {
         let params = self.params.iter().map(|(name, kind)| match kind {
             Order => format!("{name}: descending"),
+            Text => "\"bias|norm\"".to_owned(),
             _ => (*name).to_owned(),
         });
         format!("{}({})", self.name, params.collect::<Vec<_>>().join(", "))
@@ -217,13 +246,15 @@ impl Call<'_, '_, '_> {
             Clamp => self.clamp(),
             Lerp => self.lerp(),
             Select => self.select(),
-            Sum | Mean | Norm | Rms => self.tensor(0).map(|_| general(shapes::scalar())),
+            Sum | Mean | Norm | Rms | Smallest | Largest => {
+                self.tensor(0).map(|_| general(shapes::scalar()))
+            }
             Frobenius => Ok(general(self.matrix(0)?.sized(ONE, ONE))),
-            RowSums => {
+            RowSums | RowMax => {
                 let matrix = self.matrix(0)?;
                 Ok(general(matrix.sized(matrix.rows.clone(), ONE)))
             }
-            ColumnSums => {
+            ColumnSums | ColumnMax => {
                 let matrix = self.matrix(0)?;
                 Ok(general(matrix.sized(ONE, matrix.cols.clone())))
             }
@@ -246,9 +277,14 @@ impl Call<'_, '_, '_> {
                 .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
             Trace => self.square(0).map(|_| general(shapes::scalar())),
             Argsort => self.argsort(),
+            TopK => self.top_k(),
+            Gather => self.gather(),
+            Scatter => self.scatter(),
             Permute => self.permute(),
             Columns => self.columns(),
-            Flatten => self.flatten(),
+            Flatten => self.flatten(0).map(general),
+            Unflatten => self.unflatten(),
+            Named => self.named(),
             Identity => Ok(Type::Error),
         }
     }
@@ -531,11 +567,66 @@ impl Call<'_, '_, '_> {
     }
 
     fn argsort(&self) -> Typed {
-        let shape = self.tensor(0)?;
-        match shapes::rank(shape) {
-            Some(1) => Ok(Type::Indices(shape.clone())),
-            _ => Err(self.wrong_rank(0, "a vector", shape)),
+        let of = self.vector(0)?;
+        Ok(Type::Indices {
+            count: of.clone(),
+            of,
+        })
+    }
+
+    /// The length of a vector, a row or a column.
+    fn vector(&self, index: usize) -> Checked<Dim> {
+        let shape = self.tensor(index)?;
+        match shape.axes.as_slice() {
+            [Axis::Dim(n)] | [Axis::Dim(ONE), Axis::Dim(n)] | [Axis::Dim(n), Axis::Dim(ONE)] => {
+                Ok(n.clone())
+            }
+            _ => Err(self.wrong_rank(index, "a vector", shape)),
         }
+    }
+
+    /// The number of places is known by itself: there are never more than elements.
+    fn top_k(&mut self) -> Typed {
+        let of = self.vector(0)?;
+        self.axis(1)?;
+        let k = self.args[1].span;
+        let text = self.body.cx.sink.text(self.body.file, k).to_owned();
+        let length = self.body.show_dim(&of);
+        let key = format!("top {} of {length}", super::same::key(&self.args[1]));
+        let count = self.body.fresh_dim(key, format!("min({text}, {length})"));
+        Ok(Type::Indices { count, of })
+    }
+
+    /// The shape of the elements of argument 0 that argument 2 chooses along axis argument 1.
+    fn chosen(&mut self) -> Checked<Shape> {
+        let length = self.axis_length(0, 1)?;
+        let Type::Indices { count, of } = self.args[2].ty.clone() else {
+            return Err(self.wrong(2, "indices, such as `top_k(v, k)`"));
+        };
+        if of != length {
+            let (expected, found) = (shapes::of_dims([length]), shapes::of_dims([of]));
+            let help = "the indices must be those of the axis";
+            let at = self.args[2].span;
+            self.body
+                .shape_mismatch(&expected, &found, help, self.span, None, Some(at));
+        }
+        let mut shape = self.tensor(0)?.clone();
+        if let Some(axis) = super::constant::constant(&self.args[1]) {
+            shape.axes[axis as usize] = Axis::Dim(count);
+        }
+        Ok(shape)
+    }
+
+    fn gather(&mut self) -> Typed {
+        self.chosen().map(general)
+    }
+
+    fn scatter(&mut self) -> Typed {
+        let expected = self.chosen()?;
+        let help = "the new elements must have the shape of `gather(x, axis, index)`";
+        let same = self.same_shape(3, &expected, help)?;
+        let whole = self.tensor(0)?.clone();
+        Ok(if same { general(whole) } else { Type::Error })
     }
 
     fn permute(&mut self) -> Typed {
@@ -563,11 +654,11 @@ impl Call<'_, '_, '_> {
 
     /// Indices for an axis of that length.
     fn order_of(&mut self, index: usize, length: Dim) -> Checked<()> {
-        let Type::Indices(found) = &self.args[index].ty else {
+        let Type::Indices { count, of } = self.args[index].ty.clone() else {
             return Err(self.wrong(index, "indices, such as `argsort(v)`"));
         };
-        let (found, expected) = (found.clone(), shapes::of_dims([length]));
-        if found != expected {
+        let (found, expected) = (shapes::of_dims([count]), shapes::of_dims([length.clone()]));
+        if found != expected || of != length {
             let help = "the order must have one index for each place of the axis";
             let at = self.args[index].span;
             self.body
@@ -576,8 +667,31 @@ impl Call<'_, '_, '_> {
         Ok(())
     }
 
-    fn flatten(&mut self) -> Typed {
-        let shape = self.tensor(0)?.clone();
+    /// Only rules have a parameter with a name.
+    fn named(&mut self) -> Typed {
+        let place = match self.body.room {
+            Room::Rule | Room::Setting("a guard" | "a setting of another optimizer") => {
+                return Ok(Type::Bool);
+            }
+            room => room.name(),
+        };
+        let help = "ask in a rule or its guard, and pass the answer on";
+        self.body
+            .misplaced("`named`", place, help, self.args[0].span);
+        Ok(Type::Error)
+    }
+
+    fn unflatten(&mut self) -> Typed {
+        let flat = self.flatten(2)?;
+        let help = "only what has the shape of `flatten(like, from)` can be unflattened";
+        let same = self.same_shape(0, &flat, help)?;
+        let whole = self.tensor(2)?.clone();
+        Ok(if same { general(whole) } else { Type::Error })
+    }
+
+    /// The shape of an argument with the axes from argument 1 on as one.
+    fn flatten(&mut self, x: usize) -> Checked<Shape> {
+        let shape = self.tensor(x)?.clone();
         self.axis(1)?;
         self.existing_axis(&shape, 1)?;
         let from = super::constant::constant(&self.args[1]).unwrap_or(f64::INFINITY);
@@ -590,13 +704,13 @@ impl Call<'_, '_, '_> {
                 .all(|axis| matches!(axis, crate::hir::Axis::Dim(_)))
         });
         let Some(front) = known else {
-            return Err(self.wrong_rank(0, "known axes before the first merged one", &shape));
+            return Err(self.wrong_rank(x, "known axes before the first merged one", &shape));
         };
         let mut axes = front.to_vec();
         let key = format!("axes from {from} of {}", self.body.show_shape(&shape));
         axes.push(crate::hir::Axis::Dim(
             self.body.fresh_dim(key, "…".to_owned()),
         ));
-        Ok(general(Shape { axes }))
+        Ok(Shape { axes })
     }
 }

@@ -155,12 +155,35 @@ impl Body<'_> {
             (Kind::Value, Some(arg)) => self.expr(arg),
             (Kind::Order, Some(arg)) => self.expr_as(arg, &order()),
             (Kind::Family, Some(arg)) => self.family(arg),
+            (Kind::Text, Some(arg)) => self.words(arg),
             (_, None) => Expr {
                 kind: ExprKind::Word("ascending".to_owned()),
                 ty: order(),
                 span,
             },
         }
+    }
+
+    /// `"bias|norm"`: at least one word, none of them empty.
+    fn words(&mut self, arg: &ast::Expr) -> Expr {
+        if let ast::ExprKind::Text(words) = &arg.kind
+            && words.split('|').all(|word| !word.trim().is_empty())
+        {
+            return Expr {
+                kind: ExprKind::Text(words.clone()),
+                ty: Type::Choice(Vec::new()),
+                span: arg.span,
+            };
+        }
+        self.report(CheckError::ArgumentType {
+            name: "named".to_owned(),
+            argument: "words".to_owned(),
+            expected: "words in quotes".to_owned(),
+            found: format!("`{}`", self.cx.sink.text(self.file, arg.span)),
+            usage: "named(\"bias|norm\")".to_owned(),
+            at: arg.span,
+        });
+        error(arg.span)
     }
 
     /// A state with one tensor per mode, by its bare name.

@@ -96,6 +96,40 @@ pub enum CheckError {
         origin: Option<Span>,
     },
 
+    #[error("`{name}` is no state, hyperparameter or shared number of `{optimizer}`")]
+    #[diagnostic(code(opt::migration::unknown), help("{help}"))]
+    UnknownMigrated {
+        name: String,
+        optimizer: String,
+        help: String,
+        #[label(primary, "not declared in this version")]
+        at: Span,
+    },
+
+    #[error("`{name}` is still declared")]
+    #[diagnostic(
+        code(opt::migration::kept),
+        help("a migration renames or drops what this version no longer has; remove the line")
+    )]
+    StillDeclared {
+        name: String,
+        #[label(primary, "in this version too")]
+        at: Span,
+    },
+
+    #[error("a migration from version `{version}` to itself")]
+    #[diagnostic(
+        code(opt::migration::own_version),
+        help(
+            "give the optimizer a new version, such as `version \"2\"`, and migrate from the old one"
+        )
+    )]
+    MigratesFromItself {
+        version: String,
+        #[label(primary, "this is the optimizer's own version")]
+        at: Span,
+    },
+
     #[error("`{name}` is used before its declaration")]
     #[diagnostic(
         code(opt::name::before_declaration),
@@ -586,7 +620,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::rule::view),
         help(
-            "write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)` or `permute({param}, (1, 0))`"
+            "write a view of `{param}`: `flatten({param}, from: 1)`, `merge({param}, limit: 1000, from: left)`, `permute({param}, (1, 0))`, `split({param}, axis: 0, parts: 3)` or `blocks({param}, size: 1024)`"
         )
     )]
     BadView {

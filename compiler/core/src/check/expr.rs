@@ -9,6 +9,9 @@ use super::types::{self, fits, implies};
 use crate::hir::{Block, Expr, ExprKind, Fact, Field, Shape, Type};
 use optc_grammar::ast::{self, Name, Span};
 
+/// A place where neither state nor sums over parameters can stand.
+const VALUE: &str = "a block that gives a value";
+
 /// An expression that was reported; its consequences are silent.
 pub(super) fn error(span: Span) -> Expr {
     Expr {
@@ -37,6 +40,7 @@ impl Body<'_> {
                 ty: Type::Bool,
                 span,
             },
+            ast::ExprKind::Text(_) => self.stray_text(span),
             ast::ExprKind::Name(name) => self.name(name, span),
             ast::ExprKind::Index { name, index } => self.index(name, index, span),
             ast::ExprKind::Unary(op, x) => {
@@ -62,11 +66,22 @@ impl Body<'_> {
                 otherwise,
             } => self.if_value(cond, then, otherwise, None, span),
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
-            ast::ExprKind::Across(block) => self.across(block, span),
+            ast::ExprKind::Across { max, body } => self.across(*max, body, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
             ast::ExprKind::Composed(composed) => self.composed_as_value(composed),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
+    }
+
+    fn stray_text(&mut self, at: Span) -> Expr {
+        self.report(CheckError::TypeMismatch {
+            expected: "a number or a tensor".to_owned(),
+            found: "a text".to_owned(),
+            help: "texts say which names are meant, as in `named(\"bias|norm\")`".to_owned(),
+            at,
+            origin: None,
+        });
+        error(at)
     }
 
     /// Checks an expression where `expected` is needed: words of a choice and storage types can be read only so.
@@ -312,8 +327,18 @@ impl Body<'_> {
         span: Span,
     ) -> Expr {
         let cond = self.condition(cond);
-        let then = self.inner_value(then, expected);
-        let otherwise = self.inner_value(otherwise, expected);
+        let place = match self.phase(&cond).level {
+            Level::Bind => self.flow.no_state,
+            _ => Some(VALUE),
+        };
+        let before = (self.applied.clone(), self.uses.clone());
+        let then = self.inner_value_at(then, expected, place);
+        // Only one of the branches exists.
+        let applied = std::mem::replace(&mut self.applied, before.0);
+        let uses = std::mem::replace(&mut self.uses, before.1);
+        let otherwise = self.inner_value_at(otherwise, expected, place);
+        self.applied.extend(applied);
+        self.uses.extend(uses);
         let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else {
             return error(span);
         };
@@ -433,11 +458,20 @@ impl Body<'_> {
 
     /// A block inside an expression: it may name things, but change nothing outside.
     pub(super) fn inner_value(&mut self, block: &ast::Block, expected: Option<&Type>) -> Block {
+        self.inner_value_at(block, expected, Some(VALUE))
+    }
+
+    fn inner_value_at(
+        &mut self,
+        block: &ast::Block,
+        expected: Option<&Type>,
+        place: Option<&'static str>,
+    ) -> Block {
         let depth = self.flow.value_depth + 1;
         let flow = Flow {
             value_depth: depth,
-            no_state: Some("a block that gives a value"),
-            no_use: Some("a block that gives a value"),
+            no_state: place,
+            no_use: place,
             ..self.flow
         };
         self.within(flow, |body| body.value_statements(block, expected))

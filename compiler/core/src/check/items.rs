@@ -5,7 +5,9 @@ use super::constant::constant;
 use super::error::CheckError;
 use super::modules::{File, uses};
 use super::names::{Names, did_you_mean};
-use crate::hir::{FileId, FunctionId, Local, Optimizer, OptimizerId, Table, TableId, Type};
+use crate::hir::{
+    FIRST_VERSION, FileId, FunctionId, Local, Optimizer, OptimizerId, Table, TableId, Type,
+};
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Item, Name, Span};
 use std::collections::{HashMap, HashSet};
@@ -151,6 +153,8 @@ impl Items {
             shared: Vec::new(),
             sums: 0,
             absent_grad_is_zero: false,
+            version: FIRST_VERSION.to_owned(),
+            migrations: Vec::new(),
             rules: Vec::new(),
         });
         self.optimizers.insert(name.text.clone(), id);

@@ -32,6 +32,7 @@ mod expr;
 mod functions;
 mod graph;
 mod items;
+mod migrations;
 mod modules;
 mod names;
 mod operators;
@@ -175,6 +176,9 @@ fn check_file(
     }
     for_each_optimizer(file, &own, |optimizer, id| {
         rules::rules(cx, &items, id, optimizer)
+    });
+    for_each_optimizer(file, &own, |optimizer, id| {
+        migrations::migrations(cx, &items, id, optimizer)
     });
     own
 }

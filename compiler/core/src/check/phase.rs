@@ -65,7 +65,7 @@ impl Body<'_> {
     pub(super) fn phase(&self, expr: &Expr) -> Phase {
         if matches!(
             expr.ty,
-            Type::Tensor { .. } | Type::Mask(_) | Type::Indices(_)
+            Type::Tensor { .. } | Type::Mask(_) | Type::Indices { .. }
         ) {
             return Phase::at(Level::Device);
         }
@@ -75,6 +75,7 @@ impl Body<'_> {
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),
+            ExprKind::Builtin(Builtin::Named, _) => Phase::of_one(Level::Bind),
             ExprKind::Builtin(
                 Builtin::Rank | Builtin::Dim | Builtin::Numel | Builtin::Epsilon,
                 args,
@@ -135,7 +136,7 @@ impl Body<'_> {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
             (ExprKind::BaseHyper(_, name), _) => format!("hyperparameter `{name}`"),
             (ExprKind::Step, _) => "`step`".to_owned(),
-            (ExprKind::Across(..), _) => "a sum over parameters".to_owned(),
+            (ExprKind::Across(..), _) => "a number of all parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),
             (_, Some(part)) => self.culprit(part, level),
             _ => self.describe(&expr.ty),

@@ -2,7 +2,7 @@
 
 use super::error::CheckError;
 use super::rules::RuleSet;
-use crate::hir::{Pattern, PatternAxis, Rule};
+use crate::hir::{Pattern, PatternAxis, Rule, RuleBody, Target, View};
 
 /// Whether every shape of `later` has the form of `earlier`.
 fn covers(earlier: &Pattern, later: &Pattern) -> bool {
@@ -53,15 +53,34 @@ fn covers(earlier: &Pattern, later: &Pattern) -> bool {
     long_enough && fronts && backs
 }
 
+fn hands_to(rule: &Rule, index: usize) -> bool {
+    matches!(rule.body, RuleBody::Delegate { target: Target::Rule(target), .. } if target == index)
+}
+
+/// Whether the rule has a view that depends on more than the pattern.
+fn may_not_fit(rule: &Rule) -> bool {
+    let RuleBody::Delegate { view, .. } = &rule.body else {
+        return false;
+    };
+    view.iter()
+        .any(|view| matches!(view, View::Split { .. } | View::Rows { .. }))
+}
+
 impl RuleSet<'_> {
-    /// Reports rules that an earlier one without a guard leaves nothing.
+    /// Reports rules that an earlier one without a guard leaves nothing, and that no rule hands a parameter to.
     pub(super) fn unreachable(&mut self) {
         let rules = self.checked();
         let mut errors = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             let Some(rule) = rule else { continue };
-            let takes_all =
-                |earlier: &Rule| earlier.guard.is_none() && covers(&earlier.pattern, &rule.pattern);
+            if rules.iter().flatten().any(|other| hands_to(other, index)) {
+                continue;
+            }
+            let takes_all = |earlier: &Rule| {
+                earlier.guard.is_none()
+                    && !may_not_fit(earlier)
+                    && covers(&earlier.pattern, &rule.pattern)
+            };
             if let Some(place) = rules[..index]
                 .iter()
                 .position(|earlier| earlier.is_some_and(takes_all))

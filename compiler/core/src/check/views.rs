@@ -4,7 +4,7 @@ use super::body::Body;
 use super::error::CheckError;
 use super::phase::Level;
 use super::rules::{RuleSet, delegate_span};
-use crate::hir::{Expr, ExprKind, Pattern, PatternAxis, Rule, RuleBody, Target, Type, View};
+use crate::hir::{Expr, ExprKind, Parts, Pattern, PatternAxis, Rule, RuleBody, Target, Type, View};
 use optc_grammar::ast::{self, Span};
 
 impl Body<'_> {
@@ -60,6 +60,23 @@ impl Body<'_> {
                 let from_right = side.kind == ExprKind::Word("right".to_owned());
                 Ok(limit.map(|limit| View::Merge { limit, from_right }))
             }
+            ("rows", 1) => {
+                let of = self.view_number(named("of", 0)?);
+                Ok(of.map(|of| View::Rows { of }))
+            }
+            ("split", 2) => {
+                let axis = self.view_number(named("axis", 0)?);
+                let parts = match named("parts", 2) {
+                    Ok(count) => self.view_number(count).map(Parts::Equal),
+                    Err(NotAView) => self.part_sizes(named("sizes", 1)?).map(Parts::Sizes),
+                };
+                let view = axis.zip(parts);
+                Ok(view.map(|(axis, parts)| View::Split { axis, parts }))
+            }
+            ("blocks", 1) => {
+                let size = self.view_number(named("size", 0)?);
+                Ok(size.map(|size| View::Blocks { size }))
+            }
             ("permute", 1) => Ok(self
                 .permutation(named("axes", 0)?)
                 .map(|axes| View::Permute { axes })),
@@ -75,6 +92,27 @@ impl Body<'_> {
             self.report(CheckError::BadPermutation { at: written.span });
         }
         axes
+    }
+
+    /// `(6, 4, 2)`, or a table with one column.
+    fn part_sizes(&mut self, written: &ast::Expr) -> Option<Expr> {
+        let sizes = self.expr(written);
+        match &sizes.ty {
+            Type::Table(_) => Some(sizes),
+            Type::Error => None,
+            other => {
+                let (found, at) = (self.describe(other), written.span);
+                let help = "write them as `(6, 4, 2)`, or name a table with one column";
+                self.report(CheckError::TypeMismatch {
+                    expected: "the lengths of the parts".to_owned(),
+                    found,
+                    help: help.to_owned(),
+                    at,
+                    origin: None,
+                });
+                None
+            }
+        }
     }
 
     fn view_number(&mut self, expr: &ast::Expr) -> Option<Expr> {
@@ -136,11 +174,27 @@ fn forget(axis: PatternAxis) -> Length {
     }
 }
 
+/// What a part of an axis may be.
+fn unfixed(length: Length) -> Length {
+    match length {
+        Length::Fixed(_) => Length::Any,
+        other => other,
+    }
+}
+
 /// The axes of a view, or the axis that does not exist.
 fn apply(view: &View, shape: Vec<Length>) -> Result<Vec<Length>, u64> {
     let rank = (!shape.contains(&Length::Rest)).then_some(shape.len());
     match view {
         View::Merge { .. } => Ok(vec![Length::Rest]),
+        View::Rows { .. } => Ok(vec![Length::Any; 2]),
+        View::Blocks { .. } => Ok(shape.into_iter().map(unfixed).collect()),
+        View::Split { axis, .. } => match (rank, super::constant::constant(axis)) {
+            (Some(rank), Some(axis)) if axis < 0.0 || axis >= rank as f64 => {
+                Err(axis.max(0.0) as u64)
+            }
+            _ => Ok(shape.into_iter().map(unfixed).collect()),
+        },
         View::Permute { axes } => match rank {
             Some(rank) if rank != axes.len() => Err(rank.min(axes.len()) as u64),
             _ => Ok(vec![Length::Any; axes.len()]),

@@ -47,7 +47,11 @@ fn stmt<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
 pub(super) fn expr<'a>(value: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     visit(value);
     match &value.kind {
-        ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Name(_) | ExprKind::Index { .. } => {}
+        ExprKind::Number(_)
+        | ExprKind::Text(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Name(_)
+        | ExprKind::Index { .. } => {}
         ExprKind::Unary(_, x)
         | ExprKind::Transpose(x)
         | ExprKind::Field(x, _)
@@ -66,7 +70,7 @@ pub(super) fn expr<'a>(value: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
             block(then, visit);
             block(otherwise, visit);
         }
-        ExprKind::In { body, .. } | ExprKind::Across(body) => block(body, visit),
+        ExprKind::In { body, .. } | ExprKind::Across { body, .. } => block(body, visit),
         ExprKind::Composed(composed) => settings(composed, visit),
         ExprKind::Table(rows) => rows.iter().flatten().for_each(|cell| expr(cell, visit)),
     }

@@ -514,6 +514,74 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::migration::kept",
+        "a migration renames or drops what is still declared",
+        "A migration says what has changed since a version.\nWhat this version declares under the same name needs no line: it is taken as it is.",
+        r#"optimizer Shown {
+    version "2"
+    migrate from "1" { drop momentum }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+        r#"optimizer Shown {
+    version "2"
+    migrate from "1" { drop count }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+    ),
+    page(
+        "opt::migration::own_version",
+        "a migration from the optimizer's own version",
+        "A checkpoint of the same version loads as it is. An optimizer without `version` has version \"1\".\nGive it a new version when names of state or hyperparameters change, and migrate from the old one.",
+        r#"optimizer Shown {
+    migrate from "1" { rename m -> momentum }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+        r#"optimizer Shown {
+    version "2"
+    migrate from "1" { rename m -> momentum }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+    ),
+    page(
+        "opt::migration::unknown",
+        "a migration names something that this version does not have",
+        "`rename old -> new` and `add new = 0` end at a name that a rule of this optimizer declares, or one that it delegates to.",
+        r#"optimizer Shown {
+    version "2"
+    migrate from "1" { rename m -> momentun }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+        r#"optimizer Shown {
+    version "2"
+    migrate from "1" { rename m -> momentum }
+    rule each(w: [...]) {
+        state momentum = zeros_like(w)
+        momentum = lerp(momentum, grad, 0.1)
+        w -= momentum
+    }
+}"#,
+    ),
+    page(
         "opt::name::before_declaration",
         "a name is used before its declaration",
         "Statements happen in order, and settings may use only earlier settings.\nMove the declaration up.",

@@ -58,6 +58,9 @@ pub(crate) fn eigh(a: &Dense, descending: bool) -> Option<Vec<Vec<f64>>> {
         return None;
     }
     let n = a.rows;
+    if n == 0 {
+        return Some(vec![Vec::new(), Vec::new()]);
+    }
     let eigen = a.faer().self_adjoint_eigen(Side::Lower).ok()?;
     let (values, vectors) = (eigen.S().column_vector(), eigen.U());
     let column = |j: usize| if descending { n - 1 - j } else { j };
@@ -73,6 +76,9 @@ pub(crate) fn qr(a: &Dense) -> Option<Vec<Vec<f64>>> {
         return None;
     }
     let inner = a.rows.min(a.cols);
+    if inner == 0 {
+        return Some(vec![Vec::new(), Vec::new()]);
+    }
     let qr = a.faer().qr();
     let (q, r) = (qr.compute_thin_Q(), qr.thin_R());
     let q = (0..a.rows * inner)
@@ -93,6 +99,9 @@ pub(crate) fn cholesky(a: &Dense) -> Option<Vec<Vec<f64>>> {
         return None;
     }
     let n = a.rows;
+    if n == 0 {
+        return Some(vec![Vec::new()]);
+    }
     let factor = a.faer().llt(Side::Lower).ok()?;
     let lower = factor.L();
     Some(vec![

@@ -1,11 +1,11 @@
-//! Element-wise operations, one at a time, and sums in their defined order.
+//! Element-wise operations, one at a time, and reductions in their defined order.
 
 use super::{Datum, Interp};
 use crate::dtype::DType;
 use crate::ir::{Math, OpKind, Reduce, Value};
 use crate::kernel::{
-    BinaryOp, CHUNK, CompareOp, Inst, LANES, LogicOp, MapKernel, Output, OutputKind, ROW_CHUNK,
-    Space, UnaryOp,
+    BinaryOp, CHUNK, CompareOp, Fold, Inst, LANES, LogicOp, MapKernel, Output, OutputKind,
+    ROW_CHUNK, Space, UnaryOp,
 };
 use crate::kernel_eval::{self, round_once};
 use crate::kernel_math;
@@ -125,25 +125,25 @@ impl Interp<'_> {
         kernel_eval::run(&kernel, &[data], &scalars, data.len() as u64, 1).swap_remove(0)
     }
 
-    pub(super) fn sum(&self, a: Value, over: Reduce) -> Vec<f64> {
+    pub(super) fn reduce(&self, fold: Fold, a: Value, over: Reduce) -> Vec<f64> {
         let (x, dims, dtype) = (self.tensor(a), self.dims(a), self.dtype(a));
         let round = |x: f64| round_once(dtype, x);
         match over {
             Reduce::All => {
-                let partials = x.chunks(CHUNK as usize).map(run_sum);
-                vec![round(partials.fold(0.0, |total, partial| total + partial))]
+                let partials = x.chunks(CHUNK as usize).map(|run| of_run(fold, run));
+                vec![round(fold.of_all(partials))]
             }
             Reduce::From(axis) => {
                 let cols = dims[axis..].iter().product::<u64>() as usize;
                 let rows = dims[..axis].iter().product::<u64>() as usize;
                 (0..rows)
-                    .map(|row| round(run_sum(&x[row * cols..(row + 1) * cols])))
+                    .map(|row| round(of_run(fold, &x[row * cols..(row + 1) * cols])))
                     .collect()
             }
             Reduce::Before(axis) => {
                 let cols = dims[axis..].iter().product::<u64>() as usize;
                 (0..cols)
-                    .map(|col| round(column_sum(x, cols, col)))
+                    .map(|col| round(of_column(fold, x, cols, col)))
                     .collect()
             }
         }
@@ -151,27 +151,27 @@ impl Interp<'_> {
 }
 
 /// The order of [`crate::kernel`]: 16 lanes, then pairwise.
-fn run_sum(run: &[f64]) -> f64 {
-    let mut lanes = [0.0; LANES];
+fn of_run(fold: Fold, run: &[f64]) -> f64 {
+    let mut lanes = [fold.of_none(); LANES];
     run.iter()
         .enumerate()
-        .for_each(|(n, x)| lanes[n % LANES] += x);
+        .for_each(|(n, &x)| lanes[n % LANES] = fold.of(lanes[n % LANES], x));
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+            lanes[lane] = fold.of(lanes[lane], lanes[lane + width]);
         }
         width /= 2;
     }
     lanes[0]
 }
 
-fn column_sum(x: &[f64], cols: usize, col: usize) -> f64 {
+fn of_column(fold: Fold, x: &[f64], cols: usize, col: usize) -> f64 {
     let column: Vec<f64> = x.iter().skip(col).step_by(cols).copied().collect();
     let partials = column
         .chunks(ROW_CHUNK as usize)
-        .map(|rows| rows.iter().fold(0.0, |sum, x| sum + x));
-    partials.fold(0.0, |total, partial| total + partial)
+        .map(|rows| fold.of_all(rows.iter().copied()));
+    fold.of_all(partials)
 }
 
 /// In f64, to be rounded: for f32 operands that equals the f32 operation (53 bits are at least 2 · 24 + 2).

@@ -246,17 +246,43 @@ impl<'a> Interp<'a> {
         match kind {
             OpKind::Slot(n) => one(self.slots[*n as usize].clone()),
             OpKind::Reshape(a) => one(self.tensor(*a).to_vec()),
-            OpKind::Sum(a, over) => one(self.sum(*a, *over)),
+            OpKind::Reduce(fold, a, over) => one(self.reduce(*fold, *a, *over)),
             OpKind::Identity(scale) => one(self.identity(*scale, result)),
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
-            OpKind::Argsort { x, descending } => one(argsort(self.tensor(*x), *descending)),
+            OpKind::Argsort { x, descending } => {
+                let mut order = argsort(self.tensor(*x), *descending);
+                order.truncate(self.dims(result)[0] as usize);
+                one(order)
+            }
             OpKind::Gather { x, axis, index } => one(gather(
                 self.tensor(*x),
                 self.dims(*x),
                 *axis as usize,
                 self.tensor(*index),
             )),
+            OpKind::Scatter { x, axis, index, y } => one(scatter(
+                self.tensor(*x),
+                self.tensor(*y),
+                around(self.dims(*x), *axis as usize),
+                self.tensor(*index),
+            )),
+            OpKind::Slice { x, axis, from } => {
+                let count = self.dims(result)[*axis as usize];
+                let extent = around(self.dims(*x), *axis as usize);
+                one(slice(self.tensor(*x), extent, *from, count))
+            }
+            OpKind::Concat { parts, axis } => {
+                let extent = around(self.dims(result), *axis as usize);
+                let mut whole = vec![0.0; extent.iter().product::<u64>() as usize];
+                let mut from = 0;
+                for &part in parts {
+                    let count = self.dims(part)[*axis as usize];
+                    paste(&mut whole, self.tensor(part), extent, from, count);
+                    from += count;
+                }
+                one(whole)
+            }
             OpKind::Product(product) => one(self.product(product, result)),
             OpKind::Contract {
                 x,
@@ -322,13 +348,62 @@ pub(crate) fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
     order.into_iter().map(|k| k as f64).collect()
 }
 
+/// Elements before an axis, on it and after it.
+pub(crate) fn around(dims: &[u64], axis: usize) -> [u64; 3] {
+    [
+        dims[..axis].iter().product(),
+        dims[axis],
+        dims[axis + 1..].iter().product(),
+    ]
+}
+
+/// Calls `f` with where each run of elements is along an axis and where it is among `count` chosen ones.
+fn each_run(
+    [pre, d, post]: [u64; 3],
+    count: usize,
+    at: impl Fn(usize) -> usize,
+    mut f: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>),
+) {
+    let (d, post) = (d as usize, post as usize);
+    for p in 0..pre as usize {
+        for j in 0..count {
+            let (whole, part) = ((p * d + at(j)) * post, (p * count + j) * post);
+            f(whole..whole + post, part..part + post);
+        }
+    }
+}
+
 pub(crate) fn gather(x: &[f64], dims: &[u64], axis: usize, index: &[f64]) -> Vec<f64> {
-    let post: usize = dims[axis + 1..].iter().product::<u64>() as usize;
-    let d = dims[axis] as usize;
-    let from = |n: usize| {
-        let (outer, inner) = (n / (d * post), n % post);
-        let j = n / post % d;
-        x[outer * d * post + index[j] as usize * post + inner]
-    };
-    (0..x.len()).map(from).collect()
+    let mut chosen = Vec::new();
+    let at = |j: usize| index[j] as usize;
+    each_run(around(dims, axis), index.len(), at, |whole, _| {
+        chosen.extend_from_slice(&x[whole])
+    });
+    chosen
+}
+
+pub(crate) fn scatter(x: &[f64], y: &[f64], extent: [u64; 3], index: &[f64]) -> Vec<f64> {
+    let mut made = x.to_vec();
+    let at = |j: usize| index[j] as usize;
+    each_run(extent, index.len(), at, |whole, part| {
+        made[whole].copy_from_slice(&y[part])
+    });
+    made
+}
+
+pub(crate) fn slice(x: &[f64], extent: [u64; 3], from: u64, count: u64) -> Vec<f64> {
+    let mut part = Vec::new();
+    let at = |j: usize| from as usize + j;
+    each_run(extent, count as usize, at, |whole, _| {
+        part.extend_from_slice(&x[whole])
+    });
+    part
+}
+
+/// Writes a part of a tensor.
+pub(crate) fn paste(into: &mut [f64], part: &[f64], extent: [u64; 3], from: u64, count: u64) {
+    let at = |j: usize| from as usize + j;
+    each_run(extent, count as usize, at, |whole, own| {
+        into[whole].copy_from_slice(&part[own])
+    });
 }

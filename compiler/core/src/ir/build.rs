@@ -5,7 +5,7 @@ use super::{
     Type, Value, ValueData,
 };
 use crate::dtype::DType;
-use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
+use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
 use crate::plan::{HostBinary, HostUnary};
 use cranelift_entity::PrimaryMap;
 use std::collections::HashSet;
@@ -190,6 +190,11 @@ impl Builder {
 
     /// A sum; see [`Reduce`].
     pub fn sum(&mut self, a: Value, over: Reduce) -> Value {
+        self.reduce(Fold::Sum, a, over)
+    }
+
+    /// A sum or a maximum; see [`Reduce`].
+    pub fn reduce(&mut self, fold: Fold, a: Value, over: Reduce) -> Value {
         let (dtype, dims) = self.parts(a);
         let dims = match over {
             Reduce::All => Vec::new(),
@@ -197,7 +202,7 @@ impl Builder {
             Reduce::Before(axis) => dims[axis..].to_vec(),
         };
         self.push_one(
-            OpKind::Sum(a, over),
+            OpKind::Reduce(fold, a, over),
             Type::Tensor(TensorType { dtype, dims }),
         )
     }
@@ -209,6 +214,38 @@ impl Builder {
             return a;
         }
         self.push_one(OpKind::Reshape(a), Type::Tensor(TensorType { dtype, dims }))
+    }
+
+    /// The elements along an axis that an index vector names.
+    pub fn gather(&mut self, x: Value, axis: u32, index: Value) -> Value {
+        let count = self.function.dims(index)[0];
+        let ty = self.along(x, axis, count);
+        self.push_one(OpKind::Gather { x, axis, index }, ty)
+    }
+
+    /// `count` elements along an axis.
+    pub fn slice(&mut self, x: Value, axis: u32, from: u64, count: u64) -> Value {
+        let ty = self.along(x, axis, count);
+        self.push_one(OpKind::Slice { x, axis, from }, ty)
+    }
+
+    /// Tensors one after the other along an axis; the tensor itself if it is the only one.
+    pub fn concat(&mut self, parts: Vec<Value>, axis: u32) -> Value {
+        if let [only] = parts[..] {
+            return only;
+        }
+        let lengths = parts
+            .iter()
+            .map(|&part| self.function.dims(part)[axis as usize]);
+        let ty = self.along(parts[0], axis, lengths.sum());
+        self.push_one(OpKind::Concat { parts, axis }, ty)
+    }
+
+    /// The type of `x` with another length of one axis.
+    fn along(&self, x: Value, axis: u32, length: u64) -> Type {
+        let (dtype, mut dims) = self.parts(x);
+        dims[axis as usize] = length;
+        Type::Tensor(TensorType { dtype, dims })
     }
 
     /// Axes in another order.

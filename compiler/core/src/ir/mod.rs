@@ -23,7 +23,7 @@
 //! Element-wise arithmetic is strict: each operation computes in its compute type (f32 for the half types) and rounds
 //! once to the result's type. Operands broadcast over axes of length 1, and tensors of one element over anything.
 //! `min` and `max` propagate NaN; comparisons with NaN are false, except `ne`. Sums add in f64 in the order given in
-//! [`crate::kernel`]. Products and factorizations are exact up to the bound of their routine: their order of
+//! [`crate::kernel`], which also says what a maximum is. Products and factorizations are exact up to the bound of their routine: their order of
 //! summation is free, so rewrites may reassociate *them*, and nothing else.
 //!
 //! Values have no aliasing; which buffers hold them is the plan's concern.
@@ -38,7 +38,7 @@ pub use verify::verify;
 
 use crate::dtype::DType;
 use crate::hir::Fact;
-use crate::kernel::{BinaryOp, CompareOp, LogicOp, MapKernel, UnaryOp};
+use crate::kernel::{BinaryOp, CompareOp, Fold, LogicOp, MapKernel, UnaryOp};
 use crate::plan::{HostBinary, HostUnary, Role};
 use cranelift_entity::{PrimaryMap, entity_impl};
 
@@ -83,6 +83,8 @@ pub struct Function {
 pub struct Summand {
     /// The host input that the sum becomes.
     pub input: u32,
+    /// Whether it is a sum, or the largest summand.
+    pub fold: Fold,
     /// Its last slot, a scalar, receives the summand; it leaves all others as they are.
     pub function: Function,
 }
@@ -156,7 +158,7 @@ impl TensorType {
     }
 }
 
-/// Over which axes a sum goes.
+/// Over which axes a reduction goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reduce {
     /// All axes: a scalar.
@@ -237,8 +239,8 @@ pub enum OpKind {
     Not(Value),
     /// Mask (or host), then tensor or host twice.
     Select(Value, Value, Value),
-    /// A sum.
-    Sum(Value, Reduce),
+    /// A sum or a maximum.
+    Reduce(Fold, Value, Reduce),
     /// Several of the above in one pass; results in the order of the kernel's outputs.
     Fused(Box<Fused>),
 
@@ -248,21 +250,48 @@ pub enum OpKind {
     Permute(Value, Vec<u32>),
     /// The diagonal of a matrix.
     Diag(Value),
-    /// Stable order of a vector, as indices.
+    /// Stable order of a vector, as indices; as many of the first ones as the result has.
     Argsort {
         /// `[n]`.
         x: Value,
         /// Largest first.
         descending: bool,
     },
-    /// The elements along one axis in the order of an index vector.
+    /// The elements along one axis that an index vector names, in its order.
     Gather {
         /// The tensor.
         x: Value,
         /// Which axis.
         axis: u32,
-        /// `i64 [n]`.
+        /// `i64 [n]`; the result has `n` elements along the axis.
         index: Value,
+    },
+    /// `x`, with the elements along one axis that an index vector names replaced.
+    Scatter {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        axis: u32,
+        /// `i64 [n]`, each index at most once.
+        index: Value,
+        /// What they become: `x` with `n` elements along the axis.
+        y: Value,
+    },
+    /// Elements along one axis that follow each other; as many as the result has.
+    Slice {
+        /// The tensor.
+        x: Value,
+        /// Which axis.
+        axis: u32,
+        /// The first one.
+        from: u64,
+    },
+    /// Tensors one after the other along one axis; at least one.
+    Concat {
+        /// In order.
+        parts: Vec<Value>,
+        /// Which axis.
+        axis: u32,
     },
 
     /// A matrix product.
@@ -446,11 +475,12 @@ impl OpKind {
             | OpKind::Unary(_, a)
             | OpKind::Math(_, a)
             | OpKind::Not(a)
-            | OpKind::Sum(a, _)
+            | OpKind::Reduce(_, a, _)
             | OpKind::Reshape(a)
             | OpKind::Permute(a, _)
             | OpKind::Diag(a)
             | OpKind::Argsort { x: a, .. }
+            | OpKind::Slice { x: a, .. }
             | OpKind::If { cond: a, .. } => f(a),
             OpKind::HostBinary(_, a, b)
             | OpKind::Binary(_, a, b)
@@ -463,7 +493,16 @@ impl OpKind {
                 f(a);
                 f(b);
             }
-            OpKind::HostSelect(a, b, c) | OpKind::Lerp(a, b, c) | OpKind::Select(a, b, c) => {
+            OpKind::Concat { parts, .. } => parts.iter_mut().for_each(f),
+            OpKind::HostSelect(a, b, c)
+            | OpKind::Lerp(a, b, c)
+            | OpKind::Select(a, b, c)
+            | OpKind::Scatter {
+                x: a,
+                index: b,
+                y: c,
+                ..
+            } => {
                 f(a);
                 f(b);
                 f(c);

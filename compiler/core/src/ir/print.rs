@@ -1,7 +1,7 @@
 //! The text form of a function; the same in messages, dumps and snapshots.
 
 use super::{Function, OnFailure, OpKind, Product, Reduce, Region, Type, Value};
-use crate::kernel::MapKernel;
+use crate::kernel::{Fold, MapKernel};
 use std::fmt::{self, Display, Formatter, Write};
 
 impl Display for Function {
@@ -26,7 +26,11 @@ impl Display for Function {
         }
         for sum in &self.sums {
             let text = sum.function.to_string().replace('\n', "\n  ");
-            writeln!(f, "  input {} sums {text}", sum.input)?;
+            let of = match sum.fold {
+                Fold::Sum => "sums",
+                Fold::Max => "is the largest",
+            };
+            writeln!(f, "  input {} {of} {text}", sum.input)?;
         }
         for kernel in self.kernels() {
             let text = kernel.to_string().replace('\n', "\n  ");
@@ -119,9 +123,13 @@ fn print_op(
         OpKind::Logic(op, a, b) => write!(f, "mask-{} {a}, {b}", word(op)),
         OpKind::Not(a) => write!(f, "mask-not {a}"),
         OpKind::Select(c, a, b) => write!(f, "select {c}, {a}, {b}"),
-        OpKind::Sum(a, Reduce::All) => write!(f, "sum {a}"),
-        OpKind::Sum(a, Reduce::From(axis)) => write!(f, "sum {a} from axis {axis}"),
-        OpKind::Sum(a, Reduce::Before(axis)) => write!(f, "sum {a} before axis {axis}"),
+        OpKind::Reduce(fold, a, Reduce::All) => write!(f, "{} {a}", word(fold)),
+        OpKind::Reduce(fold, a, Reduce::From(axis)) => {
+            write!(f, "{} {a} from axis {axis}", word(fold))
+        }
+        OpKind::Reduce(fold, a, Reduce::Before(axis)) => {
+            write!(f, "{} {a} before axis {axis}", word(fold))
+        }
         OpKind::Fused(fused) => {
             write!(
                 f,
@@ -137,6 +145,11 @@ fn print_op(
         OpKind::Diag(a) => write!(f, "diag {a}"),
         OpKind::Argsort { x, descending } => write!(f, "argsort {x}{}", order(*descending)),
         OpKind::Gather { x, axis, index } => write!(f, "gather {x} axis {axis} by {index}"),
+        OpKind::Scatter { x, axis, index, y } => {
+            write!(f, "scatter {y} into {x} axis {axis} by {index}")
+        }
+        OpKind::Slice { x, axis, from } => write!(f, "slice {x} axis {axis} from {from}"),
+        OpKind::Concat { parts, axis } => write!(f, "concat {} axis {axis}", list(parts)),
         OpKind::Product(product) => print_product(f, product),
         OpKind::Contract {
             x,

@@ -4,7 +4,7 @@
 //! 2. Every operation's results point back at it.
 //! 3. Host operands are host values; tensor operands are not; masks feed only `select`, logic and kernels.
 //! 4. Element-wise results have the broadcast shape of their operands.
-//! 5. Products, grams, contractions and factorizations have agreeing dimensions.
+//! 5. Products, grams, contractions and factorizations have agreeing dimensions, and so have parts of tensors.
 //! 6. An `if` has as many results as each of its regions yields, of the same types.
 //! 7. The body yields the type of each written slot in order; `init` those of the state slots.
 //! 8. A fused operation's kernel is well formed and its operand counts agree.
@@ -94,6 +94,8 @@ impl Verifier<'_> {
                 }
             }
             OpKind::Reshape(a) => self.same_count(op, *a),
+            OpKind::Slice { x, axis, from } => self.slice(op, *x, *axis, *from),
+            OpKind::Concat { parts, axis } => self.concat(op, parts, *axis),
             kind if kind.is_map() => self.broadcast(op, kind),
             _ => {}
         }
@@ -111,6 +113,33 @@ impl Verifier<'_> {
         if count(a) != count(result) {
             self.fail(op, "changes the number of elements");
         }
+    }
+
+    fn slice(&mut self, op: Op, x: Value, axis: u32, from: u64) {
+        let axis = axis as usize;
+        let (whole, part) = (self.function.dims(x), self.result_dims(op));
+        let count = part.get(axis).copied().unwrap_or(u64::MAX);
+        let inside = from
+            .checked_add(count)
+            .is_some_and(|end| whole.get(axis).is_some_and(|&d| end <= d));
+        if !inside || !alike(whole, part, axis) {
+            let what = format!("slice of {whole:?} from {from} is {part:?}");
+            self.fail(op, what);
+        }
+    }
+
+    fn concat(&mut self, op: Op, parts: &[Value], axis: u32) {
+        let (axis, whole) = (axis as usize, self.result_dims(op).to_vec());
+        let each = parts.iter().map(|&part| self.function.dims(part));
+        let alike = each.clone().all(|part| alike(&whole, part, axis));
+        let total: u64 = each.map(|part| part.get(axis).copied().unwrap_or(0)).sum();
+        if !alike || whole.get(axis) != Some(&total) {
+            self.fail(op, format_args!("parts do not make {whole:?}"));
+        }
+    }
+
+    fn result_dims(&self, op: Op) -> &[u64] {
+        self.function.dims(self.function.ops[op].results[0])
     }
 
     fn broadcast(&mut self, op: Op, kind: &OpKind) {
@@ -201,4 +230,10 @@ impl Verifier<'_> {
             }
         }
     }
+}
+
+/// Equal shapes but for one axis.
+fn alike(a: &[u64], b: &[u64], axis: usize) -> bool {
+    let same = |n: usize| n == axis || a[n] == b[n];
+    a.len() == b.len() && (0..a.len()).all(same)
 }

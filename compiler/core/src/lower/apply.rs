@@ -23,12 +23,12 @@ impl<'p> Lowerer<'p> {
             .collect();
         let mut frame = self.base_frame(base, set);
         let dims = self.build.function.dims(param).to_vec();
-        let rule = select::matching_rule(self.program, &frame, &dims).unwrap_or_default();
-        frame.view.clone_from(&self.frame.view);
+        let rule = select::matching_rule(self.program, &frame, &dims, self.name);
+        let rule = rule.unwrap_or_default();
         let (given, pristine) = (self.frame.given, self.frame.pristine);
         let same = |n: usize, value| pristine[n] && given.is_some_and(|given| given[n] == value);
         frame.pristine = [same(0, param), same(1, grad)];
-        frame.home = self.home_of(place);
+        frame.through.home = self.home_of(place);
         let outer = std::mem::replace(&mut self.frame, frame);
         let value = self.rule(rule, param, grad);
         self.frame = outer;
@@ -38,7 +38,7 @@ impl<'p> Lowerer<'p> {
     /// Where the value is kept that an optimizer is applied to.
     fn home_of(&self, param: &Expr) -> Option<(usize, Vec<Step>)> {
         match param.kind {
-            ExprKind::Param => self.frame.home.clone(),
+            ExprKind::Param => self.frame.through.home.clone(),
             ExprKind::State(state) => Some((self.frame.states[&(state, None)], Vec::new())),
             _ => None,
         }
@@ -54,7 +54,7 @@ impl<'p> Lowerer<'p> {
         let statics = statics.map(|&at| self.frame.statics[at].clone()).collect();
         let mut frame = Frame::new(taken.optimizer, Vec::new(), statics);
         frame.first_input = first_input;
-        frame.prefix = format!("{}{}.", self.frame.prefix, taken.name);
+        frame.through = self.frame.through.clone().named(&taken.name);
         let outer = std::mem::replace(&mut self.frame, frame);
         for (hyper, place) in optimizer.hypers.iter().zip(&taken.hypers) {
             let value = match (set.remove(hyper.name.as_str()), place) {
@@ -83,7 +83,7 @@ impl<'p> Lowerer<'p> {
     pub(super) fn bases_take(&mut self, applied: &[usize], dims: &[u64]) -> bool {
         applied.iter().all(|&base| {
             let frame = self.base_frame(base, Vec::new());
-            select::matching_rule(self.program, &frame, dims).is_some()
+            select::matching_rule(self.program, &frame, dims, self.name).is_some()
         })
     }
 }

@@ -4,7 +4,7 @@ use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{BinaryOp, Builtin, Expr, Fact};
 use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
-use crate::kernel::{self, CompareOp};
+use crate::kernel::{self, CompareOp, Fold};
 use crate::plan::{HostBinary, HostUnary};
 
 impl<'p> Lowerer<'p> {
@@ -13,15 +13,28 @@ impl<'p> Lowerer<'p> {
         let args_of_family = matches!(builtin, B::Rotate | B::RotateBack);
         match builtin {
             B::Identity => Val::Identity,
+            B::Named => {
+                let words = match self.expr(&args[0]) {
+                    Val::Word(words) => words,
+                    other => unreachable!("words are {other:?}"),
+                };
+                let found = super::names::matches(&words, self.name);
+                Val::Number(f64::from(u8::from(found)))
+            }
             B::Numel | B::Rank | B::Dim => self.shape_query(builtin, args),
             B::Epsilon => {
                 let x = self.tensor(&args[0]);
                 Val::Number(self.stored_dtype(x).epsilon())
             }
-            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular | B::Argsort => {
-                self.factorization(builtin, args)
-            }
-            B::GramMode | B::Permute | B::Columns | B::Flatten => self.structured(builtin, args),
+            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular => self.factorization(builtin, args),
+            B::Argsort | B::TopK => self.order(builtin, args),
+            B::GramMode
+            | B::Permute
+            | B::Columns
+            | B::Flatten
+            | B::Unflatten
+            | B::Gather
+            | B::Scatter => self.structured(builtin, args),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
@@ -147,26 +160,36 @@ impl<'p> Lowerer<'p> {
                 let sum = self.build.reshape(sum, kept);
                 self.build.unary(MapUnary::Sqrt, sum)
             }
-            Builtin::RowSums => {
-                let rank = dims.len();
-                let sum = self.build.sum(x, Reduce::From(rank - 1));
-                self.build.reshape(sum, [&dims[..rank - 1], &[1]].concat())
+            Builtin::Largest => self.build.reduce(Fold::Max, x, Reduce::All),
+            Builtin::Smallest => {
+                let turned = self.build.unary(MapUnary::Neg, x);
+                let largest = self.build.reduce(Fold::Max, turned, Reduce::All);
+                self.build.unary(MapUnary::Neg, largest)
             }
-            Builtin::ColumnSums => self.column_sums(x, &dims),
+            Builtin::RowSums => self.of_rows(Fold::Sum, x, &dims),
+            Builtin::RowMax => self.of_rows(Fold::Max, x, &dims),
+            Builtin::ColumnSums => self.of_columns(Fold::Sum, x, &dims),
+            Builtin::ColumnMax => self.of_columns(Fold::Max, x, &dims),
             other => unreachable!("{other:?} of tensors"),
         }
     }
 
-    fn column_sums(&mut self, x: Value, dims: &[u64]) -> Value {
+    fn of_rows(&mut self, fold: Fold, x: Value, dims: &[u64]) -> Value {
+        let last = dims.len() - 1;
+        let reduced = self.build.reduce(fold, x, Reduce::From(last));
+        self.build.reshape(reduced, [&dims[..last], &[1]].concat())
+    }
+
+    fn of_columns(&mut self, fold: Fold, x: Value, dims: &[u64]) -> Value {
         let stack = dims.len() - 2;
-        let sum = if stack == 0 {
-            self.build.sum(x, Reduce::Before(1))
+        let reduced = if stack == 0 {
+            self.build.reduce(fold, x, Reduce::Before(1))
         } else {
             let turned = self.build.transpose(x);
-            self.build.sum(turned, Reduce::From(stack + 1))
+            self.build.reduce(fold, turned, Reduce::From(stack + 1))
         };
         let kept = [&dims[..stack], &[1, dims[stack + 1]]].concat();
-        self.build.reshape(sum, kept)
+        self.build.reshape(reduced, kept)
     }
 
     /// How a tensor is stored: a slot that was read may be held in a wider type.
@@ -241,14 +264,27 @@ impl<'p> Lowerer<'p> {
                 let mode = self.count(&args[1]) as u32;
                 self.build.gram(x, mode)
             }
-            Builtin::Permute => {
+            Builtin::Permute | Builtin::Gather => {
                 let axis = self.count(&args[1]) as u32;
                 let index = self.tensor(&args[2]);
-                self.gather(x, axis, index)
+                self.build.gather(x, axis, index)
+            }
+            Builtin::Scatter => {
+                let axis = self.count(&args[1]) as u32;
+                let (index, y) = (self.tensor(&args[2]), self.tensor(&args[3]));
+                let ty = self.build.function.ty(x).clone();
+                let y = self.build.cast(y, self.build.parts(x).0);
+                let kind = OpKind::Scatter { x, axis, index, y };
+                self.build.push_one(kind, ty)
             }
             Builtin::Columns => {
                 let index = self.tensor(&args[1]);
-                self.gather(x, rank - 1, index)
+                self.build.gather(x, rank - 1, index)
+            }
+            Builtin::Unflatten => {
+                let like = self.tensor(&args[2]);
+                let dims = self.build.function.dims(like).to_vec();
+                self.build.reshape(x, dims)
             }
             _ => {
                 let from = self.count(&args[1]) as usize;
@@ -259,9 +295,20 @@ impl<'p> Lowerer<'p> {
         })
     }
 
-    fn gather(&mut self, x: Value, axis: u32, index: Value) -> Value {
-        let ty = self.build.function.ty(x).clone();
-        self.build.push_one(OpKind::Gather { x, axis, index }, ty)
+    /// The order of a vector, a row or a column; of the largest first for `top_k`.
+    fn order(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
+        let x = self.tensor(&args[0]);
+        let length: u64 = self.build.function.dims(x).iter().product();
+        let x = self.build.reshape(x, vec![length]);
+        let (count, descending) = match builtin {
+            Builtin::TopK => (self.count(&args[1]).min(length), true),
+            _ => (length, self.word_is(&args[1], "descending")),
+        };
+        let ty = Type::Tensor(TensorType {
+            dtype: DType::I64,
+            dims: vec![count],
+        });
+        Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
     }
 
     fn factorization(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
@@ -293,14 +340,6 @@ impl<'p> Lowerer<'p> {
                 self.build
                     .push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)),
             ),
-            Builtin::Argsort => {
-                let descending = self.word_is(&args[1], "descending");
-                let ty = Type::Tensor(TensorType {
-                    dtype: DType::I64,
-                    dims,
-                });
-                Val::Tensor(self.build.push_one(OpKind::Argsort { x, descending }, ty))
-            }
             _ => {
                 let upper = matches!(
                     args[0].ty,

@@ -12,12 +12,13 @@ impl<'p> Lowerer<'p> {
         match &expr.kind {
             ExprKind::Number(x) => Val::Number(*x),
             ExprKind::Bool(b) => Val::Number(f64::from(u8::from(*b))),
+            ExprKind::Text(words) => Val::Word(words.clone()),
             ExprKind::Word(word) => Val::Word(word.clone()),
             ExprKind::DType(dtype) => Val::DType(*dtype),
             ExprKind::Hyper(n) => self.hyper(*n),
             ExprKind::Static(n) => self.frame.statics[*n].clone(),
             ExprKind::Shared(n) => self.shared(*n),
-            ExprKind::Across(n, summand) => self.across(*n, summand),
+            ExprKind::Across(fold, n, summand) => self.across(*fold, *n, summand),
             ExprKind::Step => self.step(),
             ExprKind::Apply {
                 base,
@@ -342,7 +343,7 @@ impl<'p> Lowerer<'p> {
         if let Some(name) = used_as {
             let mode = outer.component.map_or(outer.mode, |(_, mode)| mode);
             self.frame.component = Some((id, mode));
-            self.frame.prefix = format!("{}{name}.", outer.prefix);
+            self.frame.through = outer.through.clone().named(name);
         }
         for ((local, pattern), arg) in function.params.iter().zip(args) {
             if let (Some(pattern), Val::Tensor(tensor)) = (pattern, &arg) {

@@ -10,6 +10,7 @@ mod apply;
 mod builtin;
 mod entry;
 mod expr;
+mod names;
 mod select;
 mod shared;
 mod state;
@@ -17,6 +18,7 @@ mod stmt;
 mod view;
 
 pub use entry::{entries, lower_entry};
+pub use names::{answers, examples};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
 
@@ -42,6 +44,8 @@ pub struct Spec<'a> {
     pub settings: &'a Settings,
     /// The rule that takes the parameter, an index into the optimizer's rules.
     pub rule: usize,
+    /// The parameter's name, for rules that ask for it.
+    pub name: &'a str,
     /// The parameter's shape.
     pub dims: &'a [u64],
     /// The parameter's storage type.
@@ -56,10 +60,11 @@ pub fn lower(spec: &Spec<'_>) -> Function {
 }
 
 fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
-    let mut lowerer = Lowerer::new(
-        spec.program,
-        root_frame(spec.program, spec.optimizer, spec.settings),
-    );
+    let frame = root_frame(spec.program, spec.optimizer, spec.settings);
+    let mut lowerer = Lowerer {
+        name: spec.name,
+        ..Lowerer::new(spec.program, frame)
+    };
     lowerer.slot("w", Role::Param, spec.dtype, spec.dims, Fact::General);
     lowerer.slot(
         "grad",
@@ -178,12 +183,8 @@ struct Frame {
     shared: HashMap<usize, Value>,
     param: Option<Value>,
     grad: Option<Value>,
-    /// How the rule sees the slots that were bound.
-    view: Vec<view::Step>,
-    /// The slot where its parameter is kept, and how it sees that; none when it is applied to a computed value.
-    home: Option<(usize, Vec<view::Step>)>,
-    /// What stands before the names of its state.
-    prefix: String,
+    /// How the rule sees the parameter's slot, and what its state is called.
+    through: Through,
     /// The component that runs, and the mode for which it is used.
     component: Option<(FunctionId, Option<u32>)>,
     /// The parameter and the gradient that the rule was given.
@@ -191,6 +192,48 @@ struct Frame {
     /// Whether those are the ones that were bound, before anything changed them.
     pristine: [bool; 2],
     rule: usize,
+}
+
+/// The way from a parameter's slot to what a rule sees of it.
+#[derive(Debug, Clone)]
+struct Through {
+    steps: Vec<view::Step>,
+    /// What state is called before its name: that of a part `part2.`, of what is applied `base.`
+    prefix: String,
+    /// The slot where the rule's parameter is kept, and the steps from there; none when it is computed.
+    home: Option<(usize, Vec<view::Step>)>,
+}
+
+impl Default for Through {
+    fn default() -> Through {
+        Through {
+            steps: Vec::new(),
+            prefix: String::new(),
+            home: Some((0, Vec::new())),
+        }
+    }
+}
+
+impl Through {
+    fn then(&self, steps: &[view::Step]) -> Through {
+        Through {
+            steps: [&self.steps, steps].concat(),
+            prefix: self.prefix.clone(),
+            home: self
+                .home
+                .as_ref()
+                .map(|(slot, from)| (*slot, [from, steps].concat())),
+        }
+    }
+
+    fn part(self, n: usize) -> Through {
+        self.named(&format!("part{n}"))
+    }
+
+    fn named(mut self, name: &str) -> Through {
+        self.prefix = format!("{}{name}.", self.prefix);
+        self
+    }
 }
 
 impl Frame {
@@ -208,9 +251,7 @@ impl Frame {
             shared: HashMap::new(),
             param: None,
             grad: None,
-            view: Vec::new(),
-            home: Some((0, Vec::new())),
-            prefix: String::new(),
+            through: Through::default(),
             component: None,
             given: None,
             pristine: [true; 2],
@@ -238,6 +279,8 @@ fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
 
 struct Lowerer<'p> {
     program: &'p Program,
+    /// The parameter's name.
+    name: &'p str,
     build: Builder,
     frame: Frame,
     /// The value of each slot at this point.
@@ -259,6 +302,7 @@ impl<'p> Lowerer<'p> {
     fn new(program: &'p Program, frame: Frame) -> Lowerer<'p> {
         Lowerer {
             program,
+            name: "",
             build: Builder::default(),
             frame,
             current: Vec::new(),
@@ -329,7 +373,10 @@ impl<'p> Lowerer<'p> {
                 self.ran.push(self.frame.clone());
                 self.frame.param.unwrap_or(param)
             }
-            RuleBody::Delegate { target, view } => self.delegate(target, view, param, grad),
+            RuleBody::Delegate { target, view } => {
+                let through = self.frame.through.clone();
+                self.delegate(target, view, &through, param, grad)
+            }
         }
     }
 
@@ -337,16 +384,48 @@ impl<'p> Lowerer<'p> {
         &mut self,
         target: &'p Target,
         views: &'p [hir::View],
+        through: &Through,
         param: Value,
         grad: Value,
     ) -> Value {
-        let steps: Vec<view::Step> =
-            self.view_steps(views, self.build.function.dims(param).to_vec());
-        let (seen, seen_grad) = (
-            self.apply_view(&steps, param),
-            self.apply_view(&steps, grad),
-        );
-        let dims = self.build.function.dims(seen).to_vec();
+        let Some((view, inner)) = views.split_first() else {
+            return self.hand_over(target, through, param, grad);
+        };
+        let dims = self.build.function.dims(param).to_vec();
+        match self.seen(view, &dims) {
+            view::Seen::Whole(step) => {
+                let steps = std::slice::from_ref(&step);
+                let [param, grad] = [param, grad].map(|value| self.apply_view(steps, value));
+                let through = through.then(steps);
+                let updated = self.delegate(target, inner, &through, param, grad);
+                self.undo_view(&step, updated)
+            }
+            view::Seen::Parts(lengths) => {
+                let mut updated = Vec::new();
+                let parts = view::parts(&lengths);
+                for (n, steps) in parts.iter().enumerate() {
+                    let [param, grad] = [param, grad].map(|value| self.apply_view(steps, value));
+                    let own = match parts.len() {
+                        1 => through.then(steps),
+                        _ => through.then(steps).part(n),
+                    };
+                    updated.push(self.delegate(target, inner, &own, param, grad));
+                }
+                self.together(&lengths, updated)
+            }
+            view::Seen::Nothing => unreachable!("a rule whose view does not fit takes nothing"),
+        }
+    }
+
+    /// Runs the target on a parameter that was seen through all views.
+    fn hand_over(
+        &mut self,
+        target: &'p Target,
+        through: &Through,
+        param: Value,
+        grad: Value,
+    ) -> Value {
+        let dims = self.build.function.dims(param).to_vec();
         let first_input = self.inputs_of_target(self.frame.rule);
         let (frame, rule) = match target {
             Target::Rule(rule) => (
@@ -363,20 +442,18 @@ impl<'p> Lowerer<'p> {
                 statics,
             } => {
                 let frame = self.inner_frame(*id, hypers, statics);
-                let rule = select::matching_rule(self.program, &frame, &dims).unwrap_or_default();
+                let rule = select::matching_rule(self.program, &frame, &dims, self.name)
+                    .unwrap_or_default();
                 (frame, rule)
             }
         };
         let outer = std::mem::replace(&mut self.frame, frame);
-        self.frame.view = [outer.view.clone(), steps.clone()].concat();
-        let home = outer.home.clone();
-        self.frame.home = home.map(|(slot, view)| (slot, [view, steps.clone()].concat()));
+        self.frame.through = through.clone();
         self.frame.first_input = first_input;
-        self.frame.prefix.clone_from(&outer.prefix);
         self.frame.pristine = outer.pristine;
-        let updated = self.rule(rule, seen, seen_grad);
+        let updated = self.rule(rule, param, grad);
         self.frame = outer;
-        self.undo_view(&steps, updated)
+        updated
     }
 
     /// The frame of an optimizer used inside another: what is not set keeps its default.

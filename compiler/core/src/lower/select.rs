@@ -1,44 +1,47 @@
 //! Which rule takes a parameter: the first whose pattern fits and whose guard holds.
 
-use super::{Frame, Lowerer, Val, root_frame, view};
-use crate::hir::{self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target};
+use super::view::{self, Seen, Step};
+use super::{Frame, Lowerer, Val, root_frame};
+use crate::hir::{
+    self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target, View,
+};
 use crate::settings::Settings;
 use cranelift_entity::SecondaryMap;
 
-/// The index of the rule that takes a parameter of this shape, if one does.
+/// The index of the rule that takes a parameter of this name and shape, if one does.
 ///
 /// A rule that delegates takes it only if the rule it delegates to does.
 pub fn rule_for(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
-    dims: &[u64],
+    (name, dims): (&str, &[u64]),
 ) -> Option<usize> {
-    matching_rule(program, &root_frame(program, optimizer, settings), dims)
+    let frame = root_frame(program, optimizer, settings);
+    matching_rule(program, &frame, dims, name)
 }
 
-/// Whether a rule, asked for by index rather than by matching order, can take a parameter of this shape.
+/// Whether a rule, asked for by index rather than by matching order, can take a parameter of this name and shape.
 pub fn rule_takes(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
     rule: usize,
-    dims: &[u64],
+    (name, dims): (&str, &[u64]),
 ) -> bool {
-    takes(
-        program,
-        &root_frame(program, optimizer, settings),
-        rule,
-        dims,
-    )
+    let frame = root_frame(program, optimizer, settings);
+    takes(program, &frame, rule, (name, dims))
 }
 
-fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
+fn takes(program: &Program, frame: &Frame, rule: usize, (name, dims): (&str, &[u64])) -> bool {
     let data = &program.optimizers[frame.optimizer].rules[rule];
     let Some(symbols) = bind_pattern(&data.pattern, dims) else {
         return false;
     };
-    let mut lowerer = Lowerer::new(program, frame.clone());
+    let mut lowerer = Lowerer {
+        name,
+        ..Lowerer::new(program, frame.clone())
+    };
     lowerer.frame.symbols = symbols;
     lowerer.frame.rule = rule;
     lowerer.with_shape(dims);
@@ -50,21 +53,63 @@ fn takes(program: &Program, frame: &Frame, rule: usize, dims: &[u64]) -> bool {
     holds && delegate_takes(&mut lowerer, &data.body, dims)
 }
 
-pub(super) fn matching_rule(program: &Program, frame: &Frame, dims: &[u64]) -> Option<usize> {
+pub(super) fn matching_rule(
+    program: &Program,
+    frame: &Frame,
+    dims: &[u64],
+    name: &str,
+) -> Option<usize> {
     (0..program.optimizers[frame.optimizer].rules.len())
-        .find(|&rule| takes(program, frame, rule, dims))
+        .find(|&rule| takes(program, frame, rule, (name, dims)))
 }
 
 fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64]) -> bool {
     let RuleBody::Delegate { target, view } = body else {
         return true;
     };
-    let steps = lowerer.view_steps(view, dims.to_vec());
-    let seen = view::dims_after(&steps, dims);
+    let all = seen_through(lowerer, view, dims);
+    all.is_some_and(|all| all.iter().all(|seen| target_takes(lowerer, target, seen)))
+}
+
+/// The shapes of what is handed over: one, or one for each part.
+fn seen_through<'p>(
+    lowerer: &mut Lowerer<'p>,
+    views: &'p [View],
+    dims: &[u64],
+) -> Option<Vec<Vec<u64>>> {
+    let Some((view, inner)) = views.split_first() else {
+        return Some(vec![dims.to_vec()]);
+    };
+    let each = match lowerer.seen(view, dims) {
+        Seen::Whole(step) => vec![view::dims_after(&step, dims)],
+        Seen::Parts(lengths) => {
+            let after = |steps: Vec<Step>| {
+                let start = dims.to_vec();
+                steps
+                    .iter()
+                    .fold(start, |dims, step| view::dims_after(step, &dims))
+            };
+            view::parts(&lengths).into_iter().map(after).collect()
+        }
+        Seen::Nothing => return None,
+    };
+    let all = each.iter().map(|dims| seen_through(lowerer, inner, dims));
+    Some(all.collect::<Option<Vec<_>>>()?.concat())
+}
+
+fn target_takes<'p>(lowerer: &mut Lowerer<'p>, target: &'p Target, seen: &[u64]) -> bool {
     match target {
         Target::Rule(rule) => {
             let data = &lowerer.program.optimizers[lowerer.frame.optimizer].rules[*rule];
-            bind_pattern(&data.pattern, &seen).is_some()
+            let Some(symbols) = bind_pattern(&data.pattern, seen) else {
+                return false;
+            };
+            let outer = lowerer.frame.clone();
+            (lowerer.frame.symbols, lowerer.frame.rule) = (symbols, *rule);
+            lowerer.with_shape(seen);
+            let takes = delegate_takes(lowerer, &data.body, seen);
+            lowerer.frame = outer;
+            takes
         }
         Target::Optimizer {
             id,
@@ -72,7 +117,7 @@ fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64
             statics,
         } => {
             let frame = lowerer.inner_frame(*id, hypers, statics);
-            matching_rule(lowerer.program, &frame, &seen).is_some()
+            matching_rule(lowerer.program, &frame, seen, lowerer.name).is_some()
         }
     }
 }

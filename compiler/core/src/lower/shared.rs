@@ -7,6 +7,7 @@
 use super::{Lowerer, Val, constant_frame};
 use crate::hir::{Block, Fact, OptimizerId, Program, RuleBody, Target};
 use crate::ir::{OpKind, Summand, TensorType, Type, Value};
+use crate::kernel::Fold;
 use crate::plan::Role;
 use crate::settings::Settings;
 
@@ -117,13 +118,14 @@ impl<'p> Lowerer<'p> {
     }
 
     /// Sets what the parameter adds aside, as a function of its own, and reads the sum.
-    pub(super) fn across(&mut self, n: usize, summand: &'p Block) -> Val {
+    pub(super) fn across(&mut self, fold: Fold, n: usize, summand: &'p Block) -> Val {
         let summand = self.block_value(summand);
         let shared = self.program.optimizers[self.frame.optimizer].shared.len();
         let input = self.frame.first_input + shared + n;
         let function = self.summand(summand);
         self.build.function.sums.push(Summand {
             input: input as u32,
+            fold,
             function,
         });
         Val::Host(self.input(input))

@@ -4,7 +4,6 @@
 //! applied to, or a component is given, is known only in the body; a first value that depends on it is computed there,
 //! at the first step.
 
-use super::view::Step;
 use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Expr, ModesId, StateId};
@@ -58,7 +57,7 @@ impl<'p> Lowerer<'p> {
             .map(|dims| dims.iter().map(|dim| self.count(dim)).collect());
         let (initial, depends) = self.initial_value(&data.init, dtype, dims);
         let dims = self.build.function.dims(initial).to_vec();
-        let name = format!("{}{}", self.frame.prefix, data.name);
+        let name = format!("{}{}", self.frame.through.prefix, data.name);
         let of_use = self.frame.component.and_then(|(_, mode)| mode);
         let name = match mode.or(of_use) {
             Some(mode) => format!("{name}.{mode}"),
@@ -124,7 +123,7 @@ impl<'p> Lowerer<'p> {
         if self.frame.component.is_some() {
             return (None, None);
         }
-        let steps: Vec<Step> = self.frame.view.clone();
+        let steps = self.frame.through.steps.clone();
         let given = self.frame.given.map_or([None; 2], |given| given.map(Some));
         let [param, grad] = [0, 1].map(|slot| match self.frame.pristine[slot] {
             true => {

@@ -305,22 +305,16 @@ fn gather_out(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {
         return None;
     };
     let last = build.function.dims(x).len() as u32 - 1;
-    if product.tb || axis != last || product.added.is_some() {
+    // Of some columns alone the product is smaller.
+    let some = build.function.dims(x) != build.function.dims(product.b);
+    if product.tb || axis != last || product.added.is_some() || some {
         return None;
     }
     let whole = build.product(Product {
         b: x,
         ..product.clone()
     });
-    let ty = build.function.ty(whole).clone();
-    Some(build.push_one(
-        OpKind::Gather {
-            x: whole,
-            axis,
-            index,
-        },
-        ty,
-    ))
+    Some(build.gather(whole, axis, index))
 }
 
 fn shorter_side(build: &mut Builder, kind: &OpKind, _: &Type) -> Option<Value> {

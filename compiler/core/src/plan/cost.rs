@@ -72,9 +72,12 @@ impl Plan {
                     .sum();
                 (touched, self.call_flops(*routine, inputs[0]))
             }
-            Thunk::Permute { x, out, .. }
-            | Thunk::Gather { x, out, .. }
-            | Thunk::Copy { x, out } => (self.bytes(*x) + self.bytes(*out), 0),
+            Thunk::Permute { x, out, .. } | Thunk::Copy { x, out } => {
+                (self.bytes(*x) + self.bytes(*out), 0)
+            }
+            Thunk::Gather { out, .. } | Thunk::Slice { out, .. } => (2 * self.bytes(*out), 0),
+            Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
+            Thunk::Scatter { x, y, .. } => (2 * (self.bytes(*x) + self.bytes(*y)), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (self.bytes(*out), 0),
             Thunk::If { .. } => (0, 0),
@@ -135,9 +138,9 @@ fn map_cost(kernel: &MapKernel, rows: u64, cols: u64) -> (u64, u64) {
     let written = kernel.outputs.iter().map(|output| {
         let count = match output.kind {
             OutputKind::Store => points,
-            OutputKind::SumCols => rows,
-            OutputKind::SumRows => cols,
-            OutputKind::SumAll => 1,
+            OutputKind::Cols(_) => rows,
+            OutputKind::Rows(_) => cols,
+            OutputKind::All(_) => 1,
         };
         count * output.dtype.size()
     });

@@ -11,10 +11,12 @@
 //! so what is read before it is written shows. A thunk that breaks the contract of its type (an output over an input
 //! that is still read, a tensor of the wrong length, a written gradient) is an error: a bug of the planner.
 
-use super::{Buffer, Gemm, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk, evaluate_host};
+use super::{
+    Along, Buffer, Gemm, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk, evaluate_host,
+};
 use crate::dtype::DType;
 use crate::interp::dense::{self, Dense};
-use crate::interp::{argsort, diagonal, gather, permute};
+use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice};
 use crate::kernel::{Access, MapKernel, OutputKind};
 use crate::kernel_eval::{self, round_once};
 use std::ops::Range;
@@ -137,14 +139,30 @@ impl<'a> Machine<'a> {
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
-            } => self.gather([*x, *index, *out], &[*pre, *d, *post]),
+                axis,
+            } => self.gather([*x, *index, *out], axis),
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => self.scatter([*x, *index, *y, *out], axis),
+            Thunk::Slice { x, out, axis, from } => {
+                let made = slice(&self.load(*x), axis.whole(), *from, axis.count);
+                self.moved("slice", *x, *out, &made)
+            }
+            Thunk::Paste { x, out, axis, from } => {
+                let mut made = self.load(*out);
+                let part = self.load(*x);
+                paste(&mut made, &part, axis.whole(), *from, axis.count);
+                self.moved("paste", *x, *out, &made)
+            }
             Thunk::Argsort {
                 x, out, descending, ..
             } => {
-                let made = argsort(&self.load(*x), *descending);
+                let mut made = argsort(&self.load(*x), *descending);
+                made.truncate(self.count(*out));
                 self.moved("argsort", *x, *out, &made)
             }
             Thunk::Diag { x, out, n } => {
@@ -234,7 +252,7 @@ impl<'a> Machine<'a> {
             }
             Buffer::Slot(n) => self.slots[n as usize] = rounded.collect(),
             Buffer::Temp(n) => {
-                let bytes: Vec<u8> = rounded.flat_map(|x| encode(dtype, x)).collect();
+                let bytes: Vec<u8> = rounded.flat_map(|x| dtype.bytes_of(x)).collect();
                 let range = self.range(n);
                 self.arena[range].copy_from_slice(&bytes);
             }
@@ -273,15 +291,32 @@ impl<'a> Machine<'a> {
         self.store(thunk, out, data)
     }
 
-    fn gather(&mut self, [x, index, out]: [Buffer; 3], dims: &[u64]) -> Result<(), EvalError> {
-        let indices = self.load(index);
-        let valid = |&i: &f64| i >= 0.0 && i < dims[1] as f64;
-        if indices.len() as u64 != dims[1] || !indices.iter().all(valid) {
-            return broken("gather", format_args!("indices {indices:?} of {}", dims[1]));
-        }
+    fn gather(&mut self, [x, index, out]: [Buffer; 3], axis: &Along) -> Result<(), EvalError> {
+        let indices = self.indices("gather", index, axis)?;
         self.apart("gather", out, &[index])?;
-        let made = gather(&self.load(x), dims, 1, &indices);
+        let made = gather(&self.load(x), &axis.whole(), 1, &indices);
         self.moved("gather", x, out, &made)
+    }
+
+    fn scatter(&mut self, [x, index, y, out]: [Buffer; 4], axis: &Along) -> Result<(), EvalError> {
+        let indices = self.indices("scatter", index, axis)?;
+        self.apart("scatter", out, &[index, y])?;
+        let made = scatter(&self.load(x), &self.load(y), axis.whole(), &indices);
+        self.moved("scatter", x, out, &made)
+    }
+
+    fn indices(
+        &self,
+        thunk: &'static str,
+        index: Buffer,
+        axis: &Along,
+    ) -> Result<Vec<f64>, EvalError> {
+        let indices = self.load(index);
+        let valid = |&i: &f64| i >= 0.0 && i < axis.d as f64;
+        if indices.len() as u64 != axis.count || !indices.iter().all(valid) {
+            return broken(thunk, format_args!("indices {indices:?} of {}", axis.d));
+        }
+        Ok(indices)
     }
 
     fn map(&mut self, map: &Map<'_>) -> Result<(), EvalError> {
@@ -572,16 +607,6 @@ fn dense(data: &[f64], matrix: &Matrix, batch: usize, rows: u64, cols: u64) -> D
         rows: rows as usize,
         cols: cols as usize,
         data: (0..rows * cols).map(at).collect(),
-    }
-}
-
-fn encode(dtype: DType, x: f64) -> Vec<u8> {
-    match dtype {
-        DType::F64 => x.to_ne_bytes().to_vec(),
-        DType::F32 => (x as f32).to_ne_bytes().to_vec(),
-        DType::BF16 => half::bf16::from_f64(x).to_ne_bytes().to_vec(),
-        DType::F16 => half::f16::from_f64(x).to_ne_bytes().to_vec(),
-        DType::I64 => (x as i64).to_ne_bytes().to_vec(),
     }
 }
 

@@ -18,7 +18,7 @@ mod print;
 pub use cost::Cost;
 
 use crate::dtype::DType;
-use crate::kernel::MapKernel;
+use crate::kernel::{Fold, MapKernel};
 use std::sync::Arc;
 
 /// A register of the host program; every register is an f64 (a bool is 0 or 1).
@@ -52,6 +52,8 @@ pub struct Plan {
 pub struct Sum {
     /// The host input that the sum becomes.
     pub input: u32,
+    /// Whether it is a sum, or the largest summand.
+    pub fold: Fold,
     /// Writes the summand to its last slot, a scalar, and nothing to the others.
     pub plan: Arc<Plan>,
 }
@@ -243,6 +245,31 @@ pub struct OnFailure {
     pub keep: Option<Buffer>,
 }
 
+/// Some elements along one axis of a tensor that is seen as `[pre, d, post]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Along {
+    /// Elements before the axis.
+    pub pre: u64,
+    /// Length of the axis.
+    pub d: u64,
+    /// Elements after it.
+    pub post: u64,
+    /// How many along the axis.
+    pub count: u64,
+}
+
+impl Along {
+    /// Shape of the whole tensor.
+    pub fn whole(&self) -> [u64; 3] {
+        [self.pre, self.d, self.post]
+    }
+
+    /// Shape of the chosen elements.
+    pub fn part(&self) -> [u64; 3] {
+        [self.pre, self.count, self.post]
+    }
+}
+
 /// A library routine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routine {
@@ -307,28 +334,59 @@ pub enum Thunk {
         /// The order.
         axes: Vec<u32>,
     },
-    /// `out[p, j, q] = x[p, index[j], q]` for `x` seen as `[pre, d, post]`.
+    /// `out[p, j, q] = x[p, index[j], q]`.
     Gather {
         /// The tensor.
         x: Buffer,
-        /// Indices, `I64 [d]`.
+        /// Indices, `I64 [count]`.
         index: Buffer,
         /// The result; never `x`.
         out: Buffer,
-        /// Elements before the axis, on it, after it.
-        pre: u64,
-        /// Length of the axis.
-        d: u64,
-        /// Elements after it.
-        post: u64,
+        /// Which elements.
+        axis: Along,
+    },
+    /// `out` is `x`, but `out[p, index[j], q] = y[p, j, q]`.
+    Scatter {
+        /// The tensor.
+        x: Buffer,
+        /// Indices, `I64 [count]`, each at most once.
+        index: Buffer,
+        /// `count` elements along the axis.
+        y: Buffer,
+        /// The result; neither `x` nor `y`.
+        out: Buffer,
+        /// Which elements.
+        axis: Along,
+    },
+    /// `out[p, j, q] = x[p, from + j, q]`.
+    Slice {
+        /// The tensor.
+        x: Buffer,
+        /// `count` elements along the axis; never `x`.
+        out: Buffer,
+        /// Which elements.
+        axis: Along,
+        /// The first one.
+        from: u64,
+    },
+    /// `out[p, from + j, q] = x[p, j, q]`; the others stay.
+    Paste {
+        /// `count` elements along the axis.
+        x: Buffer,
+        /// The tensor; never `x`.
+        out: Buffer,
+        /// Which elements.
+        axis: Along,
+        /// The first one.
+        from: u64,
     },
     /// Stable order of a vector, as indices.
     Argsort {
         /// `[n]`.
         x: Buffer,
-        /// `I64 [n]`.
+        /// `I64`: as many of the first ones as it holds.
         out: Buffer,
-        /// Length.
+        /// Length of `x`.
         n: u64,
         /// Largest first.
         descending: bool,

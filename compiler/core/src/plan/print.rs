@@ -1,7 +1,7 @@
 //! The text of a plan, as `optc inspect` and `--emit plan` show it.
 
 use super::{Buffer, Gemm, HostBinary, HostInst, Matrix, OnFailure, Plan, Reg, Routine, Thunk};
-use crate::kernel::Space;
+use crate::kernel::{Fold, Space};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Plan {
@@ -23,7 +23,11 @@ impl Display for Plan {
         }
         self.print_host(f)?;
         for sum in &self.sums {
-            writeln!(f, "input {} sums", sum.input)?;
+            let of = match sum.fold {
+                Fold::Sum => "sums",
+                Fold::Max => "is the largest",
+            };
+            writeln!(f, "input {} {of}", sum.input)?;
             let text = sum.plan.to_string();
             text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
@@ -131,18 +135,48 @@ impl Plan {
                 x,
                 index,
                 out,
-                pre,
-                d,
-                post,
+                axis,
             } => {
                 writeln!(
                     f,
-                    "gather {} [{pre}, {d}, {post}] by {} -> {}",
+                    "gather {} {:?} by {} -> {}",
                     name(*x),
+                    axis.whole(),
                     name(*index),
                     name(*out)
                 )
             }
+            Thunk::Scatter {
+                x,
+                index,
+                y,
+                out,
+                axis,
+            } => writeln!(
+                f,
+                "scatter {} into {} {:?} by {} -> {}",
+                name(*y),
+                name(*x),
+                axis.whole(),
+                name(*index),
+                name(*out)
+            ),
+            Thunk::Slice { x, out, axis, from } => writeln!(
+                f,
+                "slice {} {:?} from {from} -> {} {:?}",
+                name(*x),
+                axis.whole(),
+                name(*out),
+                axis.part()
+            ),
+            Thunk::Paste { x, out, axis, from } => writeln!(
+                f,
+                "paste {} {:?} -> {} {:?} from {from}",
+                name(*x),
+                axis.part(),
+                name(*out),
+                axis.whole()
+            ),
             Thunk::Argsort {
                 x, out, descending, ..
             } => {

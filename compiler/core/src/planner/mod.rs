@@ -36,6 +36,7 @@ pub fn plan(function: &Function) -> Plan {
     let shared = planner.shared();
     let sum = |sum: &Summand| Sum {
         input: sum.input,
+        fold: sum.fold,
         plan: Arc::new(plan(&sum.function)),
     };
     Plan {

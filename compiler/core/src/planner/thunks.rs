@@ -4,7 +4,7 @@ use super::Planner;
 use crate::dtype::DType;
 use crate::ir::{Fused, Op, OpKind, Product, Region, Value, facts};
 use crate::kernel::{Inst, OutputKind};
-use crate::plan::{Buffer, Gemm, HostInst, Matrix, OnFailure, Reg, Routine, Temp, Thunk};
+use crate::plan::{Along, Buffer, Gemm, HostInst, Matrix, OnFailure, Reg, Routine, Temp, Thunk};
 
 /// Factors and addend of a product.
 #[derive(Clone, Copy)]
@@ -64,17 +64,28 @@ impl Planner<'_> {
                 descending: *descending,
             },
             OpKind::Gather { x, axis, index } => {
-                let (pre, d, post) = self.around(*x, *axis);
-                let (x, index, out) = (self.buffer(*x), self.buffer(*index), self.buffer(result));
+                let axis = self.along(*x, result, *axis);
                 Thunk::Gather {
-                    x,
-                    index,
-                    out,
-                    pre,
-                    d,
-                    post,
+                    x: self.buffer(*x),
+                    index: self.buffer(*index),
+                    out: self.buffer(result),
+                    axis,
                 }
             }
+            OpKind::Scatter { x, axis, index, y } => Thunk::Scatter {
+                x: self.buffer(*x),
+                index: self.buffer(*index),
+                y: self.buffer(*y),
+                out: self.buffer(result),
+                axis: self.along(*x, *y, *axis),
+            },
+            OpKind::Slice { x, axis, from } => Thunk::Slice {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                axis: self.along(*x, result, *axis),
+                from: *from,
+            },
+            OpKind::Concat { parts, axis } => return self.concat(parts, *axis, result),
             OpKind::Product(product) => self.product(product, result),
             OpKind::Contract {
                 x,
@@ -99,6 +110,22 @@ impl Planner<'_> {
             kind => return self.call(kind, &data.results),
         };
         vec![thunk]
+    }
+
+    fn concat(&mut self, parts: &[Value], axis: u32, result: Value) -> Vec<Thunk> {
+        let mut from = 0;
+        let paste = |&part: &Value| {
+            let axis = self.along(result, part, axis);
+            let first = from;
+            from += axis.count;
+            Thunk::Paste {
+                x: self.buffer(part),
+                out: self.buffer(result),
+                axis,
+                from: first,
+            }
+        };
+        parts.iter().map(paste).collect()
     }
 
     fn branch(
@@ -188,6 +215,18 @@ impl Planner<'_> {
             self.host.push(inst);
             self.host.len() - 1
         }) as Reg
+    }
+
+    /// The elements that a part has along an axis of the whole.
+    fn along(&self, whole: Value, part: Value, axis: u32) -> Along {
+        let (pre, d, post) = self.around(whole, axis);
+        let count = self.function.dims(part)[axis as usize];
+        Along {
+            pre,
+            d,
+            post,
+            count,
+        }
     }
 
     /// Elements before an axis, on it and after it.

@@ -8,7 +8,7 @@ use crate::number::{convert, intrinsic, load, narrow, select, store, widen};
 use crate::text::{Elem, Text, Type, Value, emit};
 use optc_core::dtype::DType;
 use optc_core::kernel::{
-    Access, BinaryOp, CompareOp, Inst, IntOp, LogicOp, MapKernel, UnaryOp, Val,
+    Access, BinaryOp, CompareOp, Fold, Inst, IntOp, LogicOp, MapKernel, UnaryOp, Val,
 };
 
 /// Where a kernel's operands and scalars are.
@@ -262,6 +262,15 @@ impl<'f> Body<'f> {
         let converted = emit!(t, "arith.fptosi {whole} : {float} to {int}");
         emit!(t, "llvm.freeze {converted} : {int}")
     }
+}
+
+/// Two values that a reduction makes one.
+pub(super) fn folded(t: &mut Text, fold: Fold, a: Value, b: Value, ty: Type) -> Value {
+    let op = match fold {
+        Fold::Sum => BinaryOp::Add,
+        Fold::Max => BinaryOp::Max,
+    };
+    binary(t, op, a, b, ty)
 }
 
 fn unary(t: &mut Text, op: UnaryOp, a: Value, ty: Type) -> Value {

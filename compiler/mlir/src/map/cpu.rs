@@ -7,13 +7,13 @@
 //! ```
 //!
 //! The running sums of a run are one `vector<16xf64>` each. The rest of a run adds to the same lanes through a small
-//! buffer on the stack, so both halves follow the order that `optc_core::kernel` fixes. No pointer is marked
-//! `noalias`: an output may be an input.
+//! buffer on the stack, so both halves follow the order that `optc_core::kernel` fixes. Maxima are computed like sums.
+//! No pointer is marked `noalias`: an output may be an input.
 
-use super::body::{Body, Frame, Point};
+use super::body::{Body, Frame, Point, folded};
 use crate::number::store;
 use crate::text::{Elem, Range, Text, Type, Value, act, emit, list};
-use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{CHUNK, Fold, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
 
 const POINTER: &str = "!llvm.ptr";
 const DOUBLE: Type = Type {
@@ -88,9 +88,8 @@ struct Run {
 impl<'f> Loops<'f> {
     fn new(t: &mut Text, frame: &'f Frame<'f>) -> Self {
         let outputs = frame.kernel.outputs.iter().enumerate();
-        let along = |kind| matches!(kind, OutputKind::SumAll | OutputKind::SumCols);
         let sums: Vec<usize> = outputs
-            .filter(|(_, output)| along(output.kind))
+            .filter(|(_, output)| output.kind.is_along_run())
             .map(|(n, _)| n)
             .collect();
         let size = t.index((LANES * sums.len().max(1)) as i64);
@@ -177,7 +176,7 @@ impl<'f> Loops<'f> {
                     cols,
                     partial,
                 );
-                for (n, total) in self.of_kind(OutputKind::SumAll).into_iter().zip(totals) {
+                for ((n, _), total) in self.of_all().into_iter().zip(totals) {
                     self.store_f64(t, n, chunk, total, DOUBLE);
                 }
             },
@@ -186,8 +185,8 @@ impl<'f> Loops<'f> {
 
     /// Runs over some rows; returns their sums over all elements.
     fn rows(&self, t: &mut Text, rows: Range, cols: Value, partial: Value) -> Vec<Value> {
-        let zero = t.float(DOUBLE, 0.0);
-        let totals = vec![(zero, DOUBLE); self.of_kind(OutputKind::SumAll).len()];
+        let begin = |(_, fold): (usize, Fold)| (t.float(DOUBLE, fold.of_none()), DOUBLE);
+        let totals: Vec<_> = self.of_all().into_iter().map(begin).collect();
         t.loop_over(rows, &totals, |t, row, totals| {
             let vector = self.vector.in_row(t, row);
             let scalar = self.scalar.in_row(t, row);
@@ -206,9 +205,9 @@ impl<'f> Loops<'f> {
             let mut next = Vec::new();
             for (&n, sum) in self.sums.iter().zip(sums) {
                 match self.frame.kernel.outputs[n].kind {
-                    OutputKind::SumAll => {
+                    OutputKind::All(fold) => {
                         let total = totals.next().expect("one total for each sum over all");
-                        next.push(emit!(t, "arith.addf {total}, {sum} : f64"));
+                        next.push(folded(t, fold, *total, sum, DOUBLE));
                     }
                     _ => self.store_f64_rounded(t, n, row, sum),
                 }
@@ -221,19 +220,20 @@ impl<'f> Loops<'f> {
     fn run(&self, t: &mut Text, vector: &Body<'f>, scalar: &Body<'f>, run: Run) -> Vec<Value> {
         let (zero, mask) = (t.index(0), t.index(-(LANES as i64)));
         let whole = emit!(t, "arith.andi {}, {mask} : i64", run.len);
-        let none = t.float(SUMS, 0.0);
+        let begin = |&n: &usize| (t.float(SUMS, self.fold_of(n).of_none()), SUMS);
+        let none: Vec<_> = self.sums.iter().map(begin).collect();
         let lanes = t.loop_over(
             Range {
                 from: zero,
                 to: whole,
                 step: LANES as i64,
             },
-            &vec![(none, SUMS); self.sums.len()],
+            &none,
             |t, e, lanes| {
                 let values = self.point(t, vector, run, e);
                 let add = |(&lane, &n): (&Value, &usize)| {
                     let value = vector.to_f64(t, values[n]);
-                    emit!(t, "arith.addf {lane}, {value} : {SUMS}")
+                    folded(t, self.fold_of(n), lane, value, SUMS)
                 };
                 lanes.iter().zip(&self.sums).map(add).collect()
             },
@@ -252,7 +252,7 @@ impl<'f> Loops<'f> {
                     let value = scalar.to_f64(t, values[n]);
                     let offset = t.index((LANES * slot) as i64);
                     let at = t.plus(offset, lane);
-                    self.add_at(t, self.lanes, at, value, DOUBLE);
+                    self.fold_at(t, self.fold_of(n), (self.lanes, at), value, DOUBLE);
                 }
             },
         );
@@ -268,21 +268,22 @@ impl<'f> Loops<'f> {
         for (n, output) in self.frame.kernel.outputs.iter().enumerate() {
             match output.kind {
                 OutputKind::Store => body.store(t, n, full, values[n]),
-                OutputKind::SumRows => {
+                OutputKind::Rows(fold) => {
                     let value = body.to_f64(t, values[n]);
-                    let at = t.plus(run.partial, e);
-                    self.add_at(t, self.output(n), at, value, body.float().of(Elem::F64));
+                    let at = (self.output(n), t.plus(run.partial, e));
+                    self.fold_at(t, fold, at, value, body.float().of(Elem::F64));
                 }
-                OutputKind::SumAll | OutputKind::SumCols => {}
+                OutputKind::All(_) | OutputKind::Cols(_) => {}
             }
         }
         values
     }
 
-    /// Sets the partial sums of every column to +0.
+    /// Begins the partial sums of every column.
     fn clear_columns(&self, t: &mut Text, partial: Value, cols: Value) {
-        let (from, zero) = (t.index(0), t.float(DOUBLE, 0.0));
-        for n in self.of_kind(OutputKind::SumRows) {
+        let from = t.index(0);
+        for (n, fold) in self.of_rows() {
+            let none = t.float(DOUBLE, fold.of_none());
             t.repeat(
                 Range {
                     from,
@@ -291,7 +292,7 @@ impl<'f> Loops<'f> {
                 },
                 |t, col| {
                     let at = t.plus(partial, col);
-                    self.store_f64(t, n, at, zero, DOUBLE);
+                    self.store_f64(t, n, at, none, DOUBLE);
                 },
             );
         }
@@ -310,6 +311,7 @@ impl<'f> Loops<'f> {
 
     /// The sum of 16 lanes: `j` and `j + 8`, then 4, 2, 1 apart.
     fn fold(&self, t: &mut Text, slot: usize) -> Value {
+        let fold = self.fold_of(self.sums[slot]);
         let at = t.index((LANES * slot) as i64);
         let address = t.at(POINTER, self.lanes, at, Elem::F64);
         let mut sum = emit!(
@@ -318,26 +320,33 @@ impl<'f> Loops<'f> {
         );
         let mut lanes = LANES;
         while lanes > 1 {
-            let (whole, half) = (
-                format!("vector<{lanes}xf64>"),
-                format!("vector<{}xf64>", lanes / 2),
-            );
+            let [whole, half] = [lanes, lanes / 2].map(|lanes| Type {
+                lanes: lanes as u32,
+                ..SUMS
+            });
             let (low, high) = (list(0..lanes / 2), list(lanes / 2..lanes));
             let a = emit!(t, "vector.shuffle {sum}, {sum} [{low}] : {whole}, {whole}");
             let b = emit!(t, "vector.shuffle {sum}, {sum} [{high}] : {whole}, {whole}");
-            sum = emit!(t, "arith.addf {a}, {b} : {half}");
+            sum = folded(t, fold, a, b, half);
             lanes /= 2;
         }
         emit!(t, "vector.extract {sum}[0] : f64 from vector<1xf64>")
     }
 
-    fn add_at(&self, t: &mut Text, base: Value, at: Value, value: Value, ty: Type) {
+    fn fold_at(
+        &self,
+        t: &mut Text,
+        fold: Fold,
+        (base, at): (Value, Value),
+        value: Value,
+        ty: Type,
+    ) {
         let address = t.at(POINTER, base, at, Elem::F64);
         let old = emit!(
             t,
             "llvm.load {address} {{alignment = 8 : i64}} : {POINTER} -> {ty}"
         );
-        let new = emit!(t, "arith.addf {old}, {value} : {ty}");
+        let new = folded(t, fold, old, value, ty);
         act!(
             t,
             "llvm.store {new}, {address} {{alignment = 8 : i64}} : {ty}, {POINTER}"
@@ -368,11 +377,30 @@ impl<'f> Loops<'f> {
         self.frame.operands[self.frame.kernel.inputs.len() + n]
     }
 
-    fn of_kind(&self, kind: OutputKind) -> Vec<usize> {
+    /// How an output that is reduced is.
+    fn fold_of(&self, n: usize) -> Fold {
+        let fold = self.frame.kernel.outputs[n].kind.fold();
+        fold.expect("this output is reduced")
+    }
+
+    fn of_all(&self) -> Vec<(usize, Fold)> {
+        self.outputs(|kind| match kind {
+            OutputKind::All(fold) => Some(fold),
+            _ => None,
+        })
+    }
+
+    fn of_rows(&self) -> Vec<(usize, Fold)> {
+        self.outputs(|kind| match kind {
+            OutputKind::Rows(fold) => Some(fold),
+            _ => None,
+        })
+    }
+
+    fn outputs(&self, fold: impl Fn(OutputKind) -> Option<Fold>) -> Vec<(usize, Fold)> {
         let outputs = self.frame.kernel.outputs.iter().enumerate();
         outputs
-            .filter(|(_, output)| output.kind == kind)
-            .map(|(n, _)| n)
+            .filter_map(|(n, output)| Some((n, fold(output.kind)?)))
             .collect()
     }
 }

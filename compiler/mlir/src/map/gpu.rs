@@ -10,16 +10,16 @@
 //! A sum has 16 lanes as on the CPU, and threads 0 to 15 hold them: after each strip of 128 elements the values lie in
 //! shared memory, and thread `j` adds those of lane `j` in order. At the end of a run every thread adds the 16 lanes
 //! up pairwise, so that the sum is known to all. A sum along the rows needs no neighbour: a column always falls to the
-//! same thread.
+//! same thread. Maxima are computed like sums.
 //!
 //! The loop over work items is that of [`super::grid`].
 
-use super::body::{Body, Frame, Point};
+use super::body::{Body, Frame, Point, folded};
 use super::grid::{Block, STRIP, Work};
 use crate::number::{load, store};
 use crate::text::{Elem, Range, Text, Type, Value, emit};
 use optc_core::dtype::DType;
-use optc_core::kernel::{CHUNK, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{CHUNK, Fold, LANES, MapKernel, OutputKind, ROW_CHUNK, Space};
 
 const DOUBLE: Type = Type {
     elem: Elem::F64,
@@ -70,6 +70,24 @@ fn frame<'k>(
     }
 }
 
+/// Outputs that are reduced along a run.
+#[derive(Debug, Clone, Copy)]
+enum Along {
+    /// To one number in all.
+    All,
+    /// To one number per row.
+    Cols,
+}
+
+impl Along {
+    fn takes(self, kind: OutputKind) -> bool {
+        match self {
+            Along::All => matches!(kind, OutputKind::All(_)),
+            Along::Cols => matches!(kind, OutputKind::Cols(_)),
+        }
+    }
+}
+
 /// One work item.
 struct Item<'f> {
     frame: &'f Frame<'f>,
@@ -108,7 +126,7 @@ impl Item<'_> {
                         partial,
                     },
                 );
-                self.finish(t, OutputKind::SumAll, self.chunk, &sums);
+                self.finish(t, Along::All, self.chunk, &sums);
             }
             Space::Grid => self.grid(t, body, first, len, cols),
         }
@@ -117,13 +135,15 @@ impl Item<'_> {
     fn grid(&self, t: &mut Text, body: &Body<'_>, first: Value, len: Value, cols: Value) {
         let (partial, to) = (t.times(self.chunk, cols), t.plus(first, len));
         self.clear_columns(t, partial, cols);
-        let zero = t.float(DOUBLE, 0.0);
         let all = self
             .along()
             .into_iter()
-            .filter(|&n| self.kind(n) == OutputKind::SumAll)
+            .filter(|&(n, _)| Along::All.takes(self.kind(n)))
             .collect::<Vec<_>>();
-        let totals = vec![(zero, DOUBLE); all.len()];
+        let totals = all
+            .iter()
+            .map(|(_, fold)| (t.float(DOUBLE, fold.of_none()), DOUBLE))
+            .collect::<Vec<_>>();
         let totals = t.loop_over(
             Range {
                 from: first,
@@ -143,20 +163,19 @@ impl Item<'_> {
                         partial,
                     },
                 );
-                self.finish(t, OutputKind::SumCols, row, &sums);
-                let of = |n: &usize| {
-                    sums.iter()
-                        .find(|(sum, _)| sum == n)
-                        .map(|(_, value)| *value)
+                self.finish(t, Along::Cols, row, &sums);
+                let of = |(n, fold): &(usize, Fold)| {
+                    let (_, sum) = sums.iter().find(|(sum, _)| sum == n)?;
+                    Some((*fold, *sum))
                 };
                 let pairs = totals.iter().zip(all.iter().filter_map(of));
                 pairs
-                    .map(|(total, sum)| emit!(t, "arith.addf {total}, {sum} : f64"))
+                    .map(|(&total, (fold, sum))| folded(t, fold, total, sum, DOUBLE))
                     .collect()
             },
         );
-        let totals: Vec<(usize, Value)> = all.into_iter().zip(totals).collect();
-        self.finish(t, OutputKind::SumAll, self.chunk, &totals);
+        let totals: Vec<(usize, Value)> = all.into_iter().map(|(n, _)| n).zip(totals).collect();
+        self.finish(t, Along::All, self.chunk, &totals);
     }
 
     /// Runs over one run; returns its sums, by output, known to every thread.
@@ -175,8 +194,11 @@ impl Item<'_> {
             );
             return Vec::new();
         }
-        let (from, zero) = (t.index(0), t.float(DOUBLE, 0.0));
-        let lanes = vec![(zero, DOUBLE); along.len()];
+        let from = t.index(0);
+        let lanes = along
+            .iter()
+            .map(|(_, fold)| (t.float(DOUBLE, fold.of_none()), DOUBLE))
+            .collect::<Vec<_>>();
         let lanes = t.loop_over(
             Range {
                 from,
@@ -186,11 +208,10 @@ impl Item<'_> {
             &lanes,
             |t, strip, lanes| self.strip(t, body, run, strip, lanes),
         );
-        let sums = lanes
-            .into_iter()
-            .map(|lane| self.fold(t, lane))
-            .collect::<Vec<_>>();
-        along.into_iter().zip(sums).collect()
+        let pairs = along.into_iter().zip(lanes);
+        pairs
+            .map(|((n, fold), lane)| (n, self.fold(t, fold, lane)))
+            .collect()
     }
 
     /// 128 elements: a value per thread, then the lanes.
@@ -212,7 +233,7 @@ impl Item<'_> {
                 let values = self.point(t, body, run, e);
                 self.along()
                     .into_iter()
-                    .map(|n| body.to_f64(t, values[n]))
+                    .map(|(n, _)| body.to_f64(t, values[n]))
                     .collect()
             },
             |_| vec![zero; lanes.len()],
@@ -220,15 +241,21 @@ impl Item<'_> {
         let left = emit!(t, "arith.subi {}, {strip} : i64", run.len);
         let full = t.index(STRIP);
         let len = t.least(left, full);
-        let pairs: Vec<(Value, Value)> = lanes.iter().copied().zip(values).collect();
+        let pairs = lanes.iter().zip(values).zip(self.along());
         pairs
-            .into_iter()
-            .map(|(lane, value)| self.add_to_lane(t, lane, value, len))
+            .map(|((&lane, value), (_, fold))| self.add_to_lane(t, fold, lane, value, len))
             .collect()
     }
 
     /// Thread `j` below 16 adds the strip's elements of lane `j`, in order.
-    fn add_to_lane(&self, t: &mut Text, lane: Value, value: Value, len: Value) -> Value {
+    fn add_to_lane(
+        &self,
+        t: &mut Text,
+        fold: Fold,
+        lane: Value,
+        value: Value,
+        len: Value,
+    ) -> Value {
         let thread = self.block.thread;
         self.block.write_shared(t, thread, value);
         self.block.wait(t);
@@ -244,7 +271,7 @@ impl Item<'_> {
             &[(lane, DOUBLE)],
             |t, at, sum| {
                 let value = self.block.read_shared(t, at);
-                vec![emit!(t, "arith.addf {}, {value} : f64", sum[0])]
+                vec![folded(t, fold, sum[0], value, DOUBLE)]
             },
         );
         self.block.wait(t);
@@ -252,7 +279,7 @@ impl Item<'_> {
     }
 
     /// The sum of the 16 lanes, in every thread: `j` and `j + 8`, then 4, 2, 1 apart.
-    fn fold(&self, t: &mut Text, lane: Value) -> Value {
+    fn fold(&self, t: &mut Text, fold: Fold, lane: Value) -> Value {
         self.block.write_shared(t, self.block.thread, lane);
         self.block.wait(t);
         let mut sums: Vec<Value> = (0..LANES as i64)
@@ -267,7 +294,7 @@ impl Item<'_> {
             sums = low
                 .iter()
                 .zip(high)
-                .map(|(a, b)| emit!(t, "arith.addf {a}, {b} : f64"))
+                .map(|(&a, &b)| folded(t, fold, a, b, DOUBLE))
                 .collect();
         }
         sums[0]
@@ -280,7 +307,7 @@ impl Item<'_> {
         for (n, output) in self.frame.kernel.outputs.iter().enumerate() {
             match output.kind {
                 OutputKind::Store => body.store(t, n, full, values[n]),
-                OutputKind::SumRows => {
+                OutputKind::Rows(fold) => {
                     let value = body.to_f64(t, values[n]);
                     let at = t.plus(run.partial, e);
                     let old = load(
@@ -291,7 +318,7 @@ impl Item<'_> {
                         DType::F64,
                         DOUBLE,
                     );
-                    let new = emit!(t, "arith.addf {old}, {value} : f64");
+                    let new = folded(t, fold, old, value, DOUBLE);
                     store(
                         t,
                         self.frame.pointer,
@@ -302,17 +329,19 @@ impl Item<'_> {
                         DOUBLE,
                     );
                 }
-                OutputKind::SumAll | OutputKind::SumCols => {}
+                OutputKind::All(_) | OutputKind::Cols(_) => {}
             }
         }
         values
     }
 
-    /// Sets the partial sums of this thread's columns to +0.
+    /// Begins the partial sums of this thread's columns.
     fn clear_columns(&self, t: &mut Text, partial: Value, cols: Value) {
-        let zero = t.float(DOUBLE, 0.0);
-        let outputs = 0..self.frame.kernel.outputs.len();
-        for n in outputs.filter(|&n| self.kind(n) == OutputKind::SumRows) {
+        for n in 0..self.frame.kernel.outputs.len() {
+            let OutputKind::Rows(fold) = self.kind(n) else {
+                continue;
+            };
+            let none = t.float(DOUBLE, fold.of_none());
             t.repeat(
                 Range {
                     from: self.block.thread,
@@ -327,7 +356,7 @@ impl Item<'_> {
                         self.output(n),
                         at,
                         DType::F64,
-                        zero,
+                        none,
                         DOUBLE,
                     );
                 },
@@ -336,14 +365,12 @@ impl Item<'_> {
     }
 
     /// The first thread stores the sums of one kind: partial sums as they are, row sums rounded.
-    fn finish(&self, t: &mut Text, kind: OutputKind, at: Value, sums: &[(usize, Value)]) {
+    fn finish(&self, t: &mut Text, along: Along, at: Value, sums: &[(usize, Value)]) {
         let first = self.block.is_first(t);
-        for &(n, sum) in sums.iter().filter(|(n, _)| self.kind(*n) == kind) {
-            let rounded = self.frame.kernel.outputs[n].dtype;
-            let dtype = if kind == OutputKind::SumCols {
-                rounded
-            } else {
-                DType::F64
+        for &(n, sum) in sums.iter().filter(|(n, _)| along.takes(self.kind(*n))) {
+            let dtype = match along {
+                Along::Cols => self.frame.kernel.outputs[n].dtype,
+                Along::All => DType::F64,
             };
             t.when(first, |t| {
                 store(
@@ -359,10 +386,13 @@ impl Item<'_> {
         }
     }
 
-    /// The outputs summed along a run, by index.
-    fn along(&self) -> Vec<usize> {
-        let along = |n: &usize| matches!(self.kind(*n), OutputKind::SumAll | OutputKind::SumCols);
-        (0..self.frame.kernel.outputs.len()).filter(along).collect()
+    /// The outputs reduced along a run, by index.
+    fn along(&self) -> Vec<(usize, Fold)> {
+        let outputs = self.frame.kernel.outputs.iter().enumerate();
+        outputs
+            .filter(|(_, output)| output.kind.is_along_run())
+            .filter_map(|(n, output)| Some((n, output.kind.fold()?)))
+            .collect()
     }
 
     fn kind(&self, n: usize) -> OutputKind {

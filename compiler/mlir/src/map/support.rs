@@ -1,19 +1,20 @@
-//! The entries that PTX has beside map kernels: totals of partial sums, and copies between strided and contiguous.
+//! The entries that PTX has beside map kernels: totals of partial results, and copies between strided and contiguous.
 //!
 //! ```text
-//! sums:    thread t takes column 128 · item + t: adds its chunks in order, 32 loads in flight at a time
+//! totals:  thread t takes column 128 · item + t: folds its chunks in order, 32 loads in flight at a time
 //! gather:  element e of the contiguous tensor is at Σ index(axis, e) · stride(axis) of the strided one
 //! ```
 //!
 //! What they take is said in [`optc_core::kernel_support`].
 
+use super::body::folded;
 use super::grid::{Block, STRIP, Work};
 use crate::number::{load, storage, store};
 use crate::text::{Elem, Range, Text, Type, Value, act, emit};
 use optc_core::dtype::DType;
-use optc_core::kernel::CHUNK;
+use optc_core::kernel::{CHUNK, Fold};
 use optc_core::kernel_support::{
-    AXES, SIZES, SUMS, SUMS_ITEM, gather_symbol, scatter_symbol, sums_symbol,
+    AXES, SIZES, TOTALS, TOTALS_ITEM, gather_symbol, scatter_symbol, totals_symbol,
 };
 
 /// Partial sums that are loaded together.
@@ -31,22 +32,24 @@ const INDEX: Type = Type {
 /// One of the entries.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Support {
-    Sums(DType),
+    Totals(Fold, DType),
     Gather(u64),
     Scatter(u64),
 }
 
 pub(super) fn all() -> impl Iterator<Item = Support> {
     let moves = SIZES.map(|size| [Support::Gather(size), Support::Scatter(size)]);
-    SUMS.map(Support::Sums)
+    let totals = Fold::BOTH.map(|fold| TOTALS.map(|dtype| Support::Totals(fold, dtype)));
+    totals
         .into_iter()
+        .flatten()
         .chain(moves.into_iter().flatten())
 }
 
 impl Support {
     pub(super) fn symbol(self) -> String {
         match self {
-            Support::Sums(dtype) => sums_symbol(dtype),
+            Support::Totals(fold, dtype) => totals_symbol(fold, dtype),
             Support::Gather(size) => gather_symbol(size),
             Support::Scatter(size) => scatter_symbol(size),
         }
@@ -55,7 +58,7 @@ impl Support {
     /// Writes what one block does for one work item.
     pub(super) fn item(self, t: &mut Text, block: Block, work: &Work) {
         match self {
-            Support::Sums(dtype) => sums(t, block, work, dtype),
+            Support::Totals(fold, dtype) => totals(t, block, work, (fold, dtype)),
             Support::Gather(size) => moves(t, block, work, |t, strided, dense| {
                 copy(t, block, size, strided, dense)
             }),
@@ -75,34 +78,35 @@ fn operand(t: &mut Text, block: Block, work: &Work, n: i64) -> Value {
     emit!(t, "llvm.load {address} : {0} -> {0}", block.pointer)
 }
 
-fn sums(t: &mut Text, block: Block, work: &Work, dtype: DType) {
+fn totals(t: &mut Text, block: Block, work: &Work, (fold, dtype): (Fold, DType)) {
     let (partial, out) = (operand(t, block, work, 0), operand(t, block, work, 1));
-    let size = t.index(SUMS_ITEM as i64);
+    let size = t.index(TOTALS_ITEM as i64);
     let first = t.times(work.item, size);
     let col = t.plus(first, block.thread);
     let (chunks, columns) = work.dims;
     let there = emit!(t, "arith.cmpi ult, {col}, {columns} : i64");
     t.when(there, |t| {
-        let total = total(t, block, partial, col, (chunks, columns));
+        let total = total(t, block, fold, (partial, col), (chunks, columns));
         store(t, block.pointer, out, col, dtype, total, DOUBLE);
     });
 }
 
-/// The chunks of one column, added in order. Behind the last come zeros, which change no sum that began at +0.
+/// The chunks of one column, folded in order. Behind the last comes what is made of nothing, which changes no total
+/// that began with it.
 fn total(
     t: &mut Text,
     block: Block,
-    partial: Value,
-    col: Value,
+    fold: Fold,
+    (partial, col): (Value, Value),
     (chunks, columns): (Value, Value),
 ) -> Value {
-    let (from, zero) = (t.index(0), t.float(DOUBLE, 0.0));
+    let (from, none) = (t.index(0), t.float(DOUBLE, fold.of_none()));
     let range = Range {
         from,
         to: chunks,
         step: AT_ONCE,
     };
-    let total = t.loop_over(range, &[(zero, DOUBLE)], |t, chunk, total| {
+    let total = t.loop_over(range, &[(none, DOUBLE)], |t, chunk, total| {
         let values: Vec<Value> = (0..AT_ONCE)
             .map(|n| {
                 let n = t.index(n);
@@ -111,10 +115,10 @@ fn total(
                 let line = t.times(chunk, columns);
                 let at = t.plus(line, col);
                 let value = |t: &mut Text| load(t, block.pointer, partial, at, DType::F64, DOUBLE);
-                t.choose(there, DOUBLE, value, |_| zero)
+                t.choose(there, DOUBLE, value, |_| none)
             })
             .collect();
-        let add = |sum: Value, value: Value| emit!(t, "arith.addf {sum}, {value} : f64");
+        let add = |sum: Value, value: Value| folded(t, fold, sum, value, DOUBLE);
         vec![values.into_iter().fold(total[0], add)]
     });
     total[0]

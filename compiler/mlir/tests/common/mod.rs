@@ -79,9 +79,9 @@ pub(crate) fn written(kernel: &MapKernel, n: usize, dims: Dims) -> (DType, u64) 
     let chunks = dims.rows.div_ceil(chunk(kernel.space));
     match output.kind {
         OutputKind::Store => (output.dtype, dims.rows * dims.cols),
-        OutputKind::SumCols => (output.dtype, dims.rows),
-        OutputKind::SumAll => (DType::F64, chunks),
-        OutputKind::SumRows => (DType::F64, chunks * dims.cols),
+        OutputKind::Cols(_) => (output.dtype, dims.rows),
+        OutputKind::All(_) => (DType::F64, chunks),
+        OutputKind::Rows(_) => (DType::F64, chunks * dims.cols),
     }
 }
 
@@ -89,19 +89,14 @@ pub(crate) fn written(kernel: &MapKernel, n: usize, dims: Dims) -> (DType, u64) 
 pub(crate) fn finish(kernel: &MapKernel, n: usize, dims: Dims, elements: Vec<f64>) -> Vec<f64> {
     let output = kernel.outputs[n];
     let width = match output.kind {
-        OutputKind::Store | OutputKind::SumCols => return elements,
-        OutputKind::SumAll => 1,
-        OutputKind::SumRows => dims.cols as usize,
+        OutputKind::Store | OutputKind::Cols(_) => return elements,
+        OutputKind::All(_) => 1,
+        OutputKind::Rows(_) => dims.cols as usize,
     };
-    let sum = |col| {
-        elements
-            .iter()
-            .skip(col)
-            .step_by(width)
-            .fold(0.0, |a, b| a + b)
-    };
+    let fold = output.kind.fold().unwrap();
+    let total = |col| fold.of_all(elements.iter().skip(col).step_by(width).copied());
     (0..width)
-        .map(|col| round_once(output.dtype, sum(col)))
+        .map(|col| round_once(output.dtype, total(col)))
         .collect()
 }
 

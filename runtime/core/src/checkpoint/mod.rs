@@ -2,9 +2,10 @@
 //!
 //! Tensors are keyed `<parameter>/<state>`, with `<parameter>/step` beside them; a parameter that has not stepped has
 //! its count alone, because its state is whatever the rule starts from. One metadata entry, `optc`, holds a JSON text:
-//! format, optimizer, hyperparameters of all groups, and the blake3 hash of everything else. A file is written beside
+//! format, optimizer and version, hyperparameters of all groups, and the blake3 hash of everything else. A file is written beside
 //! its place, synced, and renamed; it is validated as a whole before any state changes.
 
+mod migrate;
 mod read;
 mod write;
 
@@ -33,6 +34,9 @@ struct About {
     /// One list per group; bits, so that infinities survive.
     hypers: Vec<Vec<(String, u64)>>,
     hash: String,
+    /// Of each optimizer that has another than the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    versions: BTreeMap<String, String>,
 }
 
 /// Tensors by key.
@@ -75,6 +79,10 @@ fn hash(about: &About, tensors: &Tensors<'_>) -> String {
     for (name, bits) in about.hypers.iter().flatten() {
         part(name.as_bytes());
         part(&bits.to_le_bytes());
+    }
+    for (optimizer, version) in &about.versions {
+        part(optimizer.as_bytes());
+        part(version.as_bytes());
     }
     for (key, tensor) in tensors {
         part(key.as_bytes());

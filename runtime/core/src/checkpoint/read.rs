@@ -1,22 +1,26 @@
 //! A file → what it holds for the parameters of a bound optimizer, once all of it was found to fit.
 
+use super::migrate::{Changes, Log};
 use super::{About, ENTRY, FORMAT, Tensors, describe, hash, key, stored, title};
 use crate::cuda::CudaError;
 use crate::engine::Param;
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
+use optc_core::plan::Slot;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
 /// A checkpoint that fits the optimizer it was read for.
 #[derive(Debug)]
 pub struct Saved {
+    /// The file, and behind it state that a migration added.
     bytes: Vec<u8>,
     hypers: Vec<Vec<f64>>,
     params: Vec<Places>,
+    migrated: Vec<String>,
 }
 
 /// Where a parameter's state stands in the file.
@@ -41,6 +45,11 @@ impl Saved {
         &self.hypers
     }
 
+    /// What migrations did to a file of an earlier version, a line each.
+    pub fn migrated(&self) -> &[String] {
+        &self.migrated
+    }
+
     /// One entry per parameter, in the order of `bind`.
     pub fn params(&self) -> impl Iterator<Item = SavedParam<'_>> {
         self.params.iter().map(|places| SavedParam {
@@ -56,19 +65,25 @@ impl Saved {
 
 /// Reads and validates a file.
 pub(crate) fn read(optimizer: &Optimizer, path: &Path) -> Result<Saved, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
+    let mut bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
         action: "read",
         path: path.to_owned(),
         source,
     })?;
     let (about, tensors) = parse(&bytes, path)?;
     check_title(optimizer, &about)?;
-    let hypers = check_hypers(optimizer, &about)?;
-    let params = check_tensors(optimizer, &tensors, &bytes)?;
+    let terms = optimizer.all_terms();
+    let changes = terms.map(|terms| Changes::between(&about, terms));
+    let changes = changes.collect::<Result<Vec<Changes<'_>>, CheckpointError>>()?;
+    let mut log = Log::default();
+    let hypers = check_hypers(optimizer, &about, &changes, &mut log)?;
+    let (params, added) = check_tensors(optimizer, &tensors, &bytes, &changes, &mut log)?;
+    bytes.extend(added);
     Ok(Saved {
+        bytes,
         hypers,
         params,
-        bytes,
+        migrated: log.lines(),
     })
 }
 
@@ -130,69 +145,159 @@ fn check_title(optimizer: &Optimizer, about: &About) -> Result<(), CheckpointErr
 }
 
 /// The hyperparameters of all groups, if they are those of this optimizer.
-fn check_hypers(optimizer: &Optimizer, about: &About) -> Result<Vec<Vec<f64>>, CheckpointError> {
+fn check_hypers(
+    optimizer: &Optimizer,
+    about: &About,
+    changes: &[Changes<'_>],
+    log: &mut Log,
+) -> Result<Vec<Vec<f64>>, CheckpointError> {
     let (bound, saved) = (optimizer.group_count(), about.hypers.len());
     if bound != saved {
         return Err(CheckpointError::Groups {
             what: format!("{saved} groups, {bound} are bound"),
         });
     }
-    for (group, list) in about.hypers.iter().enumerate() {
-        let bound = optimizer.inputs(group).map(|(name, _)| name);
-        if !bound.eq(list.iter().map(|(name, _)| name.clone())) {
-            return Err(CheckpointError::Groups {
-                what: format!("group {group} has other hyperparameters"),
-            });
-        }
-    }
-    let values =
-        |list: &Vec<(String, u64)>| list.iter().map(|&(_, bits)| f64::from_bits(bits)).collect();
-    Ok(about.hypers.iter().map(values).collect())
+    let groups = about.hypers.iter().zip(changes).enumerate();
+    let values = groups.map(|(group, (list, changes))| {
+        let found = numbers(optimizer.inputs(group), list, changes, log);
+        found.ok_or_else(|| CheckpointError::Groups {
+            what: format!("group {group} has other hyperparameters"),
+        })
+    });
+    values.collect()
 }
 
-/// Where everything is, if the file holds exactly what is bound.
+/// The numbers of a group, if those of the file are all there are. A file of an earlier version may lack some, which
+/// keep the value that they are bound with.
+fn numbers(
+    bound: impl Iterator<Item = (String, f64)>,
+    list: &[(String, u64)],
+    changes: &Changes<'_>,
+    log: &mut Log,
+) -> Option<Vec<f64>> {
+    let mut left: BTreeMap<&str, u64> = list.iter().map(|(name, bits)| (&**name, *bits)).collect();
+    let mut value = |name: &str, default: f64| {
+        if let Some(bits) = left.remove(name) {
+            return Some(f64::from_bits(bits));
+        }
+        let former = changes.former(name);
+        if let Some((bits, line)) = former.and_then(|(old, line)| Some((left.remove(old)?, line))) {
+            log.note(line);
+            return Some(f64::from_bits(bits));
+        }
+        (!changes.is_empty()).then_some(default)
+    };
+    let values: Option<Vec<f64>> = bound.map(|(name, default)| value(&name, default)).collect();
+    left.retain(|name, _| changes.dropped(name).map(|line| log.note(line)).is_none());
+    values.filter(|_| left.is_empty())
+}
+
+/// Where everything is, if the file holds exactly what is bound; and the bytes of what it lacks, which come after it.
 fn check_tensors(
     optimizer: &Optimizer,
     tensors: &Tensors<'_>,
     bytes: &[u8],
-) -> Result<Vec<Places>, CheckpointError> {
+    changes: &[Changes<'_>],
+    log: &mut Log,
+) -> Result<(Vec<Places>, Vec<u8>), CheckpointError> {
     let mut finder = Finder {
         tensors,
-        start: bytes.as_ptr() as usize,
+        file: bytes,
         found: HashSet::new(),
+        added: Vec::new(),
+        log,
     };
     let params = optimizer.engine.params.iter();
     let places = params
-        .map(|param| finder.param(param))
+        .map(|param| finder.param(param, &changes[param.hypers]))
         .collect::<Result<Vec<Places>, CheckpointError>>()?;
     match tensors.keys().find(|key| !finder.found.contains(*key)) {
         Some(key) => Err(CheckpointError::Unexpected { key: key.clone() }),
-        None => Ok(places),
+        None => Ok((places, finder.added)),
+    }
+}
+
+/// State of a mode is `NAME.INDEX`: its name, and the rest.
+fn split_mode(state: &str) -> (&str, &str) {
+    let name = state.trim_end_matches(|c: char| c.is_ascii_digit());
+    match name.strip_suffix('.') {
+        Some(name) if name.len() + 1 < state.len() => state.split_at(name.len()),
+        _ => (state, ""),
     }
 }
 
 /// Looks tensors up, and notes which were asked for.
 struct Finder<'a> {
     tensors: &'a Tensors<'a>,
-    /// The address of the file's first byte.
-    start: usize,
+    file: &'a [u8],
     found: HashSet<String>,
+    /// State that the file lacks.
+    added: Vec<u8>,
+    log: &'a mut Log,
 }
 
 impl<'a> Finder<'a> {
-    fn param(&mut self, param: &Param) -> Result<Places, CheckpointError> {
+    fn param(&mut self, param: &Param, changes: &Changes<'_>) -> Result<Places, CheckpointError> {
         let step = self.step(&param.name)?;
         let slots = param.state_slots();
         let stepped = step > 0 || slots.iter().any(|slot| self.has(&param.name, &slot.name));
-        let mut states = Vec::new();
-        for slot in slots.iter().filter(|_| stepped) {
-            let shape: Vec<usize> = slot.dims.iter().map(|&dim| dim as usize).collect();
-            let key = key(&param.name, &slot.name);
-            let data = self.tensor(key, stored(slot.dtype), &shape)?;
-            let at = data.as_ptr() as usize - self.start;
-            states.push(at..at + data.len());
-        }
+        let states = slots.iter().filter(|_| stepped);
+        let states = states
+            .map(|slot| self.state(&param.name, slot, changes))
+            .collect::<Result<Vec<Range<usize>>, CheckpointError>>()?;
+        self.drop_states(&param.name, changes);
         Ok(Places { step, states })
+    }
+
+    /// Where a piece of state is: under its name, or under its former one, or behind the file.
+    fn state(
+        &mut self,
+        param: &str,
+        slot: &Slot,
+        changes: &Changes<'_>,
+    ) -> Result<Range<usize>, CheckpointError> {
+        let (name, mode) = split_mode(&slot.name);
+        if !self.has(param, &slot.name) {
+            if let Some((former, line)) = changes.former(name) {
+                self.log.note(line);
+                return self.place(key(param, &format!("{former}{mode}")), slot);
+            }
+            if let Some((value, line)) = changes.added(name) {
+                self.log.note(line);
+                return Ok(self.add(slot, value));
+            }
+        }
+        self.place(key(param, &slot.name), slot)
+    }
+
+    fn place(&mut self, key: String, slot: &Slot) -> Result<Range<usize>, CheckpointError> {
+        let shape: Vec<usize> = slot.dims.iter().map(|&dim| dim as usize).collect();
+        let data = self.tensor(key, stored(slot.dtype), &shape)?;
+        let at = data.as_ptr() as usize - self.file.as_ptr() as usize;
+        Ok(at..at + data.len())
+    }
+
+    fn add(&mut self, slot: &Slot, value: f64) -> Range<usize> {
+        let start = self.file.len() + self.added.len();
+        let element = slot.dtype.bytes_of(value);
+        for _ in 0..slot.dims.iter().product::<u64>() {
+            self.added.extend(&element);
+        }
+        start..self.file.len() + self.added.len()
+    }
+
+    /// Marks what is no longer there as seen.
+    fn drop_states(&mut self, param: &str, changes: &Changes<'_>) {
+        let prefix = key(param, "");
+        let states = self.tensors.range(prefix.clone()..);
+        let states = states.take_while(|(key, _)| key.starts_with(&prefix));
+        for (key, _) in states {
+            let (name, _) = split_mode(&key[prefix.len()..]);
+            if let Some(line) = changes.dropped(name) {
+                self.log.note(line);
+                self.found.insert(key.clone());
+            }
+        }
     }
 
     fn step(&mut self, param: &str) -> Result<u64, CheckpointError> {

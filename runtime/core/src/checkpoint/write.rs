@@ -1,6 +1,6 @@
 //! A bound optimizer → a file that appears whole or not at all.
 
-use super::{About, ENTRY, FORMAT, Tensors, hash, key, stored, title};
+use super::{About, ENTRY, FORMAT, Tensors, hash, key, migrate, stored, title};
 use crate::cuda::CudaError;
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
@@ -51,6 +51,7 @@ fn about(optimizer: &Optimizer) -> About {
         optimizer: title(optimizer),
         hypers: (0..optimizer.group_count()).map(list).collect(),
         hash: String::new(),
+        versions: migrate::versions(optimizer.all_terms()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::device::{Code, Device};
 use super::driver::Function;
 use super::error::CudaError;
 use optc_core::dtype::DType;
-use optc_core::kernel::MapKernel;
+use optc_core::kernel::{Fold, MapKernel};
 use optc_core::kernel_support as support;
 
 /// What a piece of work needs from the PTX.
@@ -12,8 +12,8 @@ use optc_core::kernel_support as support;
 pub(crate) enum Entry<'a> {
     /// A map kernel.
     Map(&'a MapKernel),
-    /// Adds partial sums and rounds the totals to a dtype.
-    Sums(DType),
+    /// Folds partial results and rounds the totals to a dtype.
+    Totals(Fold, DType),
     /// Strided elements of that many bytes to contiguous ones.
     Gather(u64),
     /// Contiguous elements of that many bytes to strided ones.
@@ -25,7 +25,7 @@ impl Entry<'_> {
     pub(crate) fn symbol(&self) -> String {
         match self {
             Entry::Map(kernel) => kernel.symbol(),
-            Entry::Sums(dtype) => support::sums_symbol(*dtype),
+            Entry::Totals(fold, dtype) => support::totals_symbol(*fold, *dtype),
             Entry::Gather(size) => support::gather_symbol(*size),
             Entry::Scatter(size) => support::scatter_symbol(*size),
         }

@@ -11,7 +11,7 @@ use crate::memory::Pointer;
 use crate::moves::{self, Axes};
 use crate::view::Device;
 use optc_core::dtype::DType;
-use optc_core::kernel::{Access, CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
+use optc_core::kernel::{Access, CHUNK, Fold, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
 use optc_core::kernel_random::{decode, encode};
 use optc_core::kernel_support::{self as support, AXES};
@@ -95,12 +95,10 @@ impl Fake {
     pub(crate) fn ptx(&self) -> String {
         let moves = support::SIZES
             .map(|size| [support::gather_symbol(size), support::scatter_symbol(size)]);
-        let entries = self
-            .0
-            .kernels
-            .keys()
-            .cloned()
-            .chain(support::SUMS.map(support::sums_symbol));
+        let totals = Fold::BOTH
+            .into_iter()
+            .flat_map(|fold| support::TOTALS.map(|dtype| support::totals_symbol(fold, dtype)));
+        let entries = self.0.kernels.keys().cloned().chain(totals);
         entries
             .chain(moves.into_iter().flatten())
             .collect::<Vec<String>>()
@@ -353,7 +351,7 @@ unsafe fn write(at: Address, bytes: &[u8]) {
     unsafe { std::ptr::copy(bytes.as_ptr(), at as *mut u8, bytes.len()) }
 }
 
-/// Runs a map kernel over tensor `n`. A sum goes whole to the first chunk, zeros to the others.
+/// Runs a map kernel over tensor `n`. A total goes whole to the first chunk, what is made of nothing to the others.
 unsafe fn map(
     kernel: &MapKernel,
     operands: Address,
@@ -391,11 +389,12 @@ unsafe fn map(
         for (o, (output, values)) in kernel.outputs.iter().zip(results).enumerate() {
             let to = at(kernel.inputs.len() + o);
             match output.kind {
-                OutputKind::Store | OutputKind::SumCols => {
+                OutputKind::Store | OutputKind::Cols(_) => {
                     write(to, &encode(output.dtype, &values))
                 }
-                OutputKind::SumAll | OutputKind::SumRows => {
-                    let mut partial = vec![0.0; items as usize * values.len()];
+                OutputKind::All(_) | OutputKind::Rows(_) => {
+                    let none = output.kind.fold().map_or(0.0, Fold::of_none);
+                    let mut partial = vec![none; items as usize * values.len()];
                     partial
                         .iter_mut()
                         .zip(&values)
@@ -417,16 +416,16 @@ unsafe fn entry(
     // SAFETY: `launch` promises the tables and the tensors that they speak of.
     unsafe {
         let [a, b] = [word(operands, 2 * n), word(operands, 2 * n + 1)].map(Pointer::on_device);
-        let total = |col: u64| {
-            (0..rows).fold(0.0, |sum, c| {
-                sum + moves::load(a, DType::F64, c * cols + col)
-            })
+        let total = |fold: Fold, col: u64| {
+            fold.of_all((0..rows).map(|c| moves::load(a, DType::F64, c * cols + col)))
         };
-        if let Some(dtype) = support::SUMS
+        let mut totals = Fold::BOTH
             .into_iter()
-            .find(|&dtype| support::sums_symbol(dtype) == name)
+            .flat_map(|fold| support::TOTALS.map(|dtype| (fold, dtype)));
+        if let Some((fold, dtype)) =
+            totals.find(|&(fold, dtype)| support::totals_symbol(fold, dtype) == name)
         {
-            return (0..cols).for_each(|col| moves::store(b, dtype, col, total(col)));
+            return (0..cols).for_each(|col| moves::store(b, dtype, col, total(fold, col)));
         }
         let pairs = (0..cols as usize).rev().map(|axis| 2 * (n * AXES + axis));
         let axes = Axes::signed(pairs.map(|at| (word(scalars, at), word(scalars, at + 1) as i64)));

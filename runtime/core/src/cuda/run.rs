@@ -7,7 +7,7 @@ use super::error::CudaError;
 use super::table::{Ring, Table};
 use crate::prepared::partials;
 use optc_core::kernel::{CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
-use optc_core::kernel_support::SUMS_ITEM;
+use optc_core::kernel_support::TOTALS_ITEM;
 
 /// A device with the PTX of one artifact.
 #[derive(Debug)]
@@ -78,14 +78,11 @@ impl Runner {
             .collect::<Result<Vec<Placed>, CudaError>>()?;
         self.map(kernel, function, tensors, &placed)?;
         for (n, output) in kernel.outputs.iter().enumerate() {
-            if placed
-                .iter()
-                .any(|tensor| tensor.outputs[n].partial.is_some())
-            {
-                let Some(function) = self.find(Entry::Sums(output.dtype))? else {
+            if let (true, Some(fold)) = (output.kind.has_partials(), output.kind.fold()) {
+                let Some(function) = self.find(Entry::Totals(fold, output.dtype))? else {
                     return Ok(None);
                 };
-                self.sums(kernel, n, function, tensors, &placed)?;
+                self.totals(kernel, n, function, tensors, &placed)?;
             }
         }
         let read = |placed: &Placed| {
@@ -129,9 +126,10 @@ impl Runner {
         let output = |output: &optc_core::kernel::Output| {
             let count = written(output.kind, tensor);
             let sums = partials(kernel, output.kind, tensor.rows, tensor.cols);
-            let summed = matches!(output.kind, OutputKind::SumAll | OutputKind::SumRows);
             Ok(Placing {
-                partial: summed.then(|| self.device.allocate(8 * sums)).transpose()?,
+                partial: (output.kind.has_partials())
+                    .then(|| self.device.allocate(8 * sums))
+                    .transpose()?,
                 out: self.device.zeroed(count * output.dtype.size())?,
             })
         };
@@ -170,7 +168,7 @@ impl Runner {
         })
     }
 
-    fn sums(
+    fn totals(
         &self,
         kernel: &MapKernel,
         n: usize,
@@ -195,7 +193,7 @@ impl Runner {
                     operands,
                     std::iter::empty(),
                     dims,
-                    columns.div_ceil(SUMS_ITEM),
+                    columns.div_ceil(TOTALS_ITEM),
                 );
             }
         })
@@ -236,8 +234,8 @@ fn chunks(kernel: &MapKernel, tensor: &Tensor) -> u64 {
 fn written(kind: OutputKind, tensor: &Tensor) -> u64 {
     match kind {
         OutputKind::Store => tensor.rows * tensor.cols,
-        OutputKind::SumAll => 1,
-        OutputKind::SumCols => tensor.rows,
-        OutputKind::SumRows => tensor.cols,
+        OutputKind::All(_) => 1,
+        OutputKind::Cols(_) => tensor.rows,
+        OutputKind::Rows(_) => tensor.cols,
     }
 }

@@ -282,7 +282,7 @@ impl Binder<'_> {
             })?;
             let regs = self.regs;
             self.regs += prepared.plan.host.len();
-            Summand::new(sum.input, prepared, regs).ok_or_else(|| BindError::OutOfMemory {
+            Summand::new(sum, prepared, regs).ok_or_else(|| BindError::OutOfMemory {
                 name: entry.name.clone(),
                 device: Device::Cpu,
             })

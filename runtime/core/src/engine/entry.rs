@@ -3,7 +3,7 @@
 //! An entry is rare work, so each parameter's runs on one worker from beginning to end; nothing is prepared for it that
 //! a step would have to pay for. Entries run on the host.
 
-use super::sums::Summand;
+use super::sums::{Summand, total};
 use super::{Engine, Param, StepInput};
 use crate::error::{StepError, Which};
 use crate::execute::{self, Frame, Stop, Team};
@@ -193,9 +193,7 @@ impl Engine {
             self.outcome()?;
             let active = self.params.iter().filter(|param| param.active);
             let entries = active.filter_map(|param| param.entry(name));
-            let summands = entries.flat_map(|entry| &entry.summands);
-            let due = summands.filter(|summand| summand.input() == input);
-            let total: f64 = due.map(Summand::value).sum();
+            let total = total(entries.flat_map(|entry| &entry.summands), input);
             for inputs in &mut hypers {
                 inputs[input as usize] = total;
             }

@@ -186,6 +186,9 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         } => cost_of(frame, if frame.holds(*cond) { then } else { otherwise }),
         Thunk::Permute { out, .. }
         | Thunk::Gather { out, .. }
+        | Thunk::Scatter { out, .. }
+        | Thunk::Slice { out, .. }
+        | Thunk::Paste { x: out, .. }
         | Thunk::Argsort { out, .. }
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }

@@ -1,4 +1,4 @@
-//! What the parameters of a step have in common: sums over all of them, and the numbers that a group shares.
+//! What the parameters of a step have in common: sums and maxima over all of them, and the numbers that a group shares.
 //!
 //! A sum adds in the order of `bind`, in f64, so it does not depend on the number of threads.
 
@@ -7,7 +7,8 @@ use crate::execute::{self, Frame, Team};
 use crate::memory::{Memory, Pointer};
 use crate::moves;
 use crate::prepared::Prepared;
-use optc_core::plan::evaluate_host;
+use optc_core::kernel::Fold;
+use optc_core::plan::{Sum, evaluate_host};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 pub(super) struct Summand {
     /// The host input that the sum becomes.
     input: u32,
+    fold: Fold,
     pub(super) prepared: Arc<Prepared>,
     /// Where its host scalars are.
     regs: usize,
@@ -27,10 +29,11 @@ pub(super) struct Summand {
 
 impl Summand {
     /// `None` when there is no memory.
-    pub(super) fn new(input: u32, prepared: Arc<Prepared>, regs: usize) -> Option<Summand> {
+    pub(super) fn new(sum: &Sum, prepared: Arc<Prepared>, regs: usize) -> Option<Summand> {
         let count = prepared.plan.slots.len();
         Some(Summand {
-            input,
+            input: sum.input,
+            fold: sum.fold,
             regs,
             value: Memory::zeroed(prepared.slot_bytes(count - 1))?,
             slots: vec![Pointer::NULL; count],
@@ -64,7 +67,7 @@ impl Summand {
         evaluate_host(host, inputs, step, regs);
     }
 
-    pub(super) fn value(&self) -> f64 {
+    fn value(&self) -> f64 {
         let slot = &self.prepared.plan.slots[self.slots.len() - 1];
         // SAFETY: the memory holds one element of the slot's type.
         unsafe { moves::load(self.value.pointer(), slot.dtype, 0) }
@@ -103,11 +106,7 @@ impl Engine {
         }
         self.compute_all(|param| &param.summands, input);
         let active = self.params.iter().filter(|param| param.active);
-        let summands = active.flat_map(|param| &param.summands);
-        let total: f64 = summands
-            .filter(|summand| summand.input == input)
-            .map(Summand::value)
-            .sum();
+        let total = total(active.flat_map(|param| &param.summands), input);
         for inputs in &mut self.hypers {
             inputs[input as usize] = total;
         }
@@ -158,6 +157,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// What the summands of a host input come to.
+pub(super) fn total<'a>(summands: impl Iterator<Item = &'a Summand> + Clone, input: u32) -> f64 {
+    let due = summands.filter(|summand| summand.input == input);
+    let fold = due.clone().next().map(|summand| summand.fold);
+    fold.map_or(0.0, |fold| fold.of_all(due.map(Summand::value)))
 }
 
 fn of(summands: &mut [Summand], input: u32) -> impl Iterator<Item = &mut Summand> {

@@ -7,7 +7,7 @@ use crate::error::StepError;
 use crate::kernels::{KernelSet, Tier};
 use crate::routine::Failure;
 use optc_core::kernel::{
-    Access, BinaryOp, CHUNK, Input, Inst, MapKernel, Output, OutputKind, Space, UnaryOp,
+    Access, BinaryOp, CHUNK, Fold, Input, Inst, MapKernel, Output, OutputKind, Space, UnaryOp,
 };
 use optc_core::plan::{
     Buffer, Gemm, HostBinary, HostInst, HostUnary, Matrix, OnFailure, Role, Routine, Slot, Temp,
@@ -57,7 +57,12 @@ unsafe extern "C" fn momentum(
 /// The sum of squares, flat: (x) -> sum.
 fn squares_kernel() -> MapKernel {
     let square = vec![Inst::Load(0), Inst::Binary(BinaryOp::Mul, 0, 0)];
-    flat(&[Access::Full], 0, square, &[(1, OutputKind::SumAll)])
+    flat(
+        &[Access::Full],
+        0,
+        square,
+        &[(1, OutputKind::All(Fold::Sum))],
+    )
 }
 
 unsafe extern "C" fn squares(

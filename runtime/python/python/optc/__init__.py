@@ -11,13 +11,13 @@ arrive as `OptError`.
 from typing import TYPE_CHECKING, Any
 
 from ._artifact import check, compile
-from ._errors import OptError
+from ._errors import MigrationWarning, OptError
 from ._optc import Artifact, __version__
 
 if TYPE_CHECKING:
     from ._optimizer import Optimizer
 
-__all__ = ["Artifact", "OptError", "Optimizer", "__version__", "check", "compile"]
+__all__ = ["Artifact", "MigrationWarning", "OptError", "Optimizer", "__version__", "check", "compile"]
 
 
 def __getattr__(name: str) -> Any:

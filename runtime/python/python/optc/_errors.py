@@ -34,6 +34,10 @@ class OptError(ValueError):
         return (_rebuild, (super().__str__(), self.__dict__))
 
 
+class MigrationWarning(UserWarning):
+    """What was done to state of an earlier version of a rule, as its `migrate from` says."""
+
+
 def _rebuild(message: str, about: dict[str, object]) -> OptError:
     error = OptError(message)
     error.__dict__.update(about)

@@ -13,9 +13,12 @@ from ._errors import OptError
 Group = dict[str, Any]
 Named = tuple[str, torch.Tensor]
 
+# torch keeps the names of parameters since 2.6.
+TAKES_NAMES = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6)
+
 # What torch's schedulers and trainers keep in a group beside the options of a rule.
 BOOKKEEPING = frozenset(
-    """params param_names use shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
+    """params param_names use version shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
     maximize foreach fused capturable differentiable decoupled_weight_decay""".split()
 )
 
@@ -31,9 +34,45 @@ def split(params: Any, groups: Sequence[Group] | None) -> Any:
             code="opt::python::names",
             help="pass `model.named_parameters()`",
         )
-    members = assign(named, [re.compile(group["pattern"]) for group in groups])
+    members = assign(named, [pattern_of(group) for group in groups])
     rest = {"params": members[0], "param_names": []}
     return [rest] + [fill(group, found) for group, found in zip(groups, members[1:])]
+
+
+def pattern_of(group: Group) -> re.Pattern[str]:
+    """What a group looks for in names."""
+    if "pattern" not in group:
+        raise OptError(
+            f"a group has no `pattern`: {group}",
+            code="opt::python::pattern",
+            help='write which names it takes, such as {"pattern": "norm|bias", "weight_decay": 0.0}',
+        )
+    try:
+        return re.compile(group["pattern"])
+    except (re.error, TypeError) as error:
+        raise OptError(
+            f"`{group['pattern']}` is no regular expression: {error}",
+            code="opt::bind::pattern",
+            help="escape brackets and dots that are meant as they are",
+        ) from None
+
+
+def for_this_torch(params: Any) -> Any:
+    """Parameters as this torch takes them: before 2.6 it takes none with names, so those go into the groups."""
+    if TAKES_NAMES or isinstance(params, (torch.Tensor, set)):
+        return params
+    members = list(params)
+    if all(isinstance(group, dict) for group in members):
+        return members
+    return [name_apart({"params": members})] if any(isinstance(param, tuple) for param in members) else members
+
+
+def name_apart(group: Group) -> Group:
+    """A group whose names stand beside its parameters, where torch does not do it."""
+    members = list(group["params"])
+    if TAKES_NAMES or not all(isinstance(param, tuple) for param in members):
+        return group
+    return {**group, "params": [param for _, param in members], "param_names": [name for name, _ in members]}
 
 
 def assign(named: Iterable[Named], patterns: Sequence[re.Pattern[str]]) -> list[list[Named]]:

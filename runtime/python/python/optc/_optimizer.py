@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from . import _document, _groups, _state
+from . import _document, _groups, _migrate, _state
 from ._artifact import Source, load
 from ._errors import OptError
 from ._optc import Artifact, Engine
@@ -50,7 +50,8 @@ class Optimizer(torch.optim.Optimizer):
         self._uses: dict[str, Artifact] = {}
         self._refuse_non_finite = non_finite == "error"
         self._given = {**options, "maximize": maximize}
-        super().__init__(_groups.split(params, groups), self._complete(self._artifact, self._given))
+        members = _groups.for_this_torch(_groups.split(params, groups))
+        super().__init__(members, self._complete(self._artifact, self._given))
         self._bind()
         self.__doc__ = _document.docstring(self._artifact)
 
@@ -64,6 +65,7 @@ class Optimizer(torch.optim.Optimizer):
         if not isinstance(group["params"], (torch.Tensor, set)):
             group["params"] = list(group["params"])
             _groups.check_distinct(group["params"])
+            group = _groups.name_apart(group)
         refuse_differentiable(group.get("differentiable", False))
         artifact, _ = self._resolve(group.get("use"))
         options = self._complete(artifact, self._given_to(group, artifact))
@@ -91,10 +93,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _complete(self, artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
         """All options of a group. Every rule can maximize, whether it has a word for it or not."""
+        version = {} if artifact.version == _migrate.FIRST else {"version": artifact.version}
         if "maximize" in statics_of(artifact):
-            return artifact.complete(given)
+            return {**artifact.complete(given), **version}
         rest = {key: value for key, value in given.items() if key != "maximize"}
-        return {**artifact.complete(rest), "maximize": given["maximize"]}
+        return {**artifact.complete(rest), "maximize": given["maximize"], **version}
 
     def _resolve(self, use: str | None) -> tuple[Artifact, str | None]:
         """What a group's `use` means: a rule of this optimizer, or another source."""
@@ -189,13 +192,19 @@ class Optimizer(torch.optim.Optimizer):
     def _fitting(self, loaded: dict[str, Any]) -> dict[str, Any]:
         """What torch's `load_state_dict` found, made to fit; nothing has changed if it does not."""
         bound = self._engine
-        groups = _state.fit_groups(loaded["param_groups"], self.param_groups)
+        log = _migrate.Log()
+        rules = [self._resolve(group.get("use"))[0] for group in self.param_groups]
+        older = [_migrate.options(group, rule, log) for group, rule in zip(loaded["param_groups"], rules)]
+        groups = _state.fit_groups(older, self.param_groups)
         try:
             engine = self._bind(groups)
-            return {"param_groups": groups, "state": _state.fit(loaded["state"], groups, engine)}
+            state = _state.migrated(loaded, rules, log)
+            fitted = {"param_groups": groups, "state": _state.fit(state, groups, engine)}
         except Exception:
             self._engine = bound
             raise
+        log.warn()
+        return fitted
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes options, step counts and state; what the file held before is replaced at once or not at all.
@@ -205,14 +214,18 @@ class Optimizer(torch.optim.Optimizer):
         self._current_engine().save(Path(path), self.state)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Reads what `save` wrote, here or in Rust or C++; with the parameters of that moment the run continues."""
+        """Reads what `save` wrote, here or in Rust or C++; with the parameters of that moment the run continues.
+
+        What the rule's migrations do to a file of an earlier version comes as a `MigrationWarning`.
+        """
         engine = self._current_engine()
-        options, saved = engine.load(Path(path))
+        options, saved, migrated = engine.load(Path(path))
         state = _state.from_file(saved, self.param_groups, engine)
         for group, values in zip(self.param_groups, options):
             _state.set_options(group, values)
         self.state.clear()
         self.state.update(state)
+        _migrate.warn(migrated)
 
     # How it shows itself
 

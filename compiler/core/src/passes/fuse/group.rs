@@ -108,7 +108,7 @@ impl<'a> Grouping<'a> {
         self.sources[op]
             .iter()
             .all(|&source| match self.node_of[source] {
-                Some(own) if own == node => !is_sum(self.function, source),
+                Some(own) if own == node => !is_reduction(self.function, source),
                 Some(own) => !self.needs[own].contains(node),
                 None => true,
             })
@@ -147,7 +147,8 @@ impl<'a> Grouping<'a> {
             .filter(|&&op| !is_inline(&self.function.ops[op].kind))
         {
             let Some(own) = self.group(op) else { continue };
-            if is_sum(self.function, op) || yields.contains(&self.function.ops[op].results[0]) {
+            if is_reduction(self.function, op) || yields.contains(&self.function.ops[op].results[0])
+            {
                 continue;
             }
             let targets: BTreeSet<Option<usize>> = readers[op]
@@ -245,8 +246,8 @@ fn read(function: &Function, value: Value, f: &mut impl FnMut(Value)) {
     }
 }
 
-fn is_sum(function: &Function, op: Op) -> bool {
-    matches!(function.ops[op].kind, OpKind::Sum(..))
+fn is_reduction(function: &Function, op: Op) -> bool {
+    matches!(function.ops[op].kind, OpKind::Reduce(..))
 }
 
 /// A set of small numbers.

@@ -5,7 +5,7 @@ use super::group::Group;
 use super::space::{Split, access, compute_of};
 use crate::dtype::DType;
 use crate::ir::{Function, Fused, Math, OpKind, Reduce, Value};
-use crate::kernel::{BinaryOp, Input, Inst, MapKernel, Output, OutputKind, Space, Val};
+use crate::kernel::{BinaryOp, Fold, Input, Inst, MapKernel, Output, OutputKind, Space, Val};
 use crate::kernel_math;
 use std::collections::HashMap;
 
@@ -88,7 +88,7 @@ impl<'a> KernelBuilder<'a> {
             .tensor(result)
             .map_or(DType::F32, |ty| ty.dtype);
         let (value, kind) = match *kind {
-            OpKind::Sum(a, over) => (self.float(a, dtype.compute()), self.sum_kind(over)),
+            OpKind::Reduce(fold, a, over) => (self.float(a, dtype.compute()), reduced(fold, over)),
             ref kind => {
                 let value = self.arithmetic(kind, dtype);
                 let value = self.rounded(value, dtype);
@@ -99,14 +99,6 @@ impl<'a> KernelBuilder<'a> {
         if kind != OutputKind::Store || self.readers.any_outside(result, self.group) {
             self.outputs.push(Output { value, dtype, kind });
             self.results.push(result);
-        }
-    }
-
-    fn sum_kind(&self, over: Reduce) -> OutputKind {
-        match over {
-            Reduce::All => OutputKind::SumAll,
-            Reduce::From(_) => OutputKind::SumCols,
-            Reduce::Before(_) => OutputKind::SumRows,
         }
     }
 
@@ -239,6 +231,14 @@ impl<'a> KernelBuilder<'a> {
                 self.push(Inst::ScalarMask(scalar))
             }
         }
+    }
+}
+
+fn reduced(fold: Fold, over: Reduce) -> OutputKind {
+    match over {
+        Reduce::All => OutputKind::All(fold),
+        Reduce::From(_) => OutputKind::Cols(fold),
+        Reduce::Before(_) => OutputKind::Rows(fold),
     }
 }
 

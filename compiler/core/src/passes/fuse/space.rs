@@ -43,7 +43,7 @@ pub(in crate::passes) fn is_inline(kind: &OpKind) -> bool {
 pub(super) fn space_of(function: &Function, op: Op) -> Option<(SpaceKey, Split)> {
     let data = &function.ops[op];
     let (dims, dtype) = match &data.kind {
-        OpKind::Sum(a, _) => (function.dims(*a), function.tensor(*a)?.dtype),
+        OpKind::Reduce(_, a, _) => (function.dims(*a), function.tensor(*a)?.dtype),
         kind if kind.is_map() && !is_inline(kind) => {
             let ty = function.tensor(data.results[0])?;
             (&ty.dims[..], ty.dtype)
@@ -51,8 +51,8 @@ pub(super) fn space_of(function: &Function, op: Op) -> Option<(SpaceKey, Split)>
         _ => return None,
     };
     let split = match &data.kind {
-        OpKind::Sum(_, Reduce::All) => Split::Flat,
-        OpKind::Sum(_, Reduce::From(axis) | Reduce::Before(axis)) => Split::At(*axis),
+        OpKind::Reduce(_, _, Reduce::All) => Split::Flat,
+        OpKind::Reduce(_, _, Reduce::From(axis) | Reduce::Before(axis)) => Split::At(*axis),
         kind => split_of_operands(function, kind, dims)?,
     };
     let compute = masks_compute(function, &data.kind, dtype.compute());

@@ -3,7 +3,7 @@
 use super::{Generator, Make};
 use optc_core::dtype::DType;
 use optc_core::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
-use optc_core::kernel::{BinaryOp, CompareOp, LogicOp, UnaryOp};
+use optc_core::kernel::{BinaryOp, CompareOp, Fold, LogicOp, UnaryOp};
 use optc_core::plan::{HostBinary, HostUnary};
 
 /// Tensors larger than this are not made.
@@ -22,7 +22,7 @@ pub(super) const OPS: &[(usize, Make)] = &[
     (2, Generator::logic),
     (5, Generator::select),
     (3, Generator::cast),
-    (6, Generator::sum),
+    (6, Generator::reduction),
     (5, Generator::reshape),
     (2, Generator::permute),
     (2, Generator::gather),
@@ -290,13 +290,17 @@ impl Generator {
         Some(())
     }
 
-    fn sum(&mut self) -> Option<()> {
+    fn reduction(&mut self) -> Option<()> {
         let x = self.tensor()?;
         let axis = self.rng.below(self.dims(x).len() + 1);
         let over = self
             .rng
             .pick(&[Reduce::All, Reduce::From(axis), Reduce::Before(axis)]);
-        let value = self.build.sum(x, over);
+        let none = self.dims(x).contains(&0);
+        let fold = self.rng.pick(&[Fold::Sum, Fold::Sum, Fold::Max]);
+        // The largest of nothing is infinite, which no product survives.
+        let fold = if none { Fold::Sum } else { fold };
+        let value = self.build.reduce(fold, x, over);
         self.see(value);
         if let (Reduce::From(axis), true) = (over, self.rng.percent(60)) {
             let kept = [self.dims(value), vec![1; self.dims(x).len() - axis]].concat();

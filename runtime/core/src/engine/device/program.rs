@@ -16,7 +16,8 @@ use crate::memory::{Pointer, padded};
 use crate::moves;
 use crate::prepared::shape_of;
 use optc_core::dtype::DType;
-use optc_core::kernel_support::SUMS_ITEM;
+use optc_core::kernel::Fold;
+use optc_core::kernel_support::TOTALS_ITEM;
 use optc_core::plan::{Buffer, Plan, Thunk};
 use std::collections::BTreeMap;
 
@@ -59,8 +60,8 @@ enum Act {
 /// The same entry over several parameters.
 #[derive(Debug)]
 struct Group {
-    /// Adds up the sums of this dtype; without one, the maps themselves.
-    sums: Option<DType>,
+    /// Completes the totals of this kind; without one, the maps themselves.
+    totals: Option<(Fold, DType)>,
     function: Function,
     table: Table,
     lines: Vec<Line>,
@@ -148,23 +149,24 @@ impl Builder<'_> {
             operands,
             kernel.scalars as usize,
         );
-        let mut totals: BTreeMap<DType, usize> = BTreeMap::new();
+        let mut totals: BTreeMap<(Fold, DType), usize> = BTreeMap::new();
         launch
-            .summed()
-            .for_each(|dtype| *totals.entry(dtype).or_default() += 1);
+            .folded()
+            .for_each(|total| *totals.entry(total).or_default() += 1);
         let map = self.group(None, Entry::Map(kernel), table, lines.clone())?;
         program.acts.push(map);
-        for (dtype, count) in totals {
+        for ((fold, dtype), count) in totals {
             let table = Table::new(&mut program.words, count * lines.len(), 2, 0);
-            let sums = self.group(Some(dtype), Entry::Sums(dtype), table, lines.clone())?;
-            program.acts.push(sums);
+            let entry = Entry::Totals(fold, dtype);
+            let totals = self.group(Some((fold, dtype)), entry, table, lines.clone())?;
+            program.acts.push(totals);
         }
         Ok(())
     }
 
     fn group(
         &self,
-        sums: Option<DType>,
+        totals: Option<(Fold, DType)>,
         entry: Entry<'_>,
         table: Table,
         lines: Vec<Line>,
@@ -174,7 +176,7 @@ impl Builder<'_> {
             .find(entry)
             .map_err(|lack| (lines[0].param, lack))?;
         Ok(Act::Launch(Group {
-            sums,
+            totals,
             function,
             table,
             lines,
@@ -237,9 +239,9 @@ impl Group {
         for line in self.lines.iter().filter(|line| runs(line)) {
             if let Some(launch) = line.launch(params) {
                 let frame = line.frame(params, regs);
-                match self.sums {
+                match self.totals {
                     None => write_map(&mut writer, &launch, &frame),
-                    Some(dtype) => write_sums(&mut writer, &launch, &frame, dtype),
+                    Some(total) => write_totals(&mut writer, &launch, &frame, total),
                 }
             }
         }
@@ -256,7 +258,7 @@ impl Group {
     }
 }
 
-/// Where a parameter's partial sums are: behind its temporaries.
+/// Where a parameter's partial results are: behind its temporaries.
 fn partial(frame: &Frame<'_>) -> Pointer {
     frame.arena.plus(padded(frame.prepared.plan.arena_bytes))
 }
@@ -268,17 +270,22 @@ fn write_map(writer: &mut Writer<'_>, launch: &Launch<'_>, frame: &Frame<'_>) {
     writer.line(operands, scalars, [launch.rows, launch.cols], items);
 }
 
-fn write_sums(writer: &mut Writer<'_>, launch: &Launch<'_>, frame: &Frame<'_>, dtype: DType) {
-    for sum in launch
-        .sums(frame, partial(frame))
-        .filter(|sum| sum.dtype == dtype)
+fn write_totals(
+    writer: &mut Writer<'_>,
+    launch: &Launch<'_>,
+    frame: &Frame<'_>,
+    which: (Fold, DType),
+) {
+    for total in launch
+        .totals(frame, partial(frame))
+        .filter(|total| (total.fold, total.dtype) == which)
     {
-        let operands = [sum.partial, sum.out].map(Pointer::address).into_iter();
-        let items = sum.columns.div_ceil(SUMS_ITEM);
+        let operands = [total.partial, total.out].map(Pointer::address).into_iter();
+        let items = total.columns.div_ceil(TOTALS_ITEM);
         writer.line(
             operands,
             std::iter::empty(),
-            [sum.chunks, sum.columns],
+            [total.chunks, total.columns],
             items,
         );
     }

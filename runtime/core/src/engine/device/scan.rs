@@ -11,7 +11,7 @@ use crate::cuda::entries::{Entries, Entry};
 use crate::cuda::table::{Filled, Ring, Table};
 use crate::cuda::{Buffer, CudaError};
 use optc_core::dtype::DType;
-use optc_core::kernel::CHUNK;
+use optc_core::kernel::{CHUNK, Fold};
 use optc_core::kernel_support::zero_or_nan;
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl Scan {
         let looks = looks(entries, params, on_device, &mut words)?;
         let totals = Table::new(&mut words, members.len(), 2, 0);
         let sums = entries
-            .find(Entry::Sums(DType::F64))
+            .find(Entry::Totals(Fold::Sum, DType::F64))
             .map_err(|lack| (first, lack))?;
         let memory = device.zeroed(totals_at + 8 * members.len() as u64);
         let memory = memory.map_err(|error| (first, error.into()))?;

@@ -1,0 +1,76 @@
+/// The state of a parameter as LibTorch's optimizers keep it, and its way into files.
+#pragma once
+
+#include <optc/handle.hpp>
+#include <optc/tensor.hpp>
+
+#include <torch/optim/optimizer.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace optc {
+
+/// What a rule keeps for a parameter: tensors by the names of the source, and the number of steps.
+class ParamState : public torch::optim::OptimizerCloneableParamState<ParamState> {
+ public:
+  /// Steps taken.
+  int64_t step = 0;
+  /// `exp_avg`, `gram.0`, … in the order of the source.
+  std::vector<std::string> names;
+  /// In the same order.
+  std::vector<torch::Tensor> tensors;
+
+  /// A piece of state by its name.
+  const torch::Tensor& get(const std::string& name) const {
+    for (size_t n = 0; n < names.size(); ++n) {
+      if (names[n] == name) return tensors[n];
+    }
+    throw Error("opt::torch::state", "there is no state `" + name + "`", "state has the names of the source");
+  }
+};
+
+namespace detail {
+
+/// The state of a parameter that has not stepped.
+inline ParamState fresh_state(const Bound& bound, size_t param) {
+  ParamState state;
+  const size_t count = param_info(bound, param).state_count;
+  for (size_t n = 0; n < count; ++n) {
+    const optc_state_info info = state_info(bound, param, n);
+    const torch::IntArrayRef dims(info.dims, info.rank);
+    state.names.emplace_back(info.name);
+    state.tensors.push_back(torch::zeros(dims, torch_type(info.dtype)));
+  }
+  return state;
+}
+
+/// The state of a parameter in a checkpoint.
+inline ParamState saved_state(const Bound& bound, const Checkpoint& saved, size_t param) {
+  ParamState state = fresh_state(bound, param);
+  uint64_t steps = 0;
+  check(optc_checkpoint_step(saved.get(), param, &steps));
+  state.step = static_cast<int64_t>(steps);
+  for (size_t n = 0; n < state.tensors.size(); ++n) {
+    const void* data = nullptr;
+    size_t bytes = 0;
+    check(optc_checkpoint_state(saved.get(), param, n, &data, &bytes));
+    if (bytes > 0) std::memcpy(state.tensors[n].data_ptr(), data, bytes);
+  }
+  return state;
+}
+
+/// Lends state for the next step or save.
+inline void lend(const Bound& bound, size_t param, const ParamState& state) {
+  std::vector<optc_tensor> views;
+  std::vector<const optc_tensor*> places;
+  for (const torch::Tensor& tensor : state.tensors) {
+    views.push_back(view(tensor));
+  }
+  for (const optc_tensor& view : views) places.push_back(&view);
+  check(optc_lend_state(bound.get(), param, static_cast<uint64_t>(state.step), places.data(), places.size()));
+}
+
+}  // namespace detail
+}  // namespace optc

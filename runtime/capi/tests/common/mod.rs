@@ -1,0 +1,44 @@
+//! Builds programs of C and C++ against the library that cargo made for this test.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The folder of `liboptc.so`: that of this test's own program.
+pub(crate) fn library() -> PathBuf {
+    let program = std::env::current_exe().expect("a path of this test");
+    program.parent().expect("a folder").to_owned()
+}
+
+/// A folder of the crate.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A folder for what this test builds; kept between runs.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path).expect("a folder for results");
+    path
+}
+
+/// Runs a command, which must succeed; returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    run_with(command, "")
+}
+
+/// The same, for a command that reads.
+pub(crate) fn run_with(command: &mut Command, input: &str) -> String {
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdin = child.stdin.take();
+    // A command that does not read may have ended before.
+    let _ = stdin.map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("what it printed");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
+    out
+}

@@ -1,0 +1,206 @@
+//! Recorded cases for a program of another language, and its results as a stepper.
+//!
+//! Both files are words and numbers, separated by white space; `front.cpp` reads the one and writes the other.
+
+use optc_tests::golden::Case;
+use optc_tests::mapping::{self, Group};
+use optc_tests::parity::{self, Comparison, Stepper};
+use optc_tests::tolerance::Precision;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
+use std::str::SplitWhitespace;
+
+/// Notes what a case asks of a stepper.
+pub(crate) struct Recorder<'a> {
+    case: &'a Case,
+    steps: String,
+}
+
+impl Recorder<'_> {
+    /// All cases as one text.
+    pub(crate) fn write(cases: &[Case]) -> String {
+        let texts = cases.iter().map(Recorder::write_one);
+        format!("{}\n{}", cases.len(), texts.collect::<String>())
+    }
+
+    fn write_one(case: &Case) -> String {
+        let setup = mapping::setup(case);
+        let mut recorder = Recorder {
+            case,
+            steps: String::new(),
+        };
+        parity::run(case, Precision::F64, &mut recorder);
+        let mut text = format!(
+            "{} {} {}\n{}\n",
+            setup.module,
+            setup.optimizer,
+            case.dtype,
+            case.order.len()
+        );
+        for name in &case.order {
+            let param = &case.params[name];
+            let dims: Vec<String> = param.shape.iter().map(usize::to_string).collect();
+            let _ = writeln!(
+                text,
+                "{name} {} {} {}",
+                dims.len(),
+                dims.join(" "),
+                numbers(&param.init)
+            );
+        }
+        let _ = writeln!(text, "{}", setup.groups.len());
+        text.extend(setup.groups.iter().map(group));
+        text + &recorder.steps + "done\n"
+    }
+}
+
+impl Stepper for Recorder<'_> {
+    fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
+        if let Some(lr) = lr {
+            let _ = writeln!(self.steps, "lr {lr:e}");
+        }
+        for (name, grad) in grads {
+            let _ = writeln!(self.steps, "grad {name} {}", numbers(grad));
+        }
+        self.steps += "step\n";
+    }
+
+    fn param(&self, name: &str) -> Vec<f64> {
+        self.case.params[name].init.clone()
+    }
+
+    fn shared(&self, _: usize, _: &str) -> Option<f64> {
+        None
+    }
+
+    fn state(&self, _: &str, _: &str) -> Option<Vec<f64>> {
+        None
+    }
+}
+
+fn group(group: &Group) -> String {
+    let names: Vec<String> = group
+        .params
+        .iter()
+        .map(|name| format!("^{name}$"))
+        .collect();
+    let mut text = names.join("|");
+    if let Some(rule) = group.rule {
+        let _ = write!(text, " rule {rule}");
+    }
+    for (name, value) in &group.hypers {
+        let _ = write!(text, " hyper {name} {value:e}");
+    }
+    for (name, value) in &group.statics {
+        let _ = write!(text, " static {name} {}", choice(value));
+    }
+    text + " end\n"
+}
+
+/// A static as a person would write it, without spaces.
+fn choice(value: &Value) -> String {
+    match value {
+        Value::String(word) => word.clone(),
+        Value::Array(cells) => {
+            let rows = cells.iter().any(Value::is_array);
+            let cells: Vec<String> = cells.iter().map(choice).collect();
+            cells.join(if rows { ";" } else { "," })
+        }
+        other => other.to_string(),
+    }
+}
+
+fn numbers(values: &[f64]) -> String {
+    values
+        .iter()
+        .map(|value| format!("{value:e}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What the other program computed, snapshot by snapshot.
+pub(crate) struct Replay<'a> {
+    words: SplitWhitespace<'a>,
+    now: BTreeMap<String, Vec<f64>>,
+    /// How many steps of the case are behind it, and parameters that have taken none, with that number.
+    step: u64,
+    unstepped: HashSet<(u64, String)>,
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(text: &'a str) -> Replay<'a> {
+        Replay {
+            words: text.split_whitespace(),
+            now: BTreeMap::new(),
+            step: 0,
+            unstepped: HashSet::new(),
+        }
+    }
+
+    /// Goes on to the first snapshot of the next case.
+    pub(crate) fn start(&mut self) {
+        self.step = 0;
+        self.unstepped.clear();
+        self.read();
+    }
+
+    /// Whether this is state of a parameter that had not stepped by then: a caller that keeps the state has none yet,
+    /// while the reference shows what it starts from.
+    pub(crate) fn starts_later(&self, comparison: &Comparison) -> bool {
+        let owner = comparison
+            .what
+            .split_once('/')
+            .map(|(param, _)| param.to_owned());
+        owner.is_some_and(|param| self.unstepped.contains(&(comparison.step, param)))
+    }
+
+    fn read(&mut self) {
+        self.now.clear();
+        while let Some(kind) = self.words.next().filter(|&kind| kind != "end") {
+            let param = self.word();
+            let key = match kind {
+                "param" => param.to_owned(),
+                "step" => format!("{param}/step"),
+                _ => format!("{param}/{}", self.word()),
+            };
+            let values = self.values();
+            if kind == "step" && values == [0.0] {
+                self.unstepped.insert((self.step, param.to_owned()));
+            }
+            self.now.insert(key, values);
+        }
+    }
+
+    fn word(&mut self) -> &'a str {
+        self.words.next().expect("a whole snapshot")
+    }
+
+    fn values(&mut self) -> Vec<f64> {
+        let count: usize = self.word().parse().expect("a count");
+        (0..count)
+            .map(|_| self.word().parse().expect("a number"))
+            .collect()
+    }
+}
+
+impl Stepper for Replay<'_> {
+    fn step(&mut self, _: Option<f64>, _: &BTreeMap<String, Vec<f64>>) {
+        self.step += 1;
+        self.read();
+    }
+
+    fn param(&self, name: &str) -> Vec<f64> {
+        self.now[name].clone()
+    }
+
+    fn shared(&self, group: usize, name: &str) -> Option<f64> {
+        self.now
+            .get(&format!("{group}/{name}"))
+            .map(|value| value[0])
+    }
+
+    fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {
+        self.now.get(&format!("{param}/{state}")).cloned()
+    }
+}

@@ -1,0 +1,7 @@
+//! What single constructs mean: models written by hand, the interpreter and the quick tier come to the same.
+
+mod every_shape;
+mod indices;
+mod papers;
+mod parts;
+mod reductions;
