@@ -65,6 +65,8 @@ pub enum Item {
     Table(Table),
     /// `optimizer Muon { … }`
     Optimizer(Optimizer),
+    /// `optimizer SamSoap = Sam(base = Soap)`
+    Composition(Composition),
 }
 
 /// `use a.b.Name` or `use a.b.{Name, Other}`; `module` is `a.b`.
@@ -78,9 +80,11 @@ pub struct Use {
     pub span: Span,
 }
 
-/// A pure function.
+/// A pure function, or a component: a function with state of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
+    /// `component` rather than `fn`.
+    pub component: bool,
     /// The lines of `///` above.
     pub docs: String,
     /// Its name.
@@ -91,7 +95,7 @@ pub struct Function {
     pub result: Type,
     /// The body; its value is the tail expression.
     pub body: Block,
-    /// From `fn` to `}`.
+    /// From `fn` or `component` to `}`.
     pub span: Span,
 }
 
@@ -117,6 +121,39 @@ pub struct Table {
     pub span: Span,
 }
 
+/// An optimizer made of others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composition {
+    /// The lines of `///` above.
+    pub docs: String,
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub value: Composed,
+    /// The whole item.
+    pub span: Span,
+}
+
+/// An optimizer with settings: `Sam(base = Soap(precondition_frequency = 5), rho = 0.1)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composed {
+    /// The optimizer.
+    pub target: Name,
+    /// What differs from its defaults; a parameter's value is [`ExprKind::Composed`] or a name.
+    pub settings: Vec<(Name, Expr)>,
+    /// The whole text.
+    pub span: Span,
+}
+
+/// `base: optimizer = Sgd`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Base {
+    /// Its name.
+    pub name: Name,
+    /// What it is when nothing else is given.
+    pub default: Composed,
+}
+
 /// An update rule set: hyperparameters and rules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Optimizer {
@@ -124,6 +161,8 @@ pub struct Optimizer {
     pub docs: String,
     /// Its name.
     pub name: Name,
+    /// The optimizers that it takes.
+    pub bases: Vec<Base>,
     /// `hyper` entries in order; one `hyper a = 1, b = 2` gives two.
     pub hypers: Vec<Hyper>,
     /// `static` entries in order.
@@ -254,7 +293,7 @@ pub enum RuleBody {
     Delegate {
         /// A rule of this optimizer, or another optimizer.
         target: Name,
-        /// Hyperparameters and statics set for another optimizer.
+        /// Hyperparameters, statics and parameters set for another optimizer.
         args: Vec<(Name, Expr)>,
         /// A view of the parameter.
         view: Option<Expr>,
@@ -425,6 +464,33 @@ pub enum StmtKind {
     },
     /// `skip`: the rule ends here for this step.
     Skip,
+    /// `entry update_hessian(hess: like w, bs: float) { … }`
+    Entry {
+        /// Its name.
+        name: Name,
+        /// What a caller gives it.
+        inputs: Vec<EntryInput>,
+        /// What happens.
+        body: Block,
+    },
+}
+
+/// An input of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryInput {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub ty: InputType,
+}
+
+/// What an input of an entry may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputType {
+    /// `like w`: a tensor with the shape of the parameter.
+    Like(Name),
+    /// A written type.
+    Written(Type),
 }
 
 /// An expression and its place.
@@ -499,6 +565,8 @@ pub enum ExprKind {
         /// What to do, in order.
         policies: Vec<Policy>,
     },
+    /// `Soap(precondition_frequency = 5)` where a setting is the value of an optimizer's parameter.
+    Composed(Composed),
     /// `(a, b)` in a static table default; `[(a, b), (c, d)]`
     Table(Vec<Vec<Expr>>),
 }

@@ -49,6 +49,7 @@ impl<'a> Builder<'a> {
                 }
             }
             Rule::repeat => self.repeat(&mut node)?,
+            Rule::entry => self.entry(&mut node)?,
             _ => StmtKind::Skip,
         };
         Ok(Stmt { kind, span })
@@ -139,6 +140,19 @@ impl<'a> Builder<'a> {
             row,
             table,
             count,
+            body: self.block(node.need(Rule::block))?,
+        })
+    }
+
+    fn entry(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
+        let name = name(node.need(Rule::name));
+        let inputs = node
+            .all(Rule::entry_input)
+            .map(|input| self.entry_input(input))
+            .collect::<Result<_>>()?;
+        Ok(StmtKind::Entry {
+            name,
+            inputs,
             body: self.block(node.need(Rule::block))?,
         })
     }

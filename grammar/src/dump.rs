@@ -102,6 +102,10 @@ fn item(item: &Item) -> Sexp {
             list("table", head.chain(rows(&item.rows)))
         }
         Item::Optimizer(item) => optimizer(item),
+        Item::Composition(item) => {
+            let head = [name(&item.name)].into_iter().chain(docs(&item.docs));
+            list("optimizer", head.chain([composed(&item.value)]))
+        }
     }
 }
 
@@ -114,7 +118,11 @@ fn function(function: &Function) -> Sexp {
         .into_iter()
         .chain(docs(&function.docs));
     list(
-        "fn",
+        if function.component {
+            "component"
+        } else {
+            "fn"
+        },
         head.chain([row(params), ty(&function.result), block(&function.body)]),
     )
 }
@@ -123,7 +131,10 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
     let parts = [name(&optimizer.name)]
         .into_iter()
         .chain(docs(&optimizer.docs));
+    let bases = optimizer.bases.iter();
+    let bases = bases.map(|base| list("base", [name(&base.name), composed(&base.default)]));
     let parts = parts
+        .chain(bases)
         .chain(optimizer.hypers.iter().map(hyper))
         .chain(optimizer.statics.iter().map(static_))
         .chain(optimizer.shared.iter().map(shared));
@@ -141,6 +152,20 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
             .chain(optimizer.migrations.iter().map(migration))
             .chain(optimizer.rules.iter().map(rule)),
     )
+}
+
+fn composed(composed: &Composed) -> Sexp {
+    let settings = settings(&composed.settings);
+    list(
+        "compose",
+        [name(&composed.target)].into_iter().chain(settings),
+    )
+}
+
+fn settings(settings: &[(Name, Expr)]) -> impl Iterator<Item = Sexp> {
+    settings
+        .iter()
+        .map(|(key, value)| list("=", [name(key), expr(value)]))
 }
 
 fn migration(migration: &Migration) -> Sexp {
@@ -207,9 +232,7 @@ fn rule_body(body: &RuleBody) -> Sexp {
         RuleBody::Delegate {
             target, args, view, ..
         } => {
-            let args = args
-                .iter()
-                .map(|(key, value)| list("=", [name(key), expr(value)]));
+            let args = settings(args);
             let view = view.iter().map(|view| list("on", [expr(view)]));
             list(
                 "delegate",
@@ -321,6 +344,20 @@ fn statement(stmt: &Stmt) -> Sexp {
             list("repeat", table.chain(count).chain([block(body)]))
         }
         StmtKind::Skip => list("skip", []),
+        StmtKind::Entry {
+            name: called,
+            inputs,
+            body,
+        } => {
+            let inputs = inputs.iter().map(|input| {
+                let ty = match &input.ty {
+                    InputType::Like(of) => list("like", [name(of)]),
+                    InputType::Written(written) => ty(written),
+                };
+                row([name(&input.name), ty])
+            });
+            list("entry", [name(called), row(inputs), block(body)])
+        }
     }
 }
 
@@ -353,6 +390,7 @@ fn expr(value: &Expr) -> Sexp {
             "or-else",
             [expr(value)].into_iter().chain(policies.iter().map(policy)),
         ),
+        ExprKind::Composed(value) => composed(value),
         ExprKind::Table(cells) => list("rows", rows(cells)),
     }
 }

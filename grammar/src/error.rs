@@ -310,9 +310,9 @@ fn expectation(tried: &[Rule]) -> String {
 fn describe(rule: Rule) -> &'static str {
     match rule {
         Rule::module | Rule::item | Rule::use_item | Rule::function | Rule::table_item => {
-            "an item (`use`, `fn`, `table` or `optimizer`)"
+            "an item (`use`, `fn`, `component`, `table` or `optimizer`)"
         }
-        Rule::optimizer => "an item (`use`, `fn`, `table` or `optimizer`)",
+        Rule::optimizer => "an item (`use`, `fn`, `component`, `table` or `optimizer`)",
         Rule::member
         | Rule::hyper_member
         | Rule::static_member
@@ -333,7 +333,8 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::hyper
         | Rule::static_choice
         | Rule::shared
-        | Rule::setting => "a name",
+        | Rule::setting
+        | Rule::composed => "a name",
         Rule::param => "a parameter such as `g: [m, n]`",
         Rule::range => "`in`",
         Rule::range_open => "`[` or `(`",
@@ -341,8 +342,10 @@ fn describe(rule: Rule) -> &'static str {
         Rule::absent_policy => "`zeros` or `skip`",
         Rule::guard => "`where`",
         Rule::delegate => "`=`",
-        Rule::delegate_args => "settings in parentheses",
-        Rule::ty | Rule::choice_ty | Rule::table_ty | Rule::tensor_ty => "a type",
+        Rule::settings => "settings in parentheses",
+        Rule::bases | Rule::base => "a parameter such as `base: optimizer = Sgd`",
+        Rule::entry_input => "an input such as `bs: float`",
+        Rule::ty | Rule::choice_ty | Rule::table_ty | Rule::tensor_ty | Rule::like_ty => "a type",
         Rule::shape => "a shape such as `[m, n]`",
         Rule::axis | Rule::in_axis => "a dimension",
         Rule::rest => "`...`",
@@ -357,6 +360,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::modes
         | Rule::each
         | Rule::repeat
+        | Rule::entry
         | Rule::skip => "a statement",
         Rule::if_form | Rule::in_form | Rule::across_form | Rule::in_name | Rule::named => {
             "an expression"
@@ -377,9 +381,11 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_add => "`add`",
         Rule::kw_across => "`across`",
         Rule::kw_choice => "`choice`",
+        Rule::kw_component => "`component`",
         Rule::kw_drop => "`drop`",
         Rule::kw_each => "`each`",
         Rule::kw_else => "`else`",
+        Rule::kw_entry => "`entry`",
         Rule::kw_every => "`every`",
         Rule::kw_first => "`first`",
         Rule::kw_fn => "`fn`",
@@ -390,6 +396,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_in => "`in`",
         Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
+        Rule::kw_like => "`like`",
         Rule::kw_max => "`max`",
         Rule::kw_migrate => "`migrate`",
         Rule::kw_modes => "`modes`",

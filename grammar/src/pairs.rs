@@ -44,7 +44,7 @@ pub(crate) fn span(pair: &Pair<Rule>) -> Span {
 fn ends_in_bracket(rule: Rule) -> bool {
     matches!(
         rule,
-        Rule::block | Rule::shape | Rule::args | Rule::paren | Rule::list | Rule::optimizer
+        Rule::block | Rule::shape | Rule::args | Rule::paren | Rule::list
     )
 }
 
@@ -103,6 +103,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_add
             | kw_across
             | kw_choice
+            | kw_entry
             | kw_drop
             | kw_each
             | kw_else
@@ -114,6 +115,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_hyper
             | kw_in
             | kw_let
+            | kw_like
             | kw_migrate
             | kw_modes
             | kw_of

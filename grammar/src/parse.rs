@@ -88,13 +88,14 @@ impl<'a> Builder<'a> {
             Rule::use_item => Ok(Item::Use(use_item(pair))),
             Rule::function => self.function(pair).map(Item::Function),
             Rule::table_item => self.table(pair).map(Item::Table),
-            _ => self.optimizer(pair).map(Item::Optimizer),
+            _ => self.optimizer(pair),
         }
     }
 
     fn function(&mut self, pair: Pair<'a, Rule>) -> Result<Function> {
         let (span, docs) = (span(&pair), self.docs_above(&pair, ""));
         let mut node = Node::new(pair);
+        let component = node.maybe(Rule::kw_component).is_some();
         let name = name(node.need(Rule::name));
         let params = node
             .all(Rule::param)
@@ -103,6 +104,7 @@ impl<'a> Builder<'a> {
         let result = self.ty(node.need(Rule::ty))?;
         let body = self.block(node.need(Rule::block))?;
         Ok(Function {
+            component,
             docs,
             name,
             params,
@@ -132,14 +134,30 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn optimizer(&mut self, pair: Pair<'a, Rule>) -> Result<Optimizer> {
+    fn optimizer(&mut self, pair: Pair<'a, Rule>) -> Result<Item> {
         let (span, docs) = (span(&pair), self.docs_above(&pair, ""));
         let mut node = Node::new(pair);
         let name = name(node.need(Rule::name));
+        if let Some(value) = node.maybe(Rule::composed) {
+            return Ok(Item::Composition(Composition {
+                docs,
+                name,
+                value: self.composed(value)?,
+                span,
+            }));
+        }
+        let bases = match node.maybe(Rule::bases) {
+            Some(bases) => Node::new(bases)
+                .all(Rule::base)
+                .map(|base| self.base(base))
+                .collect::<Result<_>>()?,
+            None => Vec::new(),
+        };
         let (hypers, statics, shared, rules) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut optimizer = Optimizer {
             docs,
             name,
+            bases,
             hypers,
             statics,
             shared,
@@ -152,7 +170,37 @@ impl<'a> Builder<'a> {
         for member in node.all(Rule::member) {
             self.member(only(member), &mut optimizer)?;
         }
-        Ok(optimizer)
+        Ok(Item::Optimizer(optimizer))
+    }
+
+    fn base(&mut self, pair: Pair<'a, Rule>) -> Result<Base> {
+        let mut node = Node::new(pair);
+        Ok(Base {
+            name: name(node.need(Rule::name)),
+            default: self.composed(node.need(Rule::composed))?,
+        })
+    }
+
+    fn composed(&mut self, pair: Pair<'a, Rule>) -> Result<Composed> {
+        let span = span(&pair);
+        let mut node = Node::new(pair);
+        let target = name(node.need(Rule::name));
+        let settings = self.nested(1, span, |this| this.settings(&mut node))?;
+        Ok(Composed {
+            target,
+            settings,
+            span,
+        })
+    }
+
+    fn settings(&mut self, node: &mut Node<'a>) -> Result<Vec<(Name, Expr)>> {
+        match node.maybe(Rule::settings) {
+            Some(settings) => Node::new(settings)
+                .all(Rule::setting)
+                .map(|setting| self.setting(setting))
+                .collect(),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn member(&mut self, pair: Pair<'a, Rule>, into: &mut Optimizer) -> Result<()> {
@@ -301,13 +349,7 @@ impl<'a> Builder<'a> {
         let end = span(&pair);
         let mut node = Node::new(pair);
         let target = name(node.need(Rule::rule_name));
-        let args = match node.maybe(Rule::delegate_args) {
-            Some(args) => Node::new(args)
-                .all(Rule::setting)
-                .map(|arg| self.setting(arg))
-                .collect::<Result<_>>()?,
-            None => Vec::new(),
-        };
+        let args = self.settings(&mut node)?;
         let view = node
             .maybe(Rule::expr)
             .map(|view| self.expr(view))
@@ -323,10 +365,27 @@ impl<'a> Builder<'a> {
 
     fn setting(&mut self, pair: Pair<'a, Rule>) -> Result<(Name, Expr)> {
         let mut node = Node::new(pair);
-        Ok((
-            name(node.need(Rule::name)),
-            self.expr(node.need(Rule::expr))?,
-        ))
+        let name = name(node.need(Rule::name));
+        let value = match node.maybe(Rule::composed) {
+            Some(composed) => {
+                let composed = self.composed(composed)?;
+                let span = composed.span;
+                let kind = ExprKind::Composed(composed);
+                Expr { kind, span }
+            }
+            None => self.expr(node.need(Rule::expr))?,
+        };
+        Ok((name, value))
+    }
+
+    pub(crate) fn entry_input(&mut self, pair: Pair<'a, Rule>) -> Result<EntryInput> {
+        let mut node = Node::new(pair);
+        let name_ = name(node.need(Rule::name));
+        let ty = match node.maybe(Rule::like_ty) {
+            Some(like) => InputType::Like(name(only(like))),
+            None => InputType::Written(self.ty(node.need(Rule::ty))?),
+        };
+        Ok(EntryInput { name: name_, ty })
     }
 
     pub(crate) fn ty(&mut self, pair: Pair<'a, Rule>) -> Result<Type> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use optc_runtime::view::Element;
 use optc_runtime::{
-    BindOptions, Group, Optimizer, ParamDesc, Report, Rules, StepInput, TensorView,
+    BindOptions, Given, Group, Optimizer, ParamDesc, Report, Rules, StepInput, TensorView,
 };
 use serde_json::Value;
 
@@ -112,6 +112,13 @@ impl<T: Number> Compiled<T> {
         self.optimizer.report()
     }
 
+    /// Gradients in the order of `bind`.
+    fn grads(&self, grads: &BTreeMap<String, Vec<f64>>) -> Vec<Option<Vec<T>>> {
+        let stored = |grad: &Vec<f64>| grad.iter().map(|&x| T::from_f64(x)).collect();
+        let names = self.names.iter();
+        names.map(|name| grads.get(name).map(stored)).collect()
+    }
+
     /// The states of a parameter by name, and how many elements each has.
     pub fn states(&self, param: &str) -> Vec<(String, usize)> {
         let states = self.optimizer.states(param);
@@ -131,6 +138,22 @@ impl<T: Number> Compiled<T> {
             .position(|known| known == name)
             .expect("a known parameter")
     }
+}
+
+/// Views of parameters and gradients.
+fn inputs<'a, T: Number>(
+    values: &'a mut [Vec<T>],
+    dims: &'a [Vec<i64>],
+    grads: &'a [Option<Vec<T>>],
+) -> Vec<StepInput<'a>> {
+    let each = values.iter_mut().zip(dims).zip(grads);
+    let views = each.map(|((value, dims), grad)| StepInput {
+        param: TensorView::from_mut(value, dims).expect("the shape fits"),
+        grad: grad
+            .as_ref()
+            .and_then(|grad| TensorView::from_ref(grad, dims)),
+    });
+    views.collect()
 }
 
 /// The module that a case needs, with the quick tier alone.
@@ -192,29 +215,18 @@ impl<T: Number> Stepper for Compiled<T> {
                     .expect("a learning rate in its interval");
             }
         }
-        let grads: Vec<Option<Vec<T>>> = self
-            .names
-            .iter()
-            .map(|name| {
-                grads
-                    .get(name)
-                    .map(|grad| grad.iter().map(|&x| T::from_f64(x)).collect())
-            })
-            .collect();
-        let inputs: Vec<StepInput<'_>> = self
-            .values
-            .iter_mut()
-            .zip(&self.dims)
-            .zip(&grads)
-            .map(|((value, dims), grad)| StepInput {
-                param: TensorView::from_mut(value, dims).expect("the shape fits"),
-                grad: grad
-                    .as_ref()
-                    .and_then(|grad| TensorView::from_ref(grad, dims)),
-            })
-            .collect();
+        let grads = self.grads(grads);
+        let inputs = inputs(&mut self.values, &self.dims, &grads);
         self.optimizer
             .step(&inputs)
+            .unwrap_or_else(|mistake| panic!("{mistake}"));
+    }
+
+    fn entry(&mut self, name: &str, grads: Option<&BTreeMap<String, Vec<f64>>>) {
+        let grads = self.grads(grads.unwrap_or(&BTreeMap::new()));
+        let inputs = inputs(&mut self.values, &self.dims, &grads);
+        self.optimizer
+            .run_entry(name, &inputs, Given::default())
             .unwrap_or_else(|mistake| panic!("{mistake}"));
     }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 57] = [
+pub const FILES: [(&str, usize); 60] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -63,6 +63,9 @@ pub const FILES: [(&str, usize); 57] = [
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
+    ("sam", 4),
+    ("sophia_g", 3),
+    ("c_muon", 2),
     ("pytorch_optimizer_shampoo", 5),
     ("torch_optimizer_shampoo", 4),
     ("splus", 4),
@@ -73,6 +76,12 @@ pub const FILES: [(&str, usize); 57] = [
     ("dion_muon", 4),
     ("psgd_kron", 4),
     ("psgd_kron_options", 5),
+];
+
+/// Files that a composition of the library follows beside the rule of their own: under this name, the file.
+pub const COMPOSED: [(&str, &str); 2] = [
+    ("composed_clip_norm_adamw", "clip_norm_adamw"),
+    ("composed_schedule_free_sgd", "schedule_free_sgd"),
 ];
 
 /// One recorded run of one optimizer.
@@ -114,6 +123,7 @@ pub struct Case {
     /// Options of a group that change, by step and group.
     pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
+    extra: BTreeMap<(u64, String), BTreeMap<String, Vec<f64>>>,
 }
 
 /// A parameter before the first step.
@@ -151,6 +161,11 @@ impl Case {
         places.into_iter().find_map(|options| options.get(name))
     }
 
+    /// What else was recorded of the parameters at a step: gradients for an entry, or what one makes of a parameter.
+    pub fn extra(&self, kind: &str, step: u64) -> Option<&BTreeMap<String, Vec<f64>>> {
+        self.extra.get(&(step, kind.to_owned()))
+    }
+
     /// What was recorded of a parameter after a step.
     pub fn snapshot(&self, step: u64, param: &str) -> &Snapshot {
         let key = (step, param.to_owned());
@@ -174,7 +189,15 @@ pub fn load(file: &str) -> Vec<Case> {
 
 /// All cases of all files.
 pub fn load_all() -> Vec<Case> {
-    FILES.iter().flat_map(|(file, _)| load(file)).collect()
+    let composed = COMPOSED.iter().flat_map(|(name, file)| {
+        let cases = load(file).into_iter();
+        cases.map(|case| Case {
+            file: (*name).to_owned(),
+            ..case
+        })
+    });
+    let own = FILES.iter().flat_map(|(file, _)| load(file));
+    own.chain(composed).collect()
 }
 
 fn folder() -> PathBuf {
@@ -270,6 +293,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         chances: records.chances,
         options: records.options,
         snapshot: records.snapshot,
+        extra: records.extra,
         name,
     }
 }
@@ -283,6 +307,7 @@ struct Records {
     draws: BTreeMap<usize, Vec<f64>>,
     chances: Vec<f64>,
     options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
+    extra: BTreeMap<(u64, String), BTreeMap<String, Vec<f64>>>,
 }
 
 impl Records {
@@ -323,6 +348,11 @@ impl Records {
                 );
                 let options = self.options.entry(at).or_default();
                 options.insert(option.to_owned(), values(view)[0]);
+            }
+            ["extra", kind, name, step] => {
+                let at = (number(step), kind.to_owned());
+                let extra = self.extra.entry(at).or_default();
+                extra.insert(name.to_owned(), values(view));
             }
             _ => panic!("unknown key {key}"),
         }

@@ -7,7 +7,7 @@ use optc_core::hir::{OptimizerId, Program};
 use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, Summand};
 use optc_core::kernel::Fold;
-use optc_core::lower::{Spec, lower, rule_for};
+use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
 use optc_core::plan::Role;
 use optc_core::random::Noise;
@@ -32,6 +32,10 @@ pub enum Stage {
 /// One parameter with its rule and state.
 struct Bound {
     function: Function,
+    /// By name, with whether it reads the gradient.
+    entries: BTreeMap<String, (Function, bool)>,
+    /// The state is no longer what it was before the first step.
+    begun: bool,
     slots: Vec<Vec<f64>>,
     group: usize,
     step: u64,
@@ -114,11 +118,11 @@ impl Interpreted {
 
 impl Interpreted {
     /// Computes the sums over the parameters of a step, in order of their inputs.
-    fn sum<'a>(&mut self, names: impl Iterator<Item = &'a String> + Clone) {
+    fn sum<'a>(&mut self, entry: Option<&str>, names: impl Iterator<Item = &'a String> + Clone) {
         let bound = |name: &'a String| &self.params[name];
         let sums = |bound: &Bound| {
             bound
-                .function
+                .of(entry)
                 .sums
                 .iter()
                 .map(|sum| sum.input)
@@ -128,7 +132,7 @@ impl Interpreted {
         for input in wanted {
             let each = names.clone().flat_map(|name| {
                 let bound = &self.params[name];
-                bound.summands(input, &self.inputs[bound.group])
+                bound.summands(entry, input, &self.inputs[bound.group])
             });
             let total = total(each);
             self.inputs
@@ -149,24 +153,41 @@ impl Bound {
     fn begin(&mut self, grad: &[f64], inputs: &[f64]) {
         let dtype = self.function.slots[interp::GRAD].ty.dtype;
         let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
-        if self.step == 0 {
+        if !self.begun {
+            self.begun = true;
             let param = &self.slots[interp::PARAM];
             let slots = interp::allocate(&self.function, param, &grad, self.moment(inputs, 1));
             self.slots = slots.expect("state can be initialised");
         }
         self.slots[interp::GRAD] = grad;
-        self.step += 1;
+    }
+
+    /// What runs: the step, or an entry.
+    fn of(&self, entry: Option<&str>) -> &Function {
+        entry.map_or(&self.function, |name| &self.entries[name].0)
     }
 
     /// What it adds to a sum over parameters: a summand for each of its parts.
-    fn summands(&self, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
-        let sums = self.function.sums.iter().filter(|sum| sum.input == input);
+    fn summands(&self, entry: Option<&str>, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
+        let sums = self.of(entry).sums.iter().filter(|sum| sum.input == input);
         let moment = self.moment(inputs, self.step);
         let value = |sum: &Summand| {
             let value = interp::summand(sum, &self.slots, moment);
             (sum.fold, value.expect("the sum can be computed"))
         };
         sums.map(value).collect()
+    }
+
+    fn run_entry(&mut self, entry: &str, inputs: &[f64]) {
+        let (function, _) = &self.entries[entry];
+        let moment = Moment {
+            inputs,
+            step: self.step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        };
+        let done = interp::run(function, &mut self.slots, moment);
+        done.expect("the entry succeeds");
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
@@ -203,7 +224,7 @@ fn bind(
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
     let rule = named.or_else(|| rule_for(program, optimizer, settings, (name, dims)));
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
-    let lowered = lower(&Spec {
+    let spec = Spec {
         program,
         optimizer,
         settings,
@@ -212,11 +233,17 @@ fn bind(
         dims,
         dtype,
         grad_dtype: dtype,
-    });
-    let function = match stage {
+    };
+    let at_stage = |lowered| match stage {
         Stage::Lowered => lowered,
         Stage::Optimized => passes::optimize(lowered),
     };
+    let function = at_stage(lower(&spec));
+    let entries = entries(&spec).into_iter().map(|(entry, reads_grad)| {
+        let lowered = lower_entry(&spec, &entry.name).expect("an entry of the rule");
+        (entry.name, (at_stage(lowered), reads_grad))
+    });
+    let entries = entries.collect();
     let init: Vec<f64> = init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
     let inputs = settings.inputs();
@@ -224,6 +251,8 @@ fn bind(
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
+        entries,
+        begun: false,
         slots,
         group: 0,
         step: 0,
@@ -318,8 +347,9 @@ impl Stepper for Interpreted {
         for (name, grad) in grads {
             let bound = self.params.get_mut(name).expect("a known parameter");
             bound.begin(grad, &self.inputs[bound.group]);
+            bound.step += 1;
         }
-        self.sum(grads.keys());
+        self.sum(None, grads.keys());
         let before = self.inputs.clone();
         for name in grads.keys() {
             let bound = self.params.get_mut(name).expect("a known parameter");
@@ -327,6 +357,26 @@ impl Stepper for Interpreted {
             for (&input, value) in bound.function.shared.iter().zip(shared) {
                 self.inputs[bound.group][input as usize] = value;
             }
+        }
+    }
+
+    fn entry(&mut self, name: &str, grads: Option<&BTreeMap<String, Vec<f64>>>) {
+        let takes = |param: &&String| {
+            let bound = &self.params[*param];
+            let reads_grad = bound.entries.get(name).map(|(_, reads_grad)| *reads_grad);
+            reads_grad.is_some_and(|reads| !reads || grads.is_some_and(|g| g.contains_key(*param)))
+        };
+        let taken: Vec<String> = self.params.keys().filter(takes).cloned().collect();
+        for param in &taken {
+            let bound = self.params.get_mut(param).expect("a known parameter");
+            let zeros = vec![0.0; bound.slots[interp::PARAM].len()];
+            let grad = grads.and_then(|grads| grads.get(param)).unwrap_or(&zeros);
+            bound.begin(grad, &self.inputs[bound.group]);
+        }
+        self.sum(Some(name), taken.iter());
+        for param in &taken {
+            let bound = self.params.get_mut(param).expect("a known parameter");
+            bound.run_entry(name, &self.inputs[bound.group]);
         }
     }
 

@@ -67,7 +67,7 @@ pub fn setup(case: &Case) -> Setup {
     let row = row(case);
     Setup {
         module: row.module,
-        optimizer: row.optimizer,
+        optimizer: (row.instead)(case).unwrap_or(row.optimizer),
         groups: (0..case.groups.len())
             .map(|index| group(case, row, index))
             .collect(),
@@ -229,7 +229,7 @@ const OPEN: &[(&str, &str, &str)] = &[
 pub fn open(case: &Case) -> Option<&'static str> {
     let entry = OPEN
         .iter()
-        .find(|(file, name, _)| case.file == *file && case.name == *name);
+        .find(|(file, name, _)| case.file.ends_with(file) && case.name == *name);
     entry.map(|(_, _, reason)| *reason)
 }
 
@@ -365,6 +365,7 @@ mod tests {
         // Equal implementations and factorizations, the dtype of factors, and what chooses the group.
         let others = [
             "adamw_lr",
+            "base",
             "betas",
             "cqr_warmup_steps",
             "foreach",

@@ -14,6 +14,8 @@ use crate::tolerance::{Bound, Precision, Quantity, bound};
 pub trait Stepper {
     /// One step; `lr` replaces the learning rate of every group, and a parameter without a gradient has no entry.
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>);
+    /// An entry on the parameters with these gradients, or on all of them.
+    fn entry(&mut self, name: &str, grads: Option<&BTreeMap<String, Vec<f64>>>);
     /// A parameter, row-major.
     fn param(&self, name: &str) -> Vec<f64>;
     /// A number that the parameters of a group share; groups count from 0, in the order of the reference.
@@ -89,7 +91,20 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
     for step in 1..=mapping::last_step(case) {
         let at = step as usize - 1;
         let lr = case.lr.as_ref().map(|lr| lr[at]);
+        if let Some(grads) = case.extra("grad_first", step) {
+            stepper.entry("first_step", Some(grads));
+            comparisons.extend(points(
+                case,
+                precision,
+                step,
+                ("perturbed", &starts),
+                stepper,
+            ));
+        }
         stepper.step(lr, &grads(case, &setup, at));
+        if let Some(grads) = case.extra("grad_hessian", step) {
+            stepper.entry("update_hessian", Some(grads));
+        }
         if case.snapshots.contains(&step) {
             let stepper = &*stepper;
             let seen = case.order.iter().zip(&starts).map(|(param, start)| Seen {
@@ -104,11 +119,56 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
             comparisons.extend(seen.flat_map(|seen| seen.compare()));
             comparisons.extend(shared(case, precision, step, stepper));
         }
+        if precision == Precision::F64 && case.extra("eval", step).is_some() {
+            stepper.entry("eval", None);
+            comparisons.extend(points(case, precision, step, ("eval", &starts), stepper));
+            stepper.entry("train", None);
+        }
     }
     Report {
         case: case.id(),
         comparisons,
     }
+}
+
+/// Parameters at a point that was recorded beside the snapshots.
+fn points(
+    case: &Case,
+    precision: Precision,
+    step: u64,
+    (kind, starts): (&str, &[Vec<f64>]),
+    stepper: &dyn Stepper,
+) -> Vec<Comparison> {
+    let Some(recorded) = case.extra(kind, step) else {
+        return Vec::new();
+    };
+    let compared = case.order.iter().zip(starts);
+    let each = compared.filter_map(|(param, start)| Some((param, start, recorded.get(param)?)));
+    each.map(|(param, start, reference)| {
+        let init = &case.params[param].init;
+        let mut found = stepper.param(param);
+        for ((found, start), init) in found.iter_mut().zip(start).zip(init) {
+            *found += init - start;
+        }
+        let (largest, moved) = extent(reference, init);
+        let exact = bound(case, precision, Quantity::Param);
+        Comparison {
+            step,
+            what: format!("{param} ({kind})"),
+            distance: compare::movement(&found, reference, init),
+            bound: match precision {
+                Precision::F64 => exact,
+                _ => exact.stored_in_f32(step, largest, moved),
+            },
+        }
+    })
+    .collect()
+}
+
+/// The largest element of a parameter, and of its movement.
+fn extent(reference: &[f64], init: &[f64]) -> (f64, f64) {
+    let moved: Vec<f64> = reference.iter().zip(init).map(|(r, i)| r - i).collect();
+    (compare::largest(reference), compare::largest(&moved))
 }
 
 /// What the parameters of each group share.
@@ -194,12 +254,8 @@ impl Seen<'_> {
             return bound;
         }
         let (reference, init) = (&self.snapshot().param, &self.case.params[self.param].init);
-        let moved: Vec<f64> = reference.iter().zip(init).map(|(r, i)| r - i).collect();
-        bound.stored_in_f32(
-            self.step,
-            compare::largest(reference),
-            compare::largest(&moved),
-        )
+        let (largest, moved) = extent(reference, init);
+        bound.stored_in_f32(self.step, largest, moved)
     }
 
     /// Nothing for what the reference keeps among its states and does not read.

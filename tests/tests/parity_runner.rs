@@ -84,6 +84,8 @@ impl AdamW {
 }
 
 impl Stepper for AdamWStepper {
+    fn entry(&mut self, _: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {}
+
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         self.rule.lr = lr.unwrap_or(self.rule.lr);
         for (name, grad) in grads {
@@ -233,6 +235,8 @@ impl Player<'_> {
 }
 
 impl Stepper for Player<'_> {
+    fn entry(&mut self, _: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {}
+
     fn step(&mut self, _: Option<f64>, _: &BTreeMap<String, Vec<f64>>) {
         self.step += 1;
     }

@@ -76,12 +76,41 @@ pub struct Program {
 
 impl Program {
     /// The names of an optimizer's host inputs: hyperparameters, shared numbers, sums over parameters, and the last two
-    /// of each optimizer that a rule delegates to.
+    /// of each optimizer that a rule delegates to, and of each that the optimizer takes.
     pub fn input_names(&self, id: OptimizerId) -> Vec<String> {
         let hypers = self.optimizers[id].hypers.iter();
         let mut names: Vec<String> = hypers.map(|hyper| hyper.name.clone()).collect();
         self.shared_names(id, "", &mut names);
         names
+    }
+
+    /// The entries of an optimizer beside its step: those of its rules, of the optimizers that they delegate to, and of
+    /// those that it takes.
+    pub fn entries(&self, id: OptimizerId) -> Vec<Signature> {
+        let mut found = Vec::new();
+        self.collect_entries(id, &mut found);
+        found
+    }
+
+    fn collect_entries(&self, id: OptimizerId, into: &mut Vec<Signature>) {
+        let optimizer = &self.optimizers[id];
+        for rule in &optimizer.rules {
+            for entry in &rule.entries {
+                if !into.iter().any(|known| known.name == entry.name) {
+                    into.push(entry.signature());
+                }
+            }
+            if let RuleBody::Delegate {
+                target: Target::Optimizer { id, .. },
+                ..
+            } = &rule.body
+            {
+                self.collect_entries(*id, into);
+            }
+        }
+        for base in &optimizer.bases {
+            self.collect_entries(base.optimizer, into);
+        }
     }
 
     fn shared_names(&self, id: OptimizerId, path: &str, into: &mut Vec<String>) {
@@ -97,6 +126,9 @@ impl Program {
             {
                 self.shared_names(*id, &format!("{path}{}.", rule.name), into);
             }
+        }
+        for base in &optimizer.bases {
+            self.shared_names(base.optimizer, &format!("{path}{}.", base.name), into);
         }
     }
 }
@@ -121,10 +153,12 @@ pub struct Optimizer {
     pub file: FileId,
     /// `optimizer Name`.
     pub span: Span,
-    /// Numbers that may change between steps.
+    /// Numbers that may change between steps: its own, then those of the optimizers that it takes.
     pub hypers: Vec<Hyper>,
-    /// Choices fixed when bound to parameters.
+    /// Choices fixed when bound to parameters: its own, then those of the optimizers that it takes.
     pub statics: Vec<Static>,
+    /// The optimizers that it takes.
+    pub bases: Vec<Base>,
     /// Numbers that the parameters of a group share, kept between steps.
     pub shared: Vec<Shared>,
     /// How many sums over parameters its rules compute.
@@ -137,6 +171,19 @@ pub struct Optimizer {
     pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
+}
+
+/// An optimizer that another one takes: `base: optimizer = Sgd`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Base {
+    /// What the other calls it.
+    pub name: String,
+    /// Which it is.
+    pub optimizer: OptimizerId,
+    /// Where each of its hyperparameters is among those of the other; `None` when the other sets it at each step.
+    pub hypers: Vec<Option<usize>>,
+    /// Where each of its statics is among those of the other.
+    pub statics: Vec<usize>,
 }
 
 /// The version of an optimizer that names none.
@@ -175,8 +222,10 @@ pub enum Change {
 /// A host scalar that may change between steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hyper {
-    /// Its name.
+    /// Its name: the last part of its path where no other option of the optimizer has that, else the path.
     pub name: String,
+    /// `base.lr` of an optimizer that this one takes as `base`; the name of one of its own.
+    pub path: String,
     /// Its documentation.
     pub docs: String,
     /// Its default: a host expression over earlier hyperparameters.
@@ -194,6 +243,20 @@ pub struct Shared {
     pub docs: String,
     /// Its value before the first step: a host expression over hyperparameters and statics.
     pub initial: Expr,
+}
+
+impl Hyper {
+    /// Whether a name means it: its name, or its path.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.path == name
+    }
+}
+
+impl Static {
+    /// Whether a name means it: its name, or its path.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.path == name
+    }
 }
 
 /// An interval of numbers.
@@ -239,8 +302,10 @@ impl std::fmt::Display for Range {
 /// A choice fixed when the optimizer is bound to parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Static {
-    /// Its name.
+    /// Its name, as for hyperparameters.
     pub name: String,
+    /// As for hyperparameters.
+    pub path: String,
     /// Its documentation.
     pub docs: String,
     /// What it may be.
@@ -289,10 +354,71 @@ pub struct Rule {
     pub states: PrimaryMap<StateId, State>,
     /// Its mode sets.
     pub modes: PrimaryMap<ModesId, Modes>,
-    /// What it does.
+    /// Which of the optimizers that its own takes it applies, by index.
+    pub applies: Vec<usize>,
+    /// What it does in a step.
     pub body: RuleBody,
+    /// What else it can do.
+    pub entries: Vec<Entry>,
     /// From `rule` to its end.
     pub span: Span,
+}
+
+/// Something that a rule does beside its step, with the same state, when it is asked to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What it is given.
+    pub inputs: Vec<Input>,
+    /// It reads the gradient: a parameter without one is left out.
+    pub reads_grad: bool,
+    /// What it does.
+    pub body: Block,
+    /// Its name in the source.
+    pub span: Span,
+}
+
+/// An input of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// The rule's name for it.
+    pub local: Local,
+    /// What it is.
+    pub kind: InputKind,
+}
+
+/// What an entry may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    /// A tensor for each parameter, of its shape and dtype: `like w`.
+    Tensor,
+    /// A number.
+    Number,
+}
+
+/// An entry as callers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Its name.
+    pub name: String,
+    /// What it is given, in order.
+    pub inputs: Vec<(String, InputKind)>,
+}
+
+impl Entry {
+    /// What callers see of it.
+    pub fn signature(&self) -> Signature {
+        let inputs = self.inputs.iter();
+        Signature {
+            name: self.name.clone(),
+            inputs: inputs
+                .map(|input| (input.name.clone(), input.kind))
+                .collect(),
+        }
+    }
 }
 
 /// What a rule does.
@@ -432,9 +558,11 @@ pub struct Modes {
     pub guard: Option<Expr>,
 }
 
-/// A pure function.
+/// A pure function, or a component: a function with state of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
+    /// It may have state; every use has its own.
+    pub component: bool,
     /// Its name.
     pub name: String,
     /// Its documentation.
@@ -447,6 +575,8 @@ pub struct Function {
     pub locals: PrimaryMap<Local, LocalData>,
     /// One per parameter, in order: a tensor parameter binds the symbols of its pattern.
     pub params: Vec<(Local, Option<Pattern>)>,
+    /// Its state declarations.
+    pub states: PrimaryMap<StateId, State>,
     /// The declared type of its value.
     pub result: Type,
     /// Its body; the tail is its value.
@@ -699,8 +829,23 @@ pub enum ExprKind {
     In(Box<Expr>, Block),
     /// A function of the program.
     Call(FunctionId, Vec<Expr>),
+    /// A component, with what stands before the names of its state.
+    Use(FunctionId, String, Vec<Expr>),
     /// A function of the language, with its arguments in the order of [`Builtin`]'s text.
     Builtin(Builtin, Vec<Expr>),
+    /// What an optimizer that this one takes makes of a parameter in this step.
+    Apply {
+        /// Which, by index.
+        base: usize,
+        /// The value of its parameter.
+        param: Box<Expr>,
+        /// The gradient.
+        grad: Box<Expr>,
+        /// Hyperparameters set for this step, by name.
+        hypers: Vec<(String, Expr)>,
+    },
+    /// A hyperparameter, by name, of an optimizer that this one takes, by index.
+    BaseHyper(usize, String),
     /// A field of `eigh` or `qr`.
     Field(Box<Expr>, Field),
     /// A value made by factorizations, with a policy for their failure; `keep` is the place assigned.

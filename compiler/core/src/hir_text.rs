@@ -34,6 +34,7 @@ struct Names<'a> {
     program: &'a Program,
     optimizer: Option<&'a Optimizer>,
     rule: Option<&'a Rule>,
+    states: Option<&'a PrimaryMap<StateId, State>>,
     symbols: Option<&'a PrimaryMap<Symbol, String>>,
     locals: Option<&'a PrimaryMap<Local, LocalData>>,
 }
@@ -44,6 +45,7 @@ impl<'a> Names<'a> {
             program,
             optimizer: None,
             rule: None,
+            states: None,
             symbols: None,
             locals: None,
         }
@@ -52,6 +54,7 @@ impl<'a> Names<'a> {
     fn of_function(program: &'a Program, function: &'a Function) -> Self {
         let (symbols, locals) = (Some(&function.symbols), Some(&function.locals));
         Self {
+            states: Some(&function.states),
             symbols,
             locals,
             ..Self::of_program(program)
@@ -64,6 +67,7 @@ impl<'a> Names<'a> {
             program,
             optimizer: Some(optimizer),
             rule: Some(rule),
+            states: Some(&rule.states),
             symbols,
             locals,
         }
@@ -85,7 +89,7 @@ impl<'a> Names<'a> {
     }
 
     fn state(&self, state: StateId) -> Option<&'a State> {
-        self.rule.and_then(|rule| rule.states.get(state))
+        self.states.and_then(|states| states.get(state))
     }
 
     fn state_name(&self, state: StateId) -> &'a str {
@@ -123,6 +127,13 @@ impl<'a> Names<'a> {
             .optimizer
             .and_then(|optimizer| optimizer.shared.get(index));
         shared.map_or("?", |shared| shared.name.as_str())
+    }
+
+    fn base(&self, index: usize) -> &'a str {
+        let base = self
+            .optimizer
+            .and_then(|optimizer| optimizer.bases.get(index));
+        base.map_or("?", |base| base.name.as_str())
     }
 
     fn static_name(&self, index: usize) -> &'a str {
@@ -238,7 +249,7 @@ impl<'a> Names<'a> {
                 )
             }
             ExprKind::In(dtype, block) => format!("in {} {}", self.expr(dtype), self.inline(block)),
-            ExprKind::Call(function, args) => {
+            ExprKind::Call(function, args) | ExprKind::Use(function, _, args) => {
                 let name = self
                     .program
                     .functions
@@ -246,6 +257,22 @@ impl<'a> Names<'a> {
                     .map_or("?", |function| &function.name);
                 format!("{name}({})", self.list(args))
             }
+            ExprKind::Apply {
+                base,
+                param,
+                grad,
+                hypers,
+            } => {
+                let set = hypers.iter();
+                let set = set.map(|(name, value)| format!(", {name}: {}", self.expr(value)));
+                let (param, grad) = (self.expr(param), self.expr(grad));
+                format!(
+                    "{}({param}, {grad}{})",
+                    self.base(*base),
+                    set.collect::<String>()
+                )
+            }
+            ExprKind::BaseHyper(base, name) => format!("{}.{name}", self.base(*base)),
             ExprKind::Builtin(Builtin::Identity, _) => "identity".to_owned(),
             ExprKind::Builtin(builtin, args) => {
                 format!("{}({})", snake_case(*builtin), self.list(args))
@@ -426,7 +453,12 @@ fn write_function(program: &Program, function: &Function, f: &mut Formatter<'_>)
     let params = params.collect::<Vec<_>>().join(", ");
     writeln!(
         f,
-        "fn {}({params}) -> {}",
+        "{} {}({params}) -> {}",
+        if function.component {
+            "component"
+        } else {
+            "fn"
+        },
         function.name,
         names.ty(&function.result)
     )?;
@@ -544,6 +576,14 @@ fn write_rule(
                 text.line(format!("modes {}{}", modes.var, guard.unwrap_or_default()));
             }
             text.block(block);
+            for entry in &rule.entries {
+                let inputs = entry.inputs.iter().map(|input| match input.kind {
+                    InputKind::Tensor => format!("{}: like {}", input.name, rule.param),
+                    InputKind::Number => format!("{}: float", input.name),
+                });
+                let inputs = inputs.collect::<Vec<_>>().join(", ");
+                text.nested(format!("entry {}({inputs})", entry.name), &entry.body);
+            }
             writeln!(f)?;
             text.write(f)
         }

@@ -181,7 +181,7 @@ pub fn settle(
             .hypers
             .iter()
             .rev()
-            .find(|(name, _)| *name == hyper.name);
+            .find(|(name, _)| hyper.is(name));
         let value = given.map_or_else(
             || lower::evaluate_number(program, id, &settings, &hyper.default),
             |(_, x)| *x,
@@ -194,7 +194,7 @@ pub fn settle(
             .statics
             .iter()
             .rev()
-            .find(|(name, _)| *name == declared.name);
+            .find(|(name, _)| declared.is(name));
         let default =
             || lower::evaluate_static(program, id, &settings, &declared.default, &declared.ty);
         let value = given.map_or_else(default, |(_, value)| value.clone());
@@ -240,7 +240,7 @@ fn check_names(optimizer: &Optimizer, overrides: &Overrides) -> Result<(), Setti
     if let Some((name, _)) = overrides
         .hypers
         .iter()
-        .find(|(name, _)| !hypers.contains(name))
+        .find(|(name, _)| !optimizer.hypers.iter().any(|hyper| hyper.is(name)))
     {
         let (optimizer, name) = (optimizer.name.clone(), name.clone());
         return Err(SettingError::UnknownHyper {
@@ -252,7 +252,7 @@ fn check_names(optimizer: &Optimizer, overrides: &Overrides) -> Result<(), Setti
     if let Some((name, _)) = overrides
         .statics
         .iter()
-        .find(|(name, _)| !statics.contains(name))
+        .find(|(name, _)| !optimizer.statics.iter().any(|entry| entry.is(name)))
     {
         let (optimizer, name) = (optimizer.name.clone(), name.clone());
         return Err(SettingError::UnknownStatic {

@@ -1,10 +1,12 @@
-//! From a checked program to the plan of one parameter: the whole middle of the compiler in one call.
+//! From a checked program to the plans of one parameter: the whole middle of the compiler in one call.
 
+use crate::hir::Signature;
 use crate::ir::Function;
-use crate::lower::{Spec, lower};
+use crate::lower::{self, Spec, lower};
 use crate::passes;
 use crate::plan::Plan;
 use crate::planner;
+use std::sync::Arc;
 
 /// The plan of one rule for one parameter.
 pub fn plan_for(spec: &Spec<'_>) -> Plan {
@@ -14,4 +16,34 @@ pub fn plan_for(spec: &Spec<'_>) -> Plan {
 /// The optimized IR of one rule for one parameter.
 pub fn function_for(spec: &Spec<'_>) -> Function {
     passes::optimize(lower(spec))
+}
+
+/// An entry of a rule, planned for one parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryPlan {
+    /// What callers see of it.
+    pub signature: Signature,
+    /// A parameter without a gradient is left out.
+    pub reads_grad: bool,
+    /// Its slots are those of the step, then its tensors; its host inputs those of the optimizer, then its numbers.
+    pub plan: Arc<Plan>,
+}
+
+/// The plans of all entries of one rule for one parameter.
+pub fn entry_plans(spec: &Spec<'_>) -> Vec<EntryPlan> {
+    if spec.program.entries(spec.optimizer).is_empty() {
+        return Vec::new();
+    }
+    let planned = |(signature, reads_grad): (Signature, bool)| {
+        let function = lower::lower_entry(spec, &signature.name)?;
+        Some(EntryPlan {
+            plan: Arc::new(planner::plan(&passes::optimize(function))),
+            signature,
+            reads_grad,
+        })
+    };
+    lower::entries(spec)
+        .into_iter()
+        .filter_map(planned)
+        .collect()
 }

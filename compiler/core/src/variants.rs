@@ -11,7 +11,7 @@ use crate::kernel::MapKernel;
 use crate::lower::{self, Spec, rule_for};
 use crate::plan::{Plan, Thunk};
 use crate::settings::{Overrides, Settings, StaticValue, settle};
-use crate::specialize::plan_for;
+use crate::specialize::{entry_plans, plan_for};
 use std::collections::BTreeMap;
 
 /// What an artifact should carry for an optimizer.
@@ -55,6 +55,9 @@ pub fn variants(
                     grad_dtype: dtype,
                 };
                 found.add(plan_for(&spec));
+                for entry in entry_plans(&spec) {
+                    found.add(Plan::clone(&entry.plan));
+                }
             }
         }
     }

@@ -622,6 +622,69 @@ pub enum StepError {
         #[source]
         source: Failure,
     },
+    /// No rule of the bound parameters has that entry.
+    #[error("`{optimizer}` has no entry `{name}`")]
+    #[diagnostic(code(opt::entry::unknown), help("it has {known}"))]
+    UnknownEntry {
+        /// The optimizer.
+        optimizer: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// An entry is given something that it does not take.
+    #[error("entry `{entry}` takes no `{name}`")]
+    #[diagnostic(code(opt::entry::unknown_input), help("it takes {known}"))]
+    UnknownInput {
+        /// The entry.
+        entry: String,
+        /// What was given.
+        name: String,
+        /// What it takes.
+        known: String,
+    },
+    /// An entry is not given something that it takes.
+    #[error("entry `{entry}` needs `{name}`")]
+    #[diagnostic(code(opt::entry::missing_input), help("it takes {known}"))]
+    MissingInput {
+        /// The entry.
+        entry: String,
+        /// What is missing.
+        name: String,
+        /// What it takes.
+        known: String,
+    },
+    /// A tensor that an entry is given is not like the parameter.
+    #[error("`{input}` of entry `{entry}` does not fit parameter `{name}`: {what}")]
+    #[diagnostic(
+        code(opt::entry::tensor),
+        help("give a tensor of the parameter's shape, dtype and device")
+    )]
+    EntryTensor {
+        /// The entry.
+        entry: String,
+        /// The input.
+        input: String,
+        /// The parameter.
+        name: String,
+        /// The difference.
+        what: String,
+    },
+    /// Entries run on the host.
+    #[error("entry `{entry}` cannot run for parameter `{name}` on {device}")]
+    #[diagnostic(
+        code(opt::entry::device),
+        help("move the parameter, its gradient and its state to the host for this call")
+    )]
+    EntryOnDevice {
+        /// The entry.
+        entry: String,
+        /// The parameter.
+        name: String,
+        /// Where it is.
+        device: Device,
+    },
     /// There is not enough memory for a contiguous copy of a strided tensor.
     #[error("not enough memory for a contiguous copy of {which} `{name}`")]
     #[diagnostic(

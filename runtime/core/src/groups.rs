@@ -183,7 +183,7 @@ fn parse(
     let declared = program.optimizers[id]
         .statics
         .iter()
-        .find(|declared| declared.name == name);
+        .find(|declared| declared.is(name));
     let value = declared.and_then(|declared| StaticValue::parse(text, &declared.ty));
     Ok((
         name.to_owned(),

@@ -4,6 +4,7 @@ use crate::checkpoint::{self, Saved};
 use crate::cuda::{CudaError, Driver, Stream};
 use crate::engine::bind::{Code, Policies};
 use crate::engine::device::bind::Ptx;
+use crate::engine::entry::Given;
 use crate::engine::storage::Storage;
 use crate::engine::{Engine, Entry, NonFinite, Param, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
@@ -14,12 +15,13 @@ use crate::report::Report;
 use crate::rules::Rules;
 use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
+use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
 use optc_core::lower::{Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
-use optc_core::specialize::plan_for;
+use optc_core::specialize::{EntryPlan, entry_plans, plan_for};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -88,6 +90,10 @@ pub struct Optimizer {
     terms: Vec<Terms>,
     /// The group of each parameter.
     groups: Vec<usize>,
+    /// The entries by name, and whether they read gradients.
+    entries: BTreeMap<String, (Signature, bool)>,
+    /// The names of each parameter's entries.
+    has_entry: Vec<BTreeSet<String>>,
     report: Report,
 }
 
@@ -153,6 +159,12 @@ impl Optimizer {
             .map(|device| (device, kernels(&entries, device).len()))
             .collect();
         let hypers = terms.iter().map(|terms| terms.settings.inputs()).collect();
+        let names = |entry: &Entry| {
+            let entries = entry.entries.iter();
+            entries.map(|entry| entry.signature.name.clone()).collect()
+        };
+        let has_entry = entries.iter().map(names).collect();
+        let known = known_entries(&entries);
         let ptx = Ptx {
             targets: rules.ptx(),
             driver: options.cuda.as_ref(),
@@ -168,6 +180,8 @@ impl Optimizer {
             engine,
             terms,
             groups,
+            entries: known,
+            has_entry,
             report,
         })
     }
@@ -188,6 +202,83 @@ impl Optimizer {
         let done = self.engine.step(inputs);
         self.reclaim_state();
         done
+    }
+
+    /// Runs an entry of the optimizer over all parameters, in the order of `bind`: what its rules say beside a step, as
+    /// in `optimizer.run_entry("eval", &inputs, Given::default())`.
+    ///
+    /// A parameter whose rule lacks the entry is left as it is; so is one without a gradient or a tensor that the entry
+    /// reads, and one whose state begins from a gradient and has not seen any. Steps are not counted.
+    ///
+    /// # Errors
+    ///
+    /// See [`StepError`]: no such entry, an input that is missing, unknown or does not fit, or a parameter on a device.
+    /// Nothing is written then.
+    pub fn run_entry(
+        &mut self,
+        name: &str,
+        inputs: &[StepInput<'_>],
+        given: Given<'_>,
+    ) -> Result<(), StepError> {
+        let Some(signature) = self.entries().find(|entry| entry.name == name).cloned() else {
+            let known: Vec<String> = self
+                .entries()
+                .map(|entry| format!("`{}`", entry.name))
+                .collect();
+            return Err(StepError::UnknownEntry {
+                optimizer: self.name().to_owned(),
+                name: name.to_owned(),
+                known: match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                },
+            });
+        };
+        if let Some((param, device)) = self.on_device(name) {
+            return Err(StepError::EntryOnDevice {
+                entry: name.to_owned(),
+                name: param,
+                device,
+            });
+        }
+        let done = self.engine.run_entry(&signature, inputs, given);
+        self.reclaim_state();
+        done
+    }
+
+    /// The entries of the rules that took the parameters, each once, with what it is given.
+    pub fn entries(&self) -> impl Iterator<Item = &Signature> {
+        self.entries.values().map(|(signature, _)| signature)
+    }
+
+    /// Whether an entry reads gradients; false if there is no such entry.
+    pub fn entry_reads_gradients(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|(_, reads)| *reads)
+    }
+
+    /// The first parameter on a device whose rule has that entry.
+    fn on_device(&self, entry: &str) -> Option<(String, Device)> {
+        let devices = self.engine.params.iter().zip(&self.has_entry);
+        let mut found = devices.filter(|(param, has)| !param.on_host() && has.contains(entry));
+        found
+            .next()
+            .map(|(param, _)| (param.name.clone(), param.device))
+    }
+
+    /// Whether the state of a parameter, by its position, is no longer what it was before the first step.
+    pub fn has_begun(&self, param: usize) -> bool {
+        self.engine
+            .params
+            .get(param)
+            .is_some_and(|known| known.begun)
+    }
+
+    /// For callers that keep the state: says of lent state of a parameter, by its position, that an entry has begun it
+    /// before the first step.
+    pub fn set_begun(&mut self, param: usize) {
+        if let Some(known) = self.engine.params.get_mut(param) {
+            known.begun = true;
+        }
     }
 
     /// Lends the state of one parameter, by its position, with the steps it has taken: for the next step, save or
@@ -359,7 +450,7 @@ impl Optimizer {
             return Err(unknown);
         };
         let optimizer = terms.optimizer();
-        let Some(index) = optimizer.hypers.iter().position(|hyper| hyper.name == name) else {
+        let Some(index) = optimizer.hypers.iter().position(|hyper| hyper.is(name)) else {
             let known = optimizer
                 .hypers
                 .iter()
@@ -483,6 +574,7 @@ struct Planner<'a> {
     terms: &'a [Terms],
     state_is_lent: bool,
     plans: HashMap<Key, Arc<Plan>>,
+    entries: HashMap<Key, Arc<[EntryPlan]>>,
     /// The rule of each parameter so far.
     rules: Vec<(String, String)>,
 }
@@ -493,6 +585,7 @@ impl<'a> Planner<'a> {
             terms,
             state_is_lent,
             plans: HashMap::new(),
+            entries: HashMap::new(),
             rules: Vec::new(),
         }
     }
@@ -509,6 +602,8 @@ impl<'a> Planner<'a> {
             dims: param.dims.clone(),
             dtype: param.dtype,
             device: param.device,
+            entries: self.entries(param, &dims, group, rule),
+            numbers: 0,
             plan: self.plan(param, dims, group, rule),
             hypers: group,
             absent_zeros: terms.optimizer().absent_grad_is_zero,
@@ -518,24 +613,29 @@ impl<'a> Planner<'a> {
 
     fn plan(&mut self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Arc<Plan> {
         let terms = &self.terms[group];
-        let alike = |other: &Terms| other.plans_like(terms);
-        let first = self.terms.iter().position(alike).unwrap_or(group);
-        let (dtype, grad_dtype) = (param.dtype, param.grad_dtype);
-        let make = |key: &Key| {
-            Arc::new(plan_for(&Spec {
-                program: &terms.program,
-                optimizer: terms.id,
-                settings: &terms.settings,
-                rule,
-                name: &param.name,
-                dims: &key.2,
-                dtype,
-                grad_dtype,
-            }))
-        };
-        let answers = answers(&terms.program, &param.name);
-        let key = (first, rule, dims, dtype, grad_dtype, answers);
+        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
+        let key = self.key(param, dims, group, rule);
         Arc::clone(self.plans.entry(key).or_insert_with_key(make))
+    }
+
+    fn entries(
+        &mut self,
+        param: &ParamDesc,
+        dims: &[u64],
+        group: usize,
+        rule: usize,
+    ) -> Arc<[EntryPlan]> {
+        let terms = &self.terms[group];
+        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
+        let key = self.key(param, dims.to_vec(), group, rule);
+        Arc::clone(self.entries.entry(key).or_insert_with_key(make))
+    }
+
+    fn key(&self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Key {
+        let alike = |other: &Terms| other.plans_like(&self.terms[group]);
+        let first = self.terms.iter().position(alike).unwrap_or(group);
+        let answers = answers(&self.terms[group].program, &param.name);
+        (first, rule, dims, param.dtype, param.grad_dtype, answers)
     }
 
     /// The dtypes of all products.
@@ -543,12 +643,46 @@ impl<'a> Planner<'a> {
         let mut dtypes: Vec<DType> = self
             .plans
             .values()
+            .chain(
+                self.entries
+                    .values()
+                    .flat_map(|all| all.iter().map(|entry| &entry.plan)),
+            )
             .flat_map(|plan| crate::prepared::product_dtypes(plan))
             .collect();
         dtypes.sort();
         dtypes.dedup();
         dtypes
     }
+}
+
+fn spec<'a>(
+    terms: &'a Terms,
+    name: &'a str,
+    (_, rule, dims, dtype, grad_dtype, _): &'a Key,
+) -> Spec<'a> {
+    Spec {
+        program: &terms.program,
+        optimizer: terms.id,
+        settings: &terms.settings,
+        rule: *rule,
+        name,
+        dims,
+        dtype: *dtype,
+        grad_dtype: *grad_dtype,
+    }
+}
+
+/// The entries of all parameters, by name.
+fn known_entries(entries: &[Entry]) -> BTreeMap<String, (Signature, bool)> {
+    let mut known: BTreeMap<String, (Signature, bool)> = BTreeMap::new();
+    for planned in entries.iter().flat_map(|entry| entry.entries.iter()) {
+        let signature = &planned.signature;
+        let new = || (signature.clone(), false);
+        let (_, reads) = known.entry(signature.name.clone()).or_insert_with(new);
+        *reads |= planned.reads_grad;
+    }
+    known
 }
 
 /// The CUDA devices of some parameters.
@@ -595,7 +729,12 @@ fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
     let plans: HashMap<*const Plan, &Arc<Plan>> = entries
         .iter()
         .filter(|entry| entry.device == device)
-        .map(|entry| (Arc::as_ptr(&entry.plan), &entry.plan))
+        .flat_map(|entry| {
+            // Entries do not run on devices.
+            let on_host = entry.entries.iter().filter(|_| device == Device::Cpu);
+            std::iter::once(&entry.plan).chain(on_host.map(|planned| &planned.plan))
+        })
+        .map(|plan| (Arc::as_ptr(plan), plan))
         .collect();
     let all = plans.into_values().flat_map(|plan| plan.all_kernels());
     let by_hash: BTreeMap<String, MapKernel> =

@@ -59,6 +59,8 @@ pub(crate) struct Prepared {
     pub(crate) scalars: usize,
     /// The initial state is computed from the parameter or the gradient.
     pub(crate) init_reads_views: bool,
+    /// It is computed from the gradient.
+    pub(crate) init_reads_grad: bool,
     /// The body consists of maps, copies and fills alone.
     pub(crate) maps_only: bool,
 }
@@ -117,7 +119,9 @@ impl Prepared {
             .map(|k| k.scalars as usize)
             .max()
             .unwrap_or(0);
-        let init_reads_views = any(&plan.init, &|thunk| reads_views(&plan, thunk));
+        let init_reads = |roles: &[Role]| any(&plan.init, &|thunk| reads(&plan, thunk, roles));
+        let init_reads_views = init_reads(&[Role::Param, Role::Grad]);
+        let init_reads_grad = init_reads(&[Role::Grad]);
         let maps_only = !any(&plan.body, &|thunk| !is_map(thunk));
         let kernels = kernels.clone();
         Ok(Prepared {
@@ -128,6 +132,7 @@ impl Prepared {
             operands,
             scalars,
             init_reads_views,
+            init_reads_grad,
             maps_only,
         })
     }
@@ -213,8 +218,9 @@ fn is_map(thunk: &Thunk) -> bool {
     )
 }
 
-fn reads_views(plan: &Plan, thunk: &Thunk) -> bool {
-    let view = |buffer: Buffer| matches!(buffer, Buffer::Slot(n) if plan.slots[n as usize].role != Role::State);
+/// Whether a thunk reads slots of those roles.
+fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
+    let view = |buffer: Buffer| matches!(buffer, Buffer::Slot(n) if roles.contains(&plan.slots[n as usize].role));
     match thunk {
         Thunk::Map { inputs, .. } | Thunk::Call { inputs, .. } => {
             inputs.iter().any(|&input| view(input))
@@ -261,9 +267,9 @@ impl Checker<'_> {
         })?;
         let rest_is_state = self.plan.slots[2..]
             .iter()
-            .all(|slot| slot.role == Role::State);
+            .all(|slot| matches!(slot.role, Role::State | Role::Input));
         ensure(rest_is_state, || {
-            "a slot after the gradient is not state".into()
+            "a slot after the gradient is neither state nor an input".into()
         })?;
         for slot in &self.plan.slots {
             bytes(slot.dtype, &slot.dims)?;
@@ -638,9 +644,9 @@ impl Checker<'_> {
 
     fn written(&self, buffer: Buffer, count: u64) -> Check {
         self.holds(buffer, count)?;
-        let grad =
-            matches!(buffer, Buffer::Slot(n) if self.plan.slots[n as usize].role == Role::Grad);
-        ensure(!grad, || "the gradient is written".into())
+        let given =
+            matches!(buffer, Buffer::Slot(n) if self.plan.slots[n as usize].role.is_read_only());
+        ensure(!given, || "the gradient or an input is written".into())
     }
 
     fn floats(&self, buffer: Buffer) -> Check {

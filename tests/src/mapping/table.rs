@@ -35,6 +35,8 @@ pub(super) struct Row {
     pub(super) file: &'static str,
     pub(super) module: &'static str,
     pub(super) optimizer: &'static str,
+    /// Another optimizer of the module that some cases need.
+    pub(super) instead: fn(&Case) -> Option<&'static str>,
     pub(super) hypers: &'static [HyperRow],
     pub(super) statics: &'static [StaticRow],
     /// Statics that all cases of the file have.
@@ -52,6 +54,7 @@ const ROW: Row = Row {
     file: "",
     module: "",
     optimizer: "",
+    instead: |_| None,
     hypers: ADAM_HYPERS,
     statics: &[],
     fixed: &[],
@@ -114,6 +117,10 @@ fn unread(_: &Recorded) -> State {
     State::Unread
 }
 
+fn of_base(recorded: &Recorded) -> State {
+    State::Plain(format!("base.{}", recorded.index))
+}
+
 fn no() -> Value {
     json!(false)
 }
@@ -138,6 +145,12 @@ const ADAM_STATES: &[StateRow] = &[
     ("exp_avg", plain),
     ("exp_avg_sq", plain),
     ("max_exp_avg_sq", plain),
+    STEP,
+];
+const BASE_ADAM_STATES: &[StateRow] = &[
+    ("exp_avg", of_base),
+    ("exp_avg_sq", of_base),
+    ("momentum_buffer", of_base),
     STEP,
 ];
 const DECOUPLED: &[StaticRow] = &[
@@ -577,6 +590,67 @@ const TABLE: &[Row] = &[
         optimizer: "ClipAdamW",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
         statics: &[("norm_type", "norm_type", || json!(2.0))],
+        ..ROW
+    },
+    Row {
+        file: "composed_clip_norm_adamw",
+        module: "std.clip",
+        optimizer: "Clip",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
+        statics: &[("norm_type", "norm_type", || json!(2.0))],
+        states: BASE_ADAM_STATES,
+        ..ROW
+    },
+    Row {
+        file: "sam",
+        module: "std.sam",
+        optimizer: "Sam",
+        instead: |case| (case.hyper["base"] == "AdamW").then_some("SamAdamW"),
+        hypers: &[
+            LR,
+            BETAS,
+            EPS,
+            MOMENTUM,
+            WEIGHT_DECAY,
+            ("rho", &["rho"]),
+            ("dampening", &["dampening"]),
+        ],
+        statics: &[("adaptive", "adaptive", no)],
+        states: BASE_ADAM_STATES,
+        ..ROW
+    },
+    Row {
+        file: "sophia_g",
+        module: "std.sophia_g",
+        optimizer: "SophiaG",
+        hypers: &[LR, BETAS, WEIGHT_DECAY, ("rho", &["rho"]), ("bs", &["bs"])],
+        statics: &[MAXIMIZE],
+        states: &[("exp_avg", plain), ("hessian", plain), STEP],
+        ..ROW
+    },
+    Row {
+        file: "c_muon",
+        module: "std.cautious_muon",
+        optimizer: "CautiousMuon",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY],
+        states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "composed_schedule_free_sgd",
+        module: "std.schedule_free",
+        optimizer: "ScheduleFree",
+        hypers: &[
+            LR,
+            ("momentum", &["beta"]),
+            ("weight_decay", &["averaged_decay"]),
+            ("warmup_steps", &["warmup_steps"]),
+            ("r", &["r"]),
+            ("weight_lr_power", &["weight_lr_power"]),
+        ],
+        states: SCHEDULE_FREE_STATES,
+        shared: SCHEDULE_FREE_SHARED,
         ..ROW
     },
     Row {

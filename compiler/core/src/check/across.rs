@@ -78,9 +78,10 @@ impl Body<'_> {
     }
 
     /// Whether every parameter that the rule takes comes by here, once in each step.
-    fn in_common(&mut self, what: &str, at: Span) -> bool {
+    pub(super) fn in_common(&mut self, what: &str, at: Span) -> bool {
         let place = match (self.room, self.flow.no_state) {
             (Room::Rule, Some(place)) => place,
+            (Room::Rule, _) if self.in_entry && !what.ends_with("over parameters") => "an entry",
             (Room::Rule, None) if self.may_have_ended => "what a `skip` may leave out",
             (Room::Rule, None) if self.in_init => "an initial value",
             (Room::Rule, None) => return true,

@@ -1,5 +1,6 @@
 //! What is known while the statements and expressions of one rule, function or setting are checked.
 
+use super::compose::Needs;
 use super::diagnostics::{Fault, Sink};
 use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
@@ -11,7 +12,7 @@ use crate::hir::{
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A rule with more operations is no optimizer, but a way to exhaust the compiler.
 const MOST_OPERATIONS: u64 = 100_000;
@@ -26,6 +27,18 @@ pub(super) struct Context {
     pub(super) functions: PrimaryMap<hir::FunctionId, FunctionInfo>,
     /// Hyperparameters and statics that something reads.
     pub(super) used: HashSet<(OptimizerId, Setting)>,
+    /// What the rules of an optimizer ask of those that it takes.
+    pub(super) needs: HashMap<OptimizerId, Vec<Needs>>,
+    /// The optimizer whose rules a composition has.
+    pub(super) origins: BTreeMap<OptimizerId, OptimizerId>,
+    /// How many optimizers one is made of, itself included, if more than one.
+    pub(super) weights: HashMap<OptimizerId, u64>,
+    /// Compositions that were reported.
+    pub(super) broken: HashSet<OptimizerId>,
+    /// Where a composition is written that has no name.
+    pub(super) places: HashMap<OptimizerId, (FileId, Span)>,
+    /// What optimizers say themselves of absent gradients.
+    pub(super) absent: HashMap<OptimizerId, bool>,
     /// The rule that assigns a shared number, and where.
     pub(super) shared_by: HashMap<(OptimizerId, usize), (usize, Span)>,
     pub(super) sink: Sink,
@@ -43,6 +56,7 @@ pub(super) enum Setting {
 pub(super) enum Room {
     Rule,
     Function,
+    Component,
     /// A default, guard or bound: only host values.
     Setting(&'static str),
 }
@@ -52,6 +66,7 @@ impl Room {
         match self {
             Room::Rule => "a rule",
             Room::Function => "a function",
+            Room::Component => "a component",
             Room::Setting(name) => name,
         }
     }
@@ -62,6 +77,8 @@ impl Room {
 pub(super) struct Flow {
     /// Why state cannot be declared here.
     pub(super) no_state: Option<&'static str>,
+    /// Why a component cannot be used here.
+    pub(super) no_use: Option<&'static str>,
     /// Inside `repeat` or `each`, which `skip` cannot leave.
     pub(super) in_loop: bool,
     /// How many blocks with a value stand around.
@@ -115,6 +132,16 @@ pub(super) struct Body<'a> {
     pub(super) copies: u64,
     /// Something assigns the parameter.
     pub(super) updates: bool,
+    /// Something assigns the parameter or state.
+    pub(super) changes: bool,
+    /// An entry of a rule is checked.
+    pub(super) in_entry: bool,
+    /// Where each optimizer that the optimizer takes is applied.
+    pub(super) applied: BTreeMap<usize, Span>,
+    /// Where each component is used, by what stands before the names of its state.
+    pub(super) uses: BTreeMap<String, Span>,
+    /// The name that the value being checked is bound to.
+    pub(super) bound_as: Option<String>,
     /// A `skip` may have ended the rule before this place.
     pub(super) may_have_ended: bool,
     /// The lengths that are known only by themselves, as written.
@@ -149,6 +176,11 @@ impl<'a> Body<'a> {
             size: 0,
             copies: 1,
             updates: false,
+            changes: false,
+            in_entry: false,
+            applied: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            bound_as: None,
             may_have_ended: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
@@ -296,6 +328,7 @@ impl<'a> Body<'a> {
             {
                 None
             }
+            Binding::Local(local) if self.in_init && self.is_argument(local) => None,
             Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
                 Some(not_available(
                     "an initial value",
@@ -304,6 +337,15 @@ impl<'a> Body<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether a local is what the component that is checked was given.
+    fn is_argument(&self, local: Local) -> bool {
+        let params = self
+            .function
+            .map(|id| &self.cx.program.functions[id].params);
+        self.room == Room::Component
+            && params.is_some_and(|params| params.iter().any(|(param, _)| *param == local))
     }
 
     /// The reason why nothing of that name is visible.
@@ -325,7 +367,7 @@ impl<'a> Body<'a> {
         }
         if matches!(name, "grad" | "step") {
             let help = match self.room {
-                Room::Function => {
+                Room::Function | Room::Component => {
                     format!("a function sees its parameters only: pass `{name}` to it")
                 }
                 _ => format!("use `{name}` in the body of a rule"),
@@ -353,7 +395,7 @@ impl<'a> Body<'a> {
             format!("`{name}` is a function: write `{name}(…)`")
         } else {
             match self.room {
-                Room::Function => format!(
+                Room::Function | Room::Component => format!(
                     "a function sees its parameters only: add `{name}` to them, or bind it with `let`"
                 ),
                 _ => format!("declare `{name}` with `let` above, or as a `hyper` or `static`"),
@@ -473,7 +515,7 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             | Repeat { body, .. } => {
                 collect_declarations(body, into);
             }
-            Assign { .. } | Skip => {}
+            Assign { .. } | Entry { .. } | Skip => {}
         }
     }
 }

@@ -21,11 +21,16 @@ struct Params<'a> {
 
 impl Body<'_> {
     pub(super) fn call(&mut self, callee: &Name, args: &[Arg], span: Span) -> Expr {
+        let bound_as = self.bound_as.take();
+        let meaning = self.names.get(&callee.text).map(|entry| entry.binding);
+        if let Some(Binding::Base(base)) = meaning {
+            return self.apply(base, callee, args, span);
+        }
         if let Some(signature) = builtins::find_for(&callee.text, args.len()) {
             return self.call_builtin(signature, args, span);
         }
         if let Some(function) = self.items.functions.get(&callee.text) {
-            return self.call_function(*function, args, span);
+            return self.call_function(*function, bound_as, args, span);
         }
         if self.items.missing.contains(&callee.text) {
             return self.silent_call(args, span);
@@ -209,7 +214,13 @@ impl Body<'_> {
         error(arg.span)
     }
 
-    fn call_function(&mut self, id: FunctionId, args: &[Arg], span: Span) -> Expr {
+    fn call_function(
+        &mut self,
+        id: FunctionId,
+        bound_as: Option<String>,
+        args: &[Arg],
+        span: Span,
+    ) -> Expr {
         let function = &self.cx.program.functions[id];
         let (callee, result) = (function.name.clone(), function.result.clone());
         let types: Vec<Type> = function
@@ -242,6 +253,11 @@ impl Body<'_> {
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);
         }
+        let component = self.cx.program.functions[id].component;
+        let name = bound_as.unwrap_or_else(|| callee.clone());
+        if component && !self.used_here(&callee, &name, span) {
+            return error(span);
+        }
         let ty = match result {
             Type::Tensor { shape, fact } => Type::Tensor {
                 shape: call.apply(&shape),
@@ -249,11 +265,11 @@ impl Body<'_> {
             },
             other => other,
         };
-        Expr {
-            kind: ExprKind::Call(id, checked),
-            ty,
-            span,
-        }
+        let kind = match component {
+            true => ExprKind::Use(id, name, checked),
+            false => ExprKind::Call(id, checked),
+        };
+        Expr { kind, ty, span }
     }
 
     fn argument(

@@ -712,6 +712,147 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("optimizers are made of each other: {path}")]
+    #[diagnostic(
+        code(opt::compose::circle),
+        help("write down which optimizer is meant in one of them")
+    )]
+    CompositionCycle {
+        path: String,
+        #[label(primary, "leads back")]
+        at: Span,
+    },
+
+    #[error("`{of}` has no hyperparameter `{name}`, which `{by}` needs")]
+    #[diagnostic(
+        code(opt::compose::missing_setting),
+        help("give `{by}` an optimizer that has `{name}`")
+    )]
+    MissingSetting {
+        of: String,
+        name: String,
+        by: String,
+        #[label(primary, "has no `{name}`")]
+        at: Span,
+    },
+
+    #[error("`{name}` takes an optimizer")]
+    #[diagnostic(
+        code(opt::compose::needs_optimizer),
+        help("name one, with settings if need be: `{name} = AdamW(lr = 1e-3)`")
+    )]
+    NeedsOptimizer {
+        name: String,
+        #[label(primary, "not an optimizer")]
+        at: Span,
+    },
+
+    #[error("optimizer `{name}` is used as a value")]
+    #[diagnostic(
+        code(opt::compose::as_value),
+        help(
+            "an optimizer that a rule takes is applied, as in `base(w, grad)`; its hyperparameters are read as `base.lr`"
+        )
+    )]
+    OptimizerAsValue {
+        name: String,
+        #[label(primary, "an optimizer")]
+        at: Span,
+    },
+
+    #[error("this is made of more than {limit} optimizers")]
+    #[diagnostic(
+        code(opt::compose::too_many),
+        help("each optimizer that is taken counts, as often as it is taken")
+    )]
+    TooManyOptimizers {
+        limit: u64,
+        #[label(primary, "grows too large")]
+        at: Span,
+    },
+
+    #[error("`{name}` is applied twice")]
+    #[diagnostic(
+        code(opt::compose::applied_twice),
+        help(
+            "each application has state of its own: take a second optimizer, or bind the value of the first with `let`"
+        )
+    )]
+    AppliedTwice {
+        name: String,
+        #[label(primary, "applied again")]
+        at: Span,
+        #[label("applied here")]
+        origin: Span,
+    },
+
+    #[error("two components would keep their state as `{name}.…`")]
+    #[diagnostic(
+        code(opt::component::used_twice),
+        help("bind each with a name of its own: `let m = momentum(grad, 0.9)` keeps `m.…`")
+    )]
+    UsedTwice {
+        name: String,
+        #[label(primary, "used again as `{name}`")]
+        at: Span,
+        #[label("used here")]
+        origin: Span,
+    },
+
+    #[error("entry `{name}` changes nothing")]
+    #[diagnostic(
+        code(opt::entry::no_effect),
+        help("an entry acts by assigning the parameter or state")
+    )]
+    EntryWithoutEffect {
+        name: String,
+        #[label(primary, "assigns neither the parameter nor state")]
+        at: Span,
+    },
+
+    #[error("input `{name}` is neither a tensor nor a number")]
+    #[diagnostic(
+        code(opt::entry::input),
+        help(
+            "write `{name}: like {param}` for a tensor of the parameter's shape, or `{name}: float`"
+        )
+    )]
+    EntryInput {
+        name: String,
+        param: String,
+        #[label(primary, "declared here")]
+        at: Span,
+    },
+
+    #[error("entry `{name}` has other inputs in another rule")]
+    #[diagnostic(
+        code(opt::entry::inputs_differ),
+        help(
+            "a caller asks all parameters at once: give both entries the same inputs, or two names"
+        )
+    )]
+    EntryInputsDiffer {
+        name: String,
+        #[label(primary, "has other inputs")]
+        at: Span,
+        #[label("first declared here")]
+        origin: Span,
+    },
+
+    #[error("entry `{name}` would belong to {parts}")]
+    #[diagnostic(
+        code(opt::entry::collision),
+        help(
+            "a composition has the entries of all its optimizers, so their names must differ: rename one"
+        )
+    )]
+    EntryCollision {
+        name: String,
+        parts: String,
+        #[label(primary, "two entries `{name}`")]
+        at: Span,
+    },
+
     #[error("a sum over parameters adds numbers")]
     #[diagnostic(
         code(opt::across::number),
@@ -927,6 +1068,18 @@ pub enum CheckError {
         help("remove it, or use it in a rule")
     )]
     UnusedHyper {
+        name: String,
+        #[label(primary, "declared here")]
+        at: Span,
+    },
+
+    #[error("optimizer `{name}` is never applied")]
+    #[diagnostic(
+        code(opt::unused::base),
+        severity(Warning),
+        help("remove it, or apply it in a rule: `w = {name}(w, grad)`")
+    )]
+    UnusedBase {
         name: String,
         #[label(primary, "declared here")]
         at: Span,

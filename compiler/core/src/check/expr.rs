@@ -53,10 +53,13 @@ impl Body<'_> {
             }
             ast::ExprKind::Binary(op, x, y) => self.operands(*op, x, y, span),
             ast::ExprKind::Call { callee, args } => self.call(callee, args, span),
-            ast::ExprKind::Field(x, name) => {
-                let x = self.expr(x);
-                self.field(x, name, span)
-            }
+            ast::ExprKind::Field(x, name) => match self.base_named(x) {
+                Some((base, of)) => self.base_hyper(base, of, name, span),
+                None => {
+                    let x = self.expr(x);
+                    self.field(x, name, span)
+                }
+            },
             ast::ExprKind::If {
                 cond,
                 then,
@@ -65,6 +68,7 @@ impl Body<'_> {
             ast::ExprKind::In { dtype, body } => self.in_value(dtype, body, None, span),
             ast::ExprKind::Across { max, body } => self.across(*max, body, span),
             ast::ExprKind::OrElse { value, policies } => self.or_else(value, policies, span),
+            ast::ExprKind::Composed(composed) => self.composed_as_value(composed),
             ast::ExprKind::Table(rows) => self.table_literal(rows, span),
         }
     }
@@ -210,12 +214,24 @@ impl Body<'_> {
                 Some(_) => return self.family_as_value(name, entry.span, span),
             },
             Binding::Modes(modes) => return self.mode_number(name, modes, entry.span, span),
+            Binding::Base(_) => return self.base_as_value(name, span),
             Binding::Later | Binding::Hidden => return error(span),
         };
         Expr {
             kind,
             ty: self.binding_type(entry.binding),
             span,
+        }
+    }
+
+    /// The optimizer that the bare name of one that is taken means.
+    fn base_named<'e>(&self, of: &'e ast::Expr) -> Option<(usize, &'e str)> {
+        let ast::ExprKind::Name(name) = &of.kind else {
+            return None;
+        };
+        match self.names.get(name)?.binding {
+            Binding::Base(base) => Some((base, name)),
+            _ => None,
         }
     }
 
@@ -323,8 +339,14 @@ impl Body<'_> {
             Level::Bind => self.flow.no_state,
             _ => Some(VALUE),
         };
+        let before = (self.applied.clone(), self.uses.clone());
         let then = self.inner_value_at(then, expected, place);
+        // Only one of the branches exists.
+        let applied = std::mem::replace(&mut self.applied, before.0);
+        let uses = std::mem::replace(&mut self.uses, before.1);
         let otherwise = self.inner_value_at(otherwise, expected, place);
+        self.applied.extend(applied);
+        self.uses.extend(uses);
         let (Some(a), Some(b)) = (&then.tail, &otherwise.tail) else {
             return error(span);
         };
@@ -457,6 +479,7 @@ impl Body<'_> {
         let flow = Flow {
             value_depth: depth,
             no_state: place,
+            no_use: place,
             ..self.flow
         };
         self.within(flow, |body| body.value_statements(block, expected))

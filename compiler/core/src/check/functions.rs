@@ -5,14 +5,16 @@ use super::error::CheckError;
 use super::graph;
 use super::items::{FunctionInfo, Items, Scope};
 use super::phase::{Phase, is_host};
+use super::walk;
 use crate::hir::{self, Block, FileId, Function, FunctionId, Local, Pattern, Type};
-use optc_grammar::ast::{self, ExprKind, Item, Span, StmtKind};
+use cranelift_entity::PrimaryMap;
+use optc_grammar::ast::{self, ExprKind, Item, Span};
 use std::collections::HashMap;
 
 /// Enters a function by its signature; the body comes later.
 pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) -> FunctionId {
     let items = Items::new(file);
-    let mut body = Body::new(cx, &items, Room::Function);
+    let mut body = Body::new(cx, &items, room(function));
     let params = function
         .params
         .iter()
@@ -37,18 +39,28 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
         scope: Some(scope),
     });
     cx.program.functions.push(Function {
+        component: function.component,
         name: function.name.text.clone(),
         docs: function.docs.clone(),
         file,
         symbols,
         locals,
         params,
+        states: PrimaryMap::new(),
         result,
         body: Block {
             stmts: Vec::new(),
             tail: None,
         },
     })
+}
+
+fn room(function: &ast::Function) -> Room {
+    if function.component {
+        Room::Component
+    } else {
+        Room::Function
+    }
 }
 
 impl Body<'_> {
@@ -166,7 +178,11 @@ fn call_order(cx: &mut Context, file: FileId, functions: &[&ast::Function]) -> V
     let mut places: Vec<Vec<Span>> = Vec::new();
     for function in functions {
         let mut calls = Vec::new();
-        calls_of_block(&function.body, &mut calls);
+        walk::block(&function.body, &mut |expr| {
+            if let ExprKind::Call { callee, .. } = &expr.kind {
+                calls.push(callee.clone());
+            }
+        });
         let own: Vec<(usize, Span)> = calls
             .iter()
             .filter_map(|name| Some((*indices.get(name.text.as_str())?, name.span)))
@@ -197,7 +213,7 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
         declared.locals.clone(),
         declared.result.clone(),
     );
-    let mut body = Body::new(cx, items, Room::Function);
+    let mut body = Body::new(cx, items, room(function));
     body.function = Some(id);
     body.symbols = symbols;
     body.locals = locals;
@@ -207,99 +223,11 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
     let flow = body.flow;
     let checked = body.within(flow, |body| body.value_block(&function.body, Some(&result)));
     body.check_size(&function.name);
-    let (locals, size, can_fail) = (body.locals, body.size, body.can_fail);
+    let (locals, states, size, can_fail) = (body.locals, body.states, body.size, body.can_fail);
     cx.functions[id].size = size;
     cx.functions[id].can_fail = can_fail;
     let into = &mut cx.program.functions[id];
     into.locals = locals;
+    into.states = states;
     into.body = checked;
-}
-
-/// The names of all functions that a block calls, in order.
-fn calls_of_block(block: &ast::Block, into: &mut Vec<ast::Name>) {
-    for stmt in &block.stmts {
-        calls_of_stmt(stmt, into);
-    }
-    block.tail.iter().for_each(|tail| calls_of_expr(tail, into));
-}
-
-fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
-    match &stmt.kind {
-        StmtKind::State { init: value, .. }
-        | StmtKind::Let { value, .. }
-        | StmtKind::Assign { value, .. } => {
-            calls_of_expr(value, into);
-        }
-        StmtKind::If {
-            cond,
-            then,
-            otherwise,
-        } => {
-            calls_of_expr(cond, into);
-            calls_of_block(then, into);
-            otherwise
-                .iter()
-                .for_each(|block| calls_of_block(block, into));
-        }
-        StmtKind::Every { period, from, body } => {
-            calls_of_expr(period, into);
-            from.iter().for_each(|from| calls_of_expr(from, into));
-            calls_of_block(body, into);
-        }
-        StmtKind::Chance { probability, body } => {
-            calls_of_expr(probability, into);
-            calls_of_block(body, into);
-        }
-        StmtKind::Repeat {
-            table, count, body, ..
-        } => {
-            table
-                .iter()
-                .chain(count)
-                .for_each(|expr| calls_of_expr(expr, into));
-            calls_of_block(body, into);
-        }
-        StmtKind::OnFirst(body) | StmtKind::Modes { body, .. } | StmtKind::Each { body, .. } => {
-            calls_of_block(body, into);
-        }
-        StmtKind::Skip => {}
-    }
-}
-
-fn calls_of_expr(expr: &ast::Expr, into: &mut Vec<ast::Name>) {
-    match &expr.kind {
-        ExprKind::Number(_)
-        | ExprKind::Text(_)
-        | ExprKind::Bool(_)
-        | ExprKind::Name(_)
-        | ExprKind::Index { .. } => {}
-        ExprKind::Unary(_, x)
-        | ExprKind::Transpose(x)
-        | ExprKind::Field(x, _)
-        | ExprKind::OrElse { value: x, .. } => {
-            calls_of_expr(x, into);
-        }
-        ExprKind::Binary(_, x, y) => {
-            calls_of_expr(x, into);
-            calls_of_expr(y, into);
-        }
-        ExprKind::Call { callee, args } => {
-            into.push(callee.clone());
-            args.iter().for_each(|arg| calls_of_expr(&arg.value, into));
-        }
-        ExprKind::If {
-            cond,
-            then,
-            otherwise,
-        } => {
-            calls_of_expr(cond, into);
-            calls_of_block(then, into);
-            calls_of_block(otherwise, into);
-        }
-        ExprKind::In { body, .. } | ExprKind::Across { body, .. } => calls_of_block(body, into),
-        ExprKind::Table(rows) => rows
-            .iter()
-            .flatten()
-            .for_each(|cell| calls_of_expr(cell, into)),
-    }
 }

@@ -78,7 +78,15 @@ impl Items {
             match item {
                 Item::Function(function) => items.add_function(cx, function),
                 Item::Table(table) => items.add_table(cx, table),
-                Item::Optimizer(optimizer) => items.add_optimizer(cx, optimizer, &file.ast.docs),
+                Item::Optimizer(ast::Optimizer { name, docs, .. })
+                | Item::Composition(ast::Composition { name, docs, .. }) => {
+                    let docs = if docs.is_empty() {
+                        &file.ast.docs
+                    } else {
+                        docs
+                    };
+                    items.add_optimizer(cx, name, docs);
+                }
                 Item::Use(_) => {}
             }
         }
@@ -134,18 +142,14 @@ impl Items {
         self.tables.insert(table.name.text.clone(), id);
     }
 
-    fn add_optimizer(&mut self, cx: &mut Context, optimizer: &ast::Optimizer, file_docs: &str) {
-        self.take_name(cx, Kind::Optimizer, &optimizer.name);
-        let docs = if optimizer.docs.is_empty() {
-            file_docs
-        } else {
-            &optimizer.docs
-        };
+    fn add_optimizer(&mut self, cx: &mut Context, name: &Name, docs: &str) {
+        self.take_name(cx, Kind::Optimizer, name);
         let id = cx.program.optimizers.push(Optimizer {
-            name: optimizer.name.text.clone(),
+            name: name.text.clone(),
             docs: docs.to_owned(),
             file: self.file,
-            span: optimizer.name.span,
+            span: name.span,
+            bases: Vec::new(),
             hypers: Vec::new(),
             statics: Vec::new(),
             shared: Vec::new(),
@@ -155,7 +159,7 @@ impl Items {
             migrations: Vec::new(),
             rules: Vec::new(),
         });
-        self.optimizers.insert(optimizer.name.text.clone(), id);
+        self.optimizers.insert(name.text.clone(), id);
     }
 
     /// Adds what a file imports; `exports` are the own names of each file.

@@ -19,11 +19,14 @@
 //! all shapes that its pattern takes.
 
 mod across;
+mod apply;
 mod body;
 mod builtins;
 mod call;
+mod compose;
 mod constant;
 mod diagnostics;
+mod entry;
 mod error;
 mod expr;
 mod functions;
@@ -43,11 +46,12 @@ mod state;
 mod stmt;
 mod types;
 mod views;
+mod walk;
 
 pub use diagnostics::{Diagnostics, Fault, Located};
 pub use error::CheckError;
 
-use crate::hir::{FileId, Program};
+use crate::hir::{FileId, OptimizerId, Program};
 use crate::source::Sources;
 use body::Context;
 use cranelift_entity::{EntityRef, PrimaryMap};
@@ -55,7 +59,7 @@ use diagnostics::Sink;
 use items::Items;
 use modules::{File, Modules};
 use optc_grammar::ast::{self, Item, Span};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A program without mistakes.
 #[derive(Debug, Clone)]
@@ -104,6 +108,12 @@ fn run(
         program: empty_program(&mut modules),
         functions: PrimaryMap::new(),
         used: HashSet::new(),
+        needs: HashMap::new(),
+        origins: BTreeMap::new(),
+        weights: HashMap::new(),
+        broken: HashSet::new(),
+        places: HashMap::new(),
+        absent: HashMap::new(),
         shared_by: HashMap::new(),
         sink,
     };
@@ -112,6 +122,8 @@ fn run(
         let own = check_file(&mut cx, &modules, *file, &exports);
         exports.insert(*file, own);
     }
+    compose::finish(&mut cx);
+    entry::collisions(&mut cx);
     rules::optimizer_circles(&mut cx);
     root(
         &mut cx,
@@ -149,9 +161,19 @@ fn check_file(
     let own = Items::declare(cx, id, file);
     let items = own.clone().import(cx, file, exports);
     functions::bodies(cx, &items, &file.ast);
-    for_each_optimizer(file, &own, |optimizer, id| {
-        settings::settings(cx, &items, id, optimizer)
-    });
+    for item in compose::order(cx, &items, &file.ast) {
+        match (
+            item,
+            item_name(item).and_then(|name| own.optimizers.get(name)),
+        ) {
+            (Item::Optimizer(optimizer), Some(id)) => {
+                settings::settings(cx, &items, *id, optimizer);
+                compose::defaults(cx, &items, *id, optimizer);
+            }
+            (Item::Composition(item), Some(id)) => compose::composition(cx, &items, *id, item),
+            _ => {}
+        }
+    }
     for_each_optimizer(file, &own, |optimizer, id| {
         rules::rules(cx, &items, id, optimizer)
     });
@@ -161,11 +183,20 @@ fn check_file(
     own
 }
 
+/// The name of an optimizer, declared or composed.
+fn item_name(item: &Item) -> Option<&str> {
+    match item {
+        Item::Optimizer(optimizer) => Some(&optimizer.name.text),
+        Item::Composition(composition) => Some(&composition.name.text),
+        _ => None,
+    }
+}
+
 /// A name declared twice is checked once: its second meaning was reported.
 fn for_each_optimizer(
     file: &File,
     own: &Items,
-    mut visit: impl FnMut(&ast::Optimizer, crate::hir::OptimizerId),
+    mut visit: impl FnMut(&ast::Optimizer, OptimizerId),
 ) {
     let mut seen = HashSet::new();
     for item in &file.ast.items {
@@ -188,11 +219,14 @@ fn root(cx: &mut Context, modules: &Modules, own: Option<&Items>, needs_optimize
     ) else {
         return;
     };
-    let mut roots = Vec::new();
     for_each_optimizer(file, own, |optimizer, id| {
         settings::unused(cx, own.file, id, optimizer);
-        roots.push(id);
     });
+    let mut roots: Vec<OptimizerId> = Vec::new();
+    for name in file.ast.items.iter().filter_map(item_name) {
+        let id = own.optimizers.get(name).filter(|id| !roots.contains(id));
+        roots.extend(id);
+    }
     if roots.is_empty() && needs_optimizer && !cx.sink.has_errors() {
         let source = &cx.program.sources[own.file];
         let (name, end) = (source.name.clone(), source.text.trim_end().len());

@@ -15,6 +15,8 @@ pub(super) enum Binding {
     Hyper(usize),
     Static(usize),
     Shared(usize),
+    /// An optimizer that the optimizer takes.
+    Base(usize),
     Local(Local),
     State(StateId),
     Modes(ModesId),
@@ -73,6 +75,18 @@ impl Names {
             .get(name)
             .or_else(|| self.outer.get(name))
             .copied()
+    }
+
+    /// The names of the body, without those around it.
+    pub(super) fn visible(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.visible
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// How many blocks are open.
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.len()
     }
 
     /// Another meaning for a visible name.

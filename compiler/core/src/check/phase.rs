@@ -70,7 +70,7 @@ impl Body<'_> {
             return Phase::at(Level::Device);
         }
         match &expr.kind {
-            ExprKind::Hyper(_) => Phase::at(Level::Hyper),
+            ExprKind::Hyper(_) | ExprKind::BaseHyper(..) => Phase::at(Level::Hyper),
             ExprKind::Step | ExprKind::Builtin(Builtin::Chance, _) => Phase::of_one(Level::Step),
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
@@ -134,6 +134,7 @@ impl Body<'_> {
             .find(|part| self.phase(part).level > level);
         match (&expr.kind, late) {
             (ExprKind::Hyper(index), _) => format!("hyperparameter `{}`", self.hyper_name(*index)),
+            (ExprKind::BaseHyper(_, name), _) => format!("hyperparameter `{name}`"),
             (ExprKind::Step, _) => "`step`".to_owned(),
             (ExprKind::Across(..), _) => "a number of all parameters".to_owned(),
             (ExprKind::Local(local), _) => format!("`{}`", self.locals[*local].name),
@@ -167,7 +168,9 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
             std::iter::once(cond.as_ref()).chain(tails).collect()
         }
         ExprKind::In(_, block) => block.tail.as_deref().into_iter().collect(),
-        ExprKind::Call(_, args) | ExprKind::Builtin(_, args) => args.iter().collect(),
+        ExprKind::Call(_, args) | ExprKind::Use(_, _, args) | ExprKind::Builtin(_, args) => {
+            args.iter().collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -1,12 +1,15 @@
 //! Rules: patterns and guards, bodies, delegation, and whether every rule can do its work.
 
 use super::body::{Body, Context, Param, Room};
+use super::compose::Maker;
 use super::error::CheckError;
 use super::graph;
 use super::items::Items;
 use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
-use crate::hir::{self, Expr, OptimizerId, Pattern, PatternAxis, Rule, RuleBody, Target, Type};
+use crate::hir::{
+    self, Entry, Expr, OptimizerId, Pattern, PatternAxis, Rule, RuleBody, Target, Type,
+};
 use cranelift_entity::{EntityRef, PrimaryMap};
 use optc_grammar::ast::{self, Name, Span};
 use std::collections::HashMap;
@@ -26,6 +29,7 @@ pub(super) fn rules(cx: &mut Context, items: &Items, id: OptimizerId, optimizer:
         let checked = set.rule(rule, settings.clone());
         set.cx.program.optimizers[id].rules.push(checked);
     }
+    set.entries_differ();
     set.unreachable();
     set.never_fitting();
     set.circles();
@@ -45,6 +49,9 @@ fn settings(optimizer: &ast::Optimizer) -> Names {
         .enumerate()
     {
         let _ = names.declare(text, Binding::Static(index), Some(*span));
+    }
+    for (index, Name { text, span }) in optimizer.bases.iter().map(|base| &base.name).enumerate() {
+        let _ = names.declare(text, Binding::Base(index), Some(*span));
     }
     for (index, shared) in optimizer.shared.iter().enumerate() {
         let Name { text, span } = &shared.name;
@@ -117,7 +124,7 @@ impl RuleSet<'_> {
             shape,
         });
         let guard = rule.guard.as_ref().map(|guard| body.guard(guard));
-        let checked = body.rule_body(self.optimizer, rule, &pattern);
+        let (checked, entries) = body.rule_body(self.optimizer, rule, &pattern);
         body.check_size(&rule.name);
         Rule {
             name: rule.name.text.clone(),
@@ -129,7 +136,9 @@ impl RuleSet<'_> {
             locals: body.locals,
             states: body.states,
             modes: body.modes,
+            applies: body.applied.into_keys().collect(),
             body: checked,
+            entries,
             span: rule.span,
         }
     }
@@ -149,7 +158,7 @@ impl<'a> Body<'a> {
         optimizer: &ast::Optimizer,
         rule: &'a ast::Rule,
         pattern: &Pattern,
-    ) -> RuleBody {
+    ) -> (RuleBody, Vec<Entry>) {
         match &rule.body {
             ast::RuleBody::Block(block) => self.rule_block(rule, block),
             ast::RuleBody::Delegate {
@@ -169,24 +178,25 @@ impl<'a> Body<'a> {
                 );
                 let target = self.target_of(optimizer, target, args);
                 self.room = room;
-                match target.zip(view) {
+                let body = match target.zip(view) {
                     Some((target, view)) => RuleBody::Delegate { target, view },
                     None => RuleBody::Block(hir::Block {
                         stmts: Vec::new(),
                         tail: None,
                     }),
-                }
+                };
+                (body, Vec::new())
             }
         }
     }
 
-    fn rule_block(&mut self, rule: &'a ast::Rule, block: &'a ast::Block) -> RuleBody {
+    fn rule_block(&mut self, rule: &'a ast::Rule, block: &'a ast::Block) -> (RuleBody, Vec<Entry>) {
         for (name, binding) in [("grad", Binding::Grad), ("step", Binding::Step)] {
             // A setting of that name was reported with the settings.
             if let Err(entry) = self.names.declare(name, binding, None)
                 && !matches!(
                     entry.binding,
-                    Binding::Hyper(_) | Binding::Static(_) | Binding::Shared(_)
+                    Binding::Hyper(_) | Binding::Static(_) | Binding::Shared(_) | Binding::Base(_)
                 )
             {
                 let (name, at) = (name.to_owned(), entry.span.unwrap_or_default());
@@ -195,7 +205,11 @@ impl<'a> Body<'a> {
         }
         self.source = Some(block);
         let flow = self.flow;
-        let checked = self.within(flow, |body| body.block(block));
+        let names = self.names.clone();
+        let (checked, entries) = self.within(flow, |body| {
+            let checked = body.block(block);
+            (checked, body.entries(block, names))
+        });
         if !self.updates {
             let (name, param, at) = (
                 rule.name.text.clone(),
@@ -204,7 +218,7 @@ impl<'a> Body<'a> {
             );
             self.report(CheckError::NoUpdate { name, param, at });
         }
-        RuleBody::Block(checked)
+        (RuleBody::Block(checked), entries)
     }
 
     fn target_of(
@@ -240,8 +254,19 @@ impl<'a> Body<'a> {
             });
             return None;
         };
+        let other = &self.cx.program.optimizers[id];
+        let takes = |name: &Name| other.bases.iter().any(|base| base.name == name.text);
+        let (given, settings): (Vec<_>, Vec<_>) = args.iter().partition(|(name, _)| takes(name));
+        let id = match (given.first(), given.last()) {
+            (Some((first, _)), Some((_, last))) => {
+                let at = first.span.to(last.span);
+                let (cx, items) = (&mut *self.cx, self.items);
+                Maker { cx, items }.with_bases(id, &given, at)?
+            }
+            _ => id,
+        };
         let (mut hypers, mut statics) = (Vec::new(), Vec::new());
-        for (name, value) in args {
+        for (name, value) in settings {
             self.setting(id, name, value, &mut hypers, &mut statics);
         }
         Some(Target::Optimizer {
@@ -260,14 +285,8 @@ impl<'a> Body<'a> {
         statics: &mut Vec<(usize, Expr)>,
     ) {
         let other = &self.cx.program.optimizers[id];
-        let hyper = other
-            .hypers
-            .iter()
-            .position(|hyper| hyper.name == name.text);
-        let entry = other
-            .statics
-            .iter()
-            .position(|entry| entry.name == name.text);
+        let hyper = other.hypers.iter().position(|hyper| hyper.is(&name.text));
+        let entry = other.statics.iter().position(|entry| entry.is(&name.text));
         let (index, expected, range, level, into) = match (hyper, entry) {
             (Some(index), _) => (
                 index,
@@ -298,7 +317,7 @@ impl<'a> Body<'a> {
     }
 
     /// A constant must lie in the range that the other optimizer declares.
-    fn check_setting(
+    pub(super) fn check_setting(
         &mut self,
         id: OptimizerId,
         name: &Name,
@@ -328,7 +347,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn unknown_setting(&mut self, id: OptimizerId, name: &Name) {
+    pub(super) fn unknown_setting(&mut self, id: OptimizerId, name: &Name) {
         let other = &self.cx.program.optimizers[id];
         let hypers = other.hypers.iter().map(|hyper| hyper.name.as_str());
         let statics = other.statics.iter().map(|entry| entry.name.as_str());
@@ -380,11 +399,10 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
     let delegates: PrimaryMap<OptimizerId, Vec<(usize, Span)>> = optimizers
         .values()
         .map(|optimizer| {
-            optimizer
-                .rules
-                .iter()
-                .filter_map(delegated_optimizer)
-                .collect()
+            let taken = optimizer.bases.iter();
+            let taken = taken.map(|base| (base.optimizer.index(), optimizer.span));
+            let delegates = optimizer.rules.iter().filter_map(delegated_optimizer);
+            delegates.chain(taken).collect()
         })
         .collect();
     let edges: Vec<Vec<usize>> = delegates
@@ -414,7 +432,7 @@ fn delegated_optimizer(rule: &Rule) -> Option<(usize, Span)> {
     }
 }
 
-fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()

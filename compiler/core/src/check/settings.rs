@@ -46,6 +46,9 @@ pub(super) fn settings(
         .as_ref()
         .is_some_and(|policy| absent_grad(cx, items.file, policy));
     cx.program.optimizers[id].absent_grad_is_zero = zero;
+    if optimizer.absent_grad.is_some() {
+        cx.absent.insert(id, zero);
+    }
 }
 
 /// Names that are taken, by another setting or by the language.
@@ -73,7 +76,8 @@ fn setting_names(optimizer: &ast::Optimizer) -> impl Iterator<Item = &Name> {
     let hypers = optimizer.hypers.iter().map(|hyper| &hyper.name);
     let statics = optimizer.statics.iter().map(|entry| &entry.name);
     let shared = optimizer.shared.iter().map(|shared| &shared.name);
-    hypers.chain(statics).chain(shared)
+    let bases = optimizer.bases.iter().map(|base| &base.name);
+    bases.chain(hypers).chain(statics).chain(shared)
 }
 
 /// Whether an absent gradient counts as zeros.
@@ -147,6 +151,7 @@ impl Settings<'_> {
         self.hypers.push(default.number);
         Hyper {
             name: text.clone(),
+            path: text.clone(),
             docs: hyper.docs.clone(),
             default: default.value,
             range: default.range,
@@ -174,6 +179,7 @@ impl Settings<'_> {
         let ty = ty.unwrap_or(StaticType::Float);
         Static {
             name: text.clone(),
+            path: text.clone(),
             docs: entry.docs.clone(),
             ty,
             default: default.value,
@@ -318,6 +324,13 @@ pub(super) fn unused(cx: &mut Context, file: FileId, id: OptimizerId, optimizer:
                     at: *span,
                 },
             );
+        }
+    }
+    for (index, base) in optimizer.bases.iter().enumerate() {
+        let rules = &cx.program.optimizers[id].rules;
+        if !rules.iter().any(|rule| rule.applies.contains(&index)) {
+            let (name, at) = (base.name.text.clone(), base.name.span);
+            cx.sink.report(file, CheckError::UnusedBase { name, at });
         }
     }
     for (index, Name { text, span }) in optimizer

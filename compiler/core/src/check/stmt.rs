@@ -94,6 +94,7 @@ impl Body<'_> {
             OnFirst(body) => {
                 let flow = Flow {
                     no_state: Some("`on first step`"),
+                    no_use: Some("`on first step`"),
                     ..self.flow
                 };
                 vec![StmtKind::OnFirst(
@@ -115,6 +116,7 @@ impl Body<'_> {
                 count,
                 body,
             } => vec![self.repeat(row, table.as_ref(), count.as_ref(), body)],
+            Entry { .. } => Vec::new(),
             Skip => {
                 self.may_have_ended |= self.flow.no_state.is_some();
                 vec![StmtKind::Skip]
@@ -127,32 +129,53 @@ impl Body<'_> {
         use ast::StmtKind::*;
         let what = match &stmt.kind {
             Let { .. } | Assign { .. } | If { .. } | Repeat { .. } => return true,
+            Entry { .. } if self.room == Room::Rule => return self.entry_stands_here(stmt.span),
+            State { .. } | OnFirst(_) | Every { .. } | Modes { .. } if self.in_entry => {
+                let what = if matches!(stmt.kind, State { .. } | Modes { .. }) {
+                    "state"
+                } else {
+                    "`on first step` or `every`"
+                };
+                let help = "an entry uses the state of its rule; ask for steps with `if` and `step`, the number of steps so far";
+                return self.misplaced(what, "an entry", help, stmt.span);
+            }
             Skip if self.flow.in_loop => {
                 let help = "leave a loop out by its count, and the rule by a `skip` outside";
                 return self.misplaced("`skip`", "a loop", help, stmt.span);
             }
-            State { .. } if self.flow.value_depth > 0 || self.room == Room::Function => "state",
+            State { index: None, .. } if self.room == Room::Component => return true,
+            State { .. } if self.flow.value_depth > 0 || self.room != Room::Rule => "state",
             OnFirst(_) => "`on first step`",
             Every { .. } => "`every`",
             Chance { .. } => "`with probability`",
             Modes { .. } => "`modes`",
             Each { .. } => "`each`",
+            Entry { .. } => "`entry`",
             Skip => "`skip`",
             State { .. } => return true,
         };
-        if self.room == Room::Function {
-            return self.misplaced(
-                what,
-                "a function",
-                "functions are pure: do this in the rule that calls it",
-                stmt.span,
-            );
+        if matches!(self.room, Room::Function | Room::Component) {
+            let place = self.room.name();
+            let help = match self.room {
+                Room::Component => "a component has state, and sees nothing else of the rule",
+                _ => "functions are pure: do this in the rule that calls it",
+            };
+            return self.misplaced(what, place, help, stmt.span);
         }
         if self.flow.value_depth > 0 {
             let help = "end the expression first: a block that gives a value changes nothing else";
             return self.misplaced(what, "a block that gives a value", help, stmt.span);
         }
         true
+    }
+
+    /// Only the top of a rule has entries.
+    fn entry_stands_here(&mut self, at: Span) -> bool {
+        if self.names.depth() == 1 && !self.in_entry {
+            return true;
+        }
+        let help = "write it at the top of the rule";
+        self.misplaced("`entry`", "another block", help, at)
     }
 
     pub(super) fn misplaced(&mut self, what: &str, place: &str, help: &str, at: Span) -> bool {
@@ -173,6 +196,7 @@ impl Body<'_> {
         ty: Option<&ast::Type>,
         value: &ast::Expr,
     ) -> StmtKind {
+        self.bound_as = Some(name.text.clone());
         let (value, ty) = match ty {
             Some(written) => self.declared_value(name, written, value),
             None => {
@@ -181,6 +205,7 @@ impl Body<'_> {
                 (value, ty)
             }
         };
+        self.bound_as = None;
         let ty = if mutable {
             self.variable_type(ty, value.span)
         } else {
@@ -312,6 +337,7 @@ impl Body<'_> {
             self.prove(&target.text, fact, &value);
         }
         self.updates |= to.place == Place::Param;
+        self.changes |= !matches!(to.place, Place::Local(_));
         if let Place::Shared(shared) = to.place {
             self.shared_once(shared, &value, target.span);
         }
@@ -414,6 +440,10 @@ impl Body<'_> {
                 "the gradient",
                 "compute a new value: `let g = …`".to_owned(),
             ),
+            Binding::Base(_) => (
+                "an optimizer",
+                "apply it, and assign what it gives".to_owned(),
+            ),
             Binding::Step => (
                 "the step number",
                 "compute a new value: `let t = step - 1`".to_owned(),
@@ -445,9 +475,14 @@ impl Body<'_> {
         };
         let flow = Flow {
             no_state,
+            no_use: self.flow.no_use.or(no_state.filter(|_| !decided_at_bind)),
             ..self.flow
         };
+        let before = (self.applied.clone(), self.uses.clone());
         let then = self.within(flow, |body| body.block(then));
+        // Only one of the branches exists.
+        let applied = std::mem::replace(&mut self.applied, before.0);
+        let uses = std::mem::replace(&mut self.uses, before.1);
         let otherwise = match otherwise {
             Some(block) => self.within(flow, |body| body.block(block)),
             None => Block {
@@ -455,6 +490,8 @@ impl Body<'_> {
                 tail: None,
             },
         };
+        self.applied.extend(applied);
+        self.uses.extend(uses);
         StmtKind::If {
             cond,
             then,
@@ -483,6 +520,7 @@ impl Body<'_> {
         };
         let flow = Flow {
             no_state: Some("`every`"),
+            no_use: Some("`every`"),
             ..self.flow
         };
         let body = self.within(flow, |inner| inner.block(block));
@@ -550,6 +588,7 @@ impl Body<'_> {
         let no_state = self.flow.no_state.or(Some("`repeat`"));
         let flow = Flow {
             no_state,
+            no_use: Some("`repeat`"),
             in_loop: true,
             ..self.flow
         };

@@ -363,7 +363,7 @@ impl Body<'_> {
             }
             Binding::Local(local) => self.locals[local].ty.clone(),
             Binding::State(state) => self.states[state].ty.clone(),
-            Binding::Later | Binding::Hidden => Type::Error,
+            Binding::Base(_) | Binding::Later | Binding::Hidden => Type::Error,
         }
     }
 }

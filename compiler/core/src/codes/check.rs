@@ -21,6 +21,276 @@ const fn page(
 
 pub(super) const CODES: &[Code] = &[
     page(
+        "opt::compose::applied_twice",
+        "an optimizer is applied twice in one rule",
+        "What is applied keeps state of its own, under the name that the rule has for it, and is applied once in each step.\nTwo applications need two optimizers; one application can be used twice through `let`.",
+        r"optimizer Plain {
+    hyper lr = 0.1
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) {
+        w = base(w, grad)
+        w = base(w, grad)
+    }
+}",
+        r"optimizer Plain {
+    hyper lr = 0.1
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) {
+        let move = base(w, grad) - w
+        w += 2 * move
+    }
+}",
+    ),
+    page(
+        "opt::compose::as_value",
+        "an optimizer stands where a value is needed",
+        "An optimizer that another one takes is no number and no tensor.\nA rule applies it to a parameter and a gradient, and reads its hyperparameters by name.",
+        r"optimizer Plain {
+    hyper lr = 0.1
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) { w = 0.5 * (w + base) }
+}",
+        r"optimizer Plain {
+    hyper lr = 0.1
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) { w = 0.5 * (w + base(w, grad)) }
+}",
+    ),
+    page(
+        "opt::compose::circle",
+        "optimizers are made of each other",
+        "A composition is an optimizer with others in it, so it cannot be in itself.\nWhat a rule delegates to may be in a circle as little.",
+        r"use std.sgd.Sgd
+
+optimizer Half(base: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (w + base(w, grad)) }
+}
+
+optimizer Shown = Half(base = Other)
+optimizer Other = Half(base = Shown)",
+        r"use std.sgd.Sgd
+
+optimizer Half(base: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (w + base(w, grad)) }
+}
+
+optimizer Shown = Half(base = Other)
+optimizer Other = Half(base = Sgd)",
+    ),
+    page(
+        "opt::compose::missing_setting",
+        "an optimizer lacks a hyperparameter that the one that takes it needs",
+        "An optimizer may set hyperparameters of one that it takes, as in `base(w, grad, lr: 1)`, and read them, as in `base.lr`.\nIt can only be given optimizers that have them.",
+        r"optimizer Plain {
+    rule each(w: [...]) { w -= 0.1 * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) { w = base(w, grad, lr: 0.1) }
+}",
+        r"optimizer Plain {
+    hyper lr = 1
+    rule each(w: [...]) { w -= lr * grad }
+}
+
+optimizer Shown(base: optimizer = Plain) {
+    rule each(w: [...]) { w = base(w, grad, lr: 0.1) }
+}",
+    ),
+    page(
+        "opt::compose::needs_optimizer",
+        "the value of an optimizer's parameter is no optimizer",
+        "A parameter such as `base: optimizer = Sgd` takes the name of an optimizer, with settings in parentheses if need be.",
+        r"use std.sgd.Sgd
+
+optimizer Half(base: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (w + base(w, grad)) }
+}
+
+optimizer Shown = Half(base = 3)",
+        r"use std.sgd.Sgd
+
+optimizer Half(base: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (w + base(w, grad)) }
+}
+
+optimizer Shown = Half(base = Sgd(lr = 3))",
+    ),
+    page(
+        "opt::compose::too_many",
+        "a composition is made of too many optimizers",
+        "Every optimizer in it is written out with its state, as often as it is taken; a doubling at each level grows without bound.",
+        r"use std.sgd.Sgd
+
+optimizer Both(a: optimizer = Sgd, b: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (a(w, grad) + b(w, grad)) }
+}
+
+optimizer Two = Both(a = Both, b = Both)
+optimizer Four = Both(a = Two, b = Two)
+optimizer Eight = Both(a = Four, b = Four)
+optimizer Sixteen = Both(a = Eight, b = Eight)
+optimizer Shown = Both(a = Sixteen, b = Sixteen)",
+        r"use std.sgd.Sgd
+
+optimizer Both(a: optimizer = Sgd, b: optimizer = Sgd) {
+    rule each(w: [...]) { w = 0.5 * (a(w, grad) + b(w, grad)) }
+}
+
+optimizer Two = Both(a = Both, b = Both)
+optimizer Four = Both(a = Two, b = Two)
+optimizer Eight = Both(a = Four, b = Four)
+optimizer Shown = Both(a = Eight, b = Sgd)",
+    ),
+    page(
+        "opt::unused::base",
+        "an optimizer that is taken is never applied",
+        "It would be given, and change nothing.",
+        r"use std.sgd.Sgd
+
+optimizer Shown(base: optimizer = Sgd) {
+    rule each(w: [...]) { w -= grad }
+}",
+        r"use std.sgd.Sgd
+
+optimizer Shown(base: optimizer = Sgd) {
+    rule each(w: [...]) { w = base(w, grad) }
+}",
+    ),
+    page(
+        "opt::component::used_twice",
+        "two uses of components would share their state",
+        "Each use of a component has state of its own, under the name that its value is bound to, or the component's name where it is not bound.",
+        r"component momentum(g: [...], beta: float) -> [...] {
+    state buffer = zeros_like(g)
+    buffer = lerp(buffer, g, 1 - beta)
+    buffer
+}
+
+optimizer Shown {
+    rule each(w: [...]) { w -= momentum(grad, 0.9) + momentum(grad, 0.99) }
+}",
+        r"component momentum(g: [...], beta: float) -> [...] {
+    state buffer = zeros_like(g)
+    buffer = lerp(buffer, g, 1 - beta)
+    buffer
+}
+
+optimizer Shown {
+    rule each(w: [...]) {
+        let fast = momentum(grad, 0.9)
+        let slow = momentum(grad, 0.99)
+        w -= fast + slow
+    }
+}",
+    ),
+    page(
+        "opt::entry::collision",
+        "two optimizers of a composition have an entry of one name",
+        "A composition has the entries of its own rules and of the optimizers that it takes, by their plain names.\nIf two have the same, a caller could not say which is meant.",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state z = w
+        z -= grad
+        w = lerp(w, z, 0.1)
+        entry eval { w = z }
+    }
+}
+
+optimizer Shown(base: optimizer = Averaged) {
+    rule each(w: [...]) {
+        w = base(w, grad)
+        entry eval { w *= 0.5 }
+    }
+}",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state z = w
+        z -= grad
+        w = lerp(w, z, 0.1)
+        entry eval { w = z }
+    }
+}
+
+optimizer Shown(base: optimizer = Averaged) {
+    rule each(w: [...]) {
+        w = base(w, grad)
+        entry halve { w *= 0.5 }
+    }
+}",
+    ),
+    page(
+        "opt::entry::input",
+        "an entry has an input that no caller can give",
+        "A caller gives an entry tensors with the shape of each parameter, `like w`, and numbers, `float`.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry shrink(k: int) { w *= k }
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+}",
+    ),
+    page(
+        "opt::entry::inputs_differ",
+        "entries of one name have different inputs in two rules",
+        "A caller asks all parameters at once, whichever rule has taken them, and gives the same inputs for each.",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+    rule other(w: [...]) {
+        w -= grad
+        entry shrink { w *= 0.5 }
+    }
+}",
+        r"optimizer Shown {
+    rule matrix(w: [m, n]) {
+        w -= grad
+        entry shrink(k: float) { w *= k }
+    }
+    rule other(w: [...]) {
+        w -= grad
+        entry shrink(k: float) { w *= 0.5 * k }
+    }
+}",
+    ),
+    page(
+        "opt::entry::no_effect",
+        "an entry assigns nothing",
+        "An entry acts as a step does: by assigning the parameter or state. Nothing else outlives it.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry eval { let _half = 0.5 * w }
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        entry eval { w *= 0.5 }
+    }
+}",
+    ),
+    page(
         "opt::across::number",
         "a sum over parameters adds something that is not a number",
         "`across params { x }` adds `x` of every parameter that the rule takes in this step.\nParameters have different shapes, so `x` is a number or a scalar tensor.",

@@ -91,7 +91,7 @@ pub fn run(
     let written = slots
         .iter_mut()
         .zip(&function.slots)
-        .filter(|(_, slot)| slot.role != Role::Grad);
+        .filter(|(_, slot)| !slot.role.is_read_only());
     for ((slot, _), value) in written.zip(results) {
         *slot = value;
     }

@@ -8,6 +8,7 @@ use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
 use crate::plan::{HostBinary, HostUnary};
 use cranelift_entity::PrimaryMap;
+use std::collections::HashSet;
 
 /// Appends operations to a region of a function.
 ///
@@ -53,6 +54,24 @@ impl Builder {
     /// A new region, not yet used by any operation.
     pub fn new_region(&mut self) -> Region {
         self.function.regions.push(RegionData::default())
+    }
+
+    /// Empties the regions that no operation of the function uses any more.
+    pub fn forget_unused_regions(&mut self) {
+        let mut used = HashSet::from([self.function.init, self.function.body]);
+        self.function.for_each_op(|op| {
+            if let OpKind::If {
+                then, otherwise, ..
+            } = self.function.ops[op].kind
+            {
+                used.extend([then, otherwise]);
+            }
+        });
+        for (region, data) in &mut self.function.regions {
+            if !used.contains(&region) {
+                *data = RegionData::default();
+            }
+        }
     }
 
     /// Appends an operation that makes values of these types.

@@ -2,7 +2,7 @@
 
 use super::{Frame, Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Field, Place, UnaryOp};
+use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
 use crate::ir::{OnFailure, OpKind, Reduce, Type, Value};
 use crate::kernel;
 use crate::plan::{HostBinary, HostUnary};
@@ -20,6 +20,13 @@ impl<'p> Lowerer<'p> {
             ExprKind::Shared(n) => self.shared(*n),
             ExprKind::Across(fold, n, summand) => self.across(*fold, *n, summand),
             ExprKind::Step => self.step(),
+            ExprKind::Apply {
+                base,
+                param,
+                grad,
+                hypers,
+            } => self.apply(*base, param, grad, hypers),
+            ExprKind::BaseHyper(base, name) => self.base_hyper(*base, name),
             ExprKind::Param => self.read(self.frame.param),
             ExprKind::Grad => self.read(self.frame.grad),
             ExprKind::State(state) => {
@@ -31,6 +38,7 @@ impl<'p> Lowerer<'p> {
             ExprKind::Family(state) => self.family(*state),
             ExprKind::Local(local) => match self.frame.locals[local].clone() {
                 Val::Tensor(tensor) => self.read(Some(tensor)),
+                Val::Host(value) => Val::Host(self.known(value)),
                 other => other,
             },
             ExprKind::Dim(symbol) => Val::Number(self.frame.symbols[*symbol] as f64),
@@ -49,7 +57,8 @@ impl<'p> Lowerer<'p> {
                 otherwise,
             } => self.if_expr(cond, then, otherwise),
             ExprKind::In(dtype, body) => self.in_dtype(dtype, body),
-            ExprKind::Call(function, args) => self.call(*function, args),
+            ExprKind::Call(function, args) => self.call(*function, None, args),
+            ExprKind::Use(function, name, args) => self.call(*function, Some(name), args),
             ExprKind::Builtin(builtin, args) => self.builtin(*builtin, args),
             ExprKind::Field(value, field) => self.field(value, *field),
             ExprKind::OrElse {
@@ -60,10 +69,12 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn hyper(&mut self, n: usize) -> Val {
-        match &self.frame.hypers[n] {
-            Some(value) => value.clone(),
-            None => Val::Host(self.build.push_one(OpKind::Hyper(n as u32), Type::Host)),
+    /// A hyperparameter's value, read here if it is an input.
+    pub(super) fn hyper(&mut self, n: usize) -> Val {
+        match self.frame.hypers[n].clone() {
+            Val::Input(n) => Val::Host(self.build.push_one(OpKind::Hyper(n), Type::Host)),
+            Val::Host(value) => Val::Host(self.known(value)),
+            value => value,
         }
     }
 
@@ -72,6 +83,7 @@ impl<'p> Lowerer<'p> {
         let Some(value) = value else {
             unreachable!("a rule's names outside a rule")
         };
+        let value = self.known(value);
         match self.context {
             Some(dtype)
                 if self
@@ -323,12 +335,18 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn call(&mut self, id: crate::hir::FunctionId, args: &'p [Expr]) -> Val {
+    /// A function, or a component with a name for its state.
+    fn call(&mut self, id: FunctionId, used_as: Option<&str>, args: &'p [Expr]) -> Val {
         let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
         let function = &self.program.functions[id];
         let outer = self.frame.clone();
         let (hypers, statics) = (outer.hypers.clone(), outer.statics.clone());
         self.frame = Frame::new(outer.optimizer, hypers, statics);
+        if let Some(name) = used_as {
+            let mode = outer.component.map_or(outer.mode, |(_, mode)| mode);
+            self.frame.component = Some((id, mode));
+            self.frame.through = outer.through.clone().named(name);
+        }
         for ((local, pattern), arg) in function.params.iter().zip(args) {
             if let (Some(pattern), Val::Tensor(tensor)) = (pattern, &arg) {
                 let dims = self.build.function.dims(*tensor).to_vec();

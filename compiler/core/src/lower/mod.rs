@@ -6,21 +6,26 @@
 //!
 //! A checked program lowers without failing; an impossible case is a bug in the checker and panics with its name.
 
+mod apply;
 mod builtin;
+mod entry;
 mod expr;
 mod names;
 mod select;
 mod shared;
+mod state;
 mod stmt;
 mod view;
 
+pub use entry::{entries, lower_entry};
 pub use names::{answers, examples};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
 
 use crate::dtype::DType;
 use crate::hir::{
-    self, Fact, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType, Target,
+    self, Fact, FunctionId, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType,
+    Target,
 };
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
 use crate::plan::Role;
@@ -51,6 +56,10 @@ pub struct Spec<'a> {
 
 /// Specialises a rule.
 pub fn lower(spec: &Spec<'_>) -> Function {
+    lowered(spec).finish()
+}
+
+fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
     let frame = root_frame(spec.program, spec.optimizer, spec.settings);
     let mut lowerer = Lowerer {
         name: spec.name,
@@ -70,7 +79,7 @@ pub fn lower(spec: &Spec<'_>) -> Function {
     });
     lowerer.current = vec![param, grad];
     lowerer.current[0] = lowerer.rule(spec.rule, param, grad);
-    lowerer.finish()
+    lowerer
 }
 
 /// The value of a host expression over the settings so far; NaN if it is not a number.
@@ -106,6 +115,8 @@ enum Val {
     Number(f64),
     /// A host number known at each step.
     Host(Value),
+    /// Input `n` of the host program, read where it is needed.
+    Input(u32),
     /// A word of a choice.
     Word(String),
     /// A storage type; `None` is the parameter's.
@@ -159,7 +170,7 @@ impl From<&StaticValue> for Val {
 #[derive(Debug, Clone)]
 struct Frame {
     optimizer: OptimizerId,
-    hypers: Vec<Option<Val>>,
+    hypers: Vec<Val>,
     statics: Vec<Val>,
     symbols: SecondaryMap<hir::Symbol, u64>,
     locals: HashMap<hir::Local, Val>,
@@ -172,35 +183,61 @@ struct Frame {
     shared: HashMap<usize, Value>,
     param: Option<Value>,
     grad: Option<Value>,
-    /// How the rule sees the parameter's slot.
+    /// How the rule sees the parameter's slot, and what its state is called.
     through: Through,
+    /// The component that runs, and the mode for which it is used.
+    component: Option<(FunctionId, Option<u32>)>,
+    /// The parameter and the gradient that the rule was given.
+    given: Option<[Value; 2]>,
+    /// Whether those are the ones that were bound, before anything changed them.
+    pristine: [bool; 2],
     rule: usize,
 }
 
 /// The way from a parameter's slot to what a rule sees of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Through {
     steps: Vec<view::Step>,
-    /// What state of a part is called before its name: `part2.`
-    part: String,
+    /// What state is called before its name: that of a part `part2.`, of what is applied `base.`
+    prefix: String,
+    /// The slot where the rule's parameter is kept, and the steps from there; none when it is computed.
+    home: Option<(usize, Vec<view::Step>)>,
+}
+
+impl Default for Through {
+    fn default() -> Through {
+        Through {
+            steps: Vec::new(),
+            prefix: String::new(),
+            home: Some((0, Vec::new())),
+        }
+    }
 }
 
 impl Through {
     fn then(&self, steps: &[view::Step]) -> Through {
         Through {
             steps: [&self.steps, steps].concat(),
-            part: self.part.clone(),
+            prefix: self.prefix.clone(),
+            home: self
+                .home
+                .as_ref()
+                .map(|(slot, from)| (*slot, [from, steps].concat())),
         }
     }
 
-    fn part(mut self, n: usize) -> Through {
-        self.part = format!("{}part{n}.", self.part);
+    fn part(self, n: usize) -> Through {
+        self.named(&format!("part{n}"))
+    }
+
+    fn named(mut self, name: &str) -> Through {
+        self.prefix = format!("{}{name}.", self.prefix);
         self
     }
 }
 
 impl Frame {
-    fn new(optimizer: OptimizerId, hypers: Vec<Option<Val>>, statics: Vec<Val>) -> Frame {
+    fn new(optimizer: OptimizerId, hypers: Vec<Val>, statics: Vec<Val>) -> Frame {
         Frame {
             optimizer,
             hypers,
@@ -215,6 +252,9 @@ impl Frame {
             param: None,
             grad: None,
             through: Through::default(),
+            component: None,
+            given: None,
+            pristine: [true; 2],
             rule: 0,
         }
     }
@@ -223,20 +263,17 @@ impl Frame {
 /// The frame of the bound optimizer: its hyperparameters are read at each step.
 fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame {
     let count = program.optimizers[id].hypers.len();
+    let hypers = (0..count as u32).map(Val::Input).collect();
     let statics = settings.statics.iter().map(Val::from).collect();
     Frame {
         first_input: count,
-        ..Frame::new(id, vec![None; count], statics)
+        ..Frame::new(id, hypers, statics)
     }
 }
 
 /// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
 fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
-    let hypers = settings
-        .hypers
-        .iter()
-        .map(|&x| Some(Val::Number(x)))
-        .collect();
+    let hypers = settings.hypers.iter().map(|&x| Val::Number(x)).collect();
     Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
 }
 
@@ -257,6 +294,10 @@ struct Lowerer<'p> {
     draws: [u32; 2],
     /// The vectors of diagonal matrices.
     diagonals: HashMap<Value, Value>,
+    /// The rules that ran, with what names meant in them.
+    ran: Vec<Frame>,
+    /// A first value of state is lowered.
+    hiding: Option<state::Hiding>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -274,6 +315,8 @@ impl<'p> Lowerer<'p> {
             on_failure: OnFailure::default(),
             draws: [0; 2],
             diagonals: HashMap::new(),
+            ran: Vec::new(),
+            hiding: None,
             assigned: BTreeMap::new(),
         }
     }
@@ -298,12 +341,15 @@ impl<'p> Lowerer<'p> {
             let stored = self.build.function.slots[slot].ty.dtype;
             self.current[slot] = self.build.cast(self.current[slot], stored);
         }
-        self.current.remove(1);
+        let mut slots = self.build.function.slots.iter();
+        self.current
+            .retain(|_| slots.next().is_some_and(|slot| !slot.role.is_read_only()));
         let shared: Vec<(u32, Value)> = self.assigned.into_iter().collect();
         self.current.extend(shared.iter().map(|(_, value)| *value));
         self.build.function.shared = shared.into_iter().map(|(input, _)| input).collect();
         self.build.function.regions[body].results = self.current;
         self.build.function.regions[init].results = self.initial;
+        self.build.forget_unused_regions();
         self.build.function
     }
 
@@ -311,17 +357,26 @@ impl<'p> Lowerer<'p> {
         &self.program.optimizers[self.frame.optimizer].rules[self.frame.rule]
     }
 
+    fn state_data(&self, state: StateId) -> &'p hir::State {
+        match self.frame.component {
+            Some((id, _)) => &self.program.functions[id].states[state],
+            None => &self.rule_data().states[state],
+        }
+    }
+
     /// Runs a rule of the frame's optimizer on a parameter and its gradient; gives the parameter's new value.
     fn rule(&mut self, rule: usize, param: Value, grad: Value) -> Value {
         self.frame.rule = rule;
         self.frame.param = Some(param);
         self.frame.grad = Some(grad);
+        self.frame.given = Some([param, grad]);
         let data = self.rule_data();
         let dims = self.build.function.dims(param).to_vec();
         self.frame.symbols = select::bind_pattern(&data.pattern, &dims).unwrap_or_default();
         match &data.body {
             RuleBody::Block(block) => {
                 self.stmts(&block.stmts, None);
+                self.ran.push(self.frame.clone());
                 self.frame.param.unwrap_or(param)
             }
             RuleBody::Delegate { target, view } => {
@@ -401,6 +456,7 @@ impl<'p> Lowerer<'p> {
         let outer = std::mem::replace(&mut self.frame, frame);
         self.frame.through = through.clone();
         self.frame.first_input = first_input;
+        self.frame.pristine = outer.pristine;
         let updated = self.rule(rule, param, grad);
         self.frame = outer;
         updated
@@ -425,7 +481,7 @@ impl<'p> Lowerer<'p> {
             let value = hypers
                 .remove(&index)
                 .unwrap_or_else(|| self.expr(&hyper.default));
-            self.frame.hypers.push(Some(value));
+            self.frame.hypers.push(value);
         }
         for (index, declared) in optimizer.statics.iter().enumerate() {
             let value = statics

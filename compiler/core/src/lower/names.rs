@@ -42,6 +42,8 @@ fn questions(program: &Program) -> Vec<&str> {
             .chain(states)
             .for_each(|expr| in_expr(expr, &mut found));
         in_body(&rule.body, &mut found);
+        let entries = rule.entries.iter();
+        entries.for_each(|entry| in_block(&entry.body, &mut found));
     }
     found.sort_unstable();
     found.dedup();
@@ -103,7 +105,17 @@ fn in_expr<'p>(expr: &'p Expr, found: &mut Vec<&'p str>) {
         ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => in_expr(x, found),
         ExprKind::OrElse { value, .. } => in_expr(value, found),
         ExprKind::Binary(_, x, y) => [x, y].into_iter().for_each(|x| in_expr(x, found)),
-        ExprKind::Call(_, args) | ExprKind::Builtin(_, args) => {
+        ExprKind::Apply {
+            param,
+            grad,
+            hypers,
+            ..
+        } => {
+            in_expr(param, found);
+            in_expr(grad, found);
+            hypers.iter().for_each(|(_, value)| in_expr(value, found));
+        }
+        ExprKind::Call(_, args) | ExprKind::Use(_, _, args) | ExprKind::Builtin(_, args) => {
             args.iter().for_each(|arg| in_expr(arg, found))
         }
         ExprKind::In(_, body) | ExprKind::Across(_, _, body) => in_block(body, found),

@@ -45,10 +45,11 @@ fn takes(program: &Program, frame: &Frame, rule: usize, (name, dims): (&str, &[u
     lowerer.frame.symbols = symbols;
     lowerer.frame.rule = rule;
     lowerer.with_shape(dims);
-    let holds = data
-        .guard
-        .as_ref()
-        .is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
+    let holds = lowerer.bases_take(&data.applies, dims)
+        && data
+            .guard
+            .as_ref()
+            .is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
     holds && delegate_takes(&mut lowerer, &data.body, dims)
 }
 

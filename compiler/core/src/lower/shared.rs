@@ -24,7 +24,9 @@ fn inputs(program: &Program, id: OptimizerId) -> usize {
         .rules
         .iter()
         .map(|rule| target_inputs(program, &rule.body));
-    optimizer.shared.len() + optimizer.sums + targets.sum::<usize>()
+    let bases = optimizer.bases.iter();
+    let bases: usize = bases.map(|base| inputs(program, base.optimizer)).sum();
+    optimizer.shared.len() + optimizer.sums + targets.sum::<usize>() + bases
 }
 
 fn target_inputs(program: &Program, body: &RuleBody) -> usize {
@@ -63,6 +65,12 @@ impl<'p> Lowerer<'p> {
                 self.frame = outer;
             }
         }
+        for base in 0..optimizer.bases.len() {
+            let frame = self.base_frame(base, Vec::new());
+            let outer = std::mem::replace(&mut self.frame, frame);
+            first.extend(self.first_inputs());
+            self.frame = outer;
+        }
         first
     }
 
@@ -81,6 +89,14 @@ impl<'p> Lowerer<'p> {
             .map(|rule| target_inputs(self.program, &rule.body))
             .sum();
         self.frame.first_input + optimizer.shared.len() + optimizer.sums + before
+    }
+
+    /// Where the inputs of an optimizer that this one takes begin.
+    pub(super) fn inputs_of_base(&self, base: usize) -> usize {
+        let optimizer = &self.program.optimizers[self.frame.optimizer];
+        let after = optimizer.bases[base..].iter();
+        let after: usize = after.map(|base| inputs(self.program, base.optimizer)).sum();
+        self.frame.first_input + inputs(self.program, self.frame.optimizer) - after
     }
 
     pub(super) fn shared(&mut self, n: usize) -> Val {
@@ -128,8 +144,10 @@ impl<'p> Lowerer<'p> {
             true => build.fill(summand, scalar.clone()),
             false => build.cast(summand, dtype),
         };
-        let kept = (0..build.function.slots.len() as u32).filter(|&slot| slot != 1);
-        let mut results: Vec<Value> = kept.map(|slot| build.slot(slot)).collect();
+        let slots = build.function.slots.iter().enumerate();
+        let kept = slots.filter(|(_, slot)| !slot.role.is_read_only());
+        let kept: Vec<u32> = kept.map(|(n, _)| n as u32).collect();
+        let mut results: Vec<Value> = kept.into_iter().map(|slot| build.slot(slot)).collect();
         results.push(summand);
         build.function.slots.push(crate::ir::Slot {
             name: "summand".to_owned(),

@@ -1,10 +1,9 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
 use super::{Lowerer, Val};
-use crate::dtype::DType;
 use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
-use crate::plan::{HostBinary, Role};
+use crate::plan::HostBinary;
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -188,7 +187,7 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn read_slot(&mut self, slot: usize) -> Value {
+    pub(super) fn read_slot(&mut self, slot: usize) -> Value {
         let value = self.build.slot(slot as u32);
         let dtype = self.build.function.slots[slot].ty.dtype;
         self.build.cast(value, dtype.compute())
@@ -296,96 +295,6 @@ impl<'p> Lowerer<'p> {
                     Val::Tensor(result)
                 };
                 self.frame.locals.insert(local, val);
-            }
-        }
-    }
-
-    fn declare(&mut self, state: StateId) {
-        let data = &self.rule_data().states[state];
-        let Some(modes) = data.modes else {
-            return self.declare_one(state, None);
-        };
-        if !self.frame.modes.contains_key(&modes) {
-            let present = self.present_modes(modes);
-            self.frame.modes.insert(modes, present);
-        }
-        for mode in self.frame.modes[&modes].clone() {
-            let outer = self.frame.mode.replace(mode);
-            self.declare_one(state, Some(mode));
-            self.frame.mode = outer;
-        }
-    }
-
-    /// The modes of the parameter for which the guard holds.
-    fn present_modes(&mut self, modes: crate::hir::ModesId) -> Vec<u32> {
-        let data = &self.rule_data().modes[modes];
-        let rank = self
-            .frame
-            .param
-            .map_or(0, |param| self.build.function.dims(param).len() as u32);
-        let mut present = Vec::new();
-        for mode in 0..rank {
-            let outer = self.frame.mode.replace(mode);
-            let takes_part = data
-                .guard
-                .as_ref()
-                .is_none_or(|guard| self.expr(guard) == Val::Number(1.0));
-            self.frame.mode = outer;
-            present.extend(takes_part.then_some(mode));
-        }
-        present
-    }
-
-    fn declare_one(&mut self, state: StateId, mode: Option<u32>) {
-        let data = &self.rule_data().states[state];
-        let dtype = data.dtype.unwrap_or(self.build.function.slots[0].ty.dtype);
-        let dims = data
-            .dims
-            .as_ref()
-            .map(|dims| dims.iter().map(|dim| self.count(dim)).collect());
-        let initial = self.initial_value(&data.init, dtype, dims);
-        let dims = self.build.function.dims(initial).to_vec();
-        let mode_name = mode.map_or_else(String::new, |mode| format!(".{mode}"));
-        let name = format!("{}{}{mode_name}", self.frame.through.part, data.name);
-        let slot = self.slot(&name, Role::State, dtype, &dims, data.fact);
-        self.initial.push(initial);
-        let value = self.read_slot(slot);
-        self.current.push(value);
-        self.frame.states.insert((state, mode), slot);
-    }
-
-    /// Lowers a state's first value into `init`, where the parameter is what it is before the first step.
-    fn initial_value(&mut self, init: &'p Expr, dtype: DType, dims: Option<Vec<u64>>) -> Value {
-        let outer = std::mem::replace(&mut self.build.region, self.build.function.init);
-        let steps = self.frame.through.steps.clone();
-        let [seen, seen_grad] = [0, 1].map(|slot| {
-            let slot = self.build.slot(slot);
-            self.apply_view(&steps, slot)
-        });
-        let param = self.frame.param.replace(seen);
-        let grad = self.frame.grad.replace(seen_grad);
-        let value = self.expr(init);
-        let dims = dims.unwrap_or_else(|| match &value {
-            Val::Tensor(tensor) => self.build.function.dims(*tensor).to_vec(),
-            _ => Vec::new(),
-        });
-        let value = self.filled(value, TensorType { dtype, dims });
-        (self.frame.param, self.frame.grad) = (param, grad);
-        self.build.region = outer;
-        value
-    }
-
-    /// A tensor of this type: numbers fill it, `identity` is ones on the diagonal.
-    fn filled(&mut self, value: Val, ty: TensorType) -> Value {
-        match value {
-            Val::Tensor(tensor) => self.build.cast(tensor, ty.dtype),
-            Val::Identity => {
-                let one = self.build.constant(1.0);
-                self.build.push_one(OpKind::Identity(one), Type::Tensor(ty))
-            }
-            number => {
-                let number = self.host(number);
-                self.build.fill(number, ty)
             }
         }
     }

@@ -269,8 +269,8 @@ impl<'a> Machine<'a> {
         let dtype = self.dtype(buffer);
         let rounded = data.iter().map(|&x| round_once(dtype, x));
         match buffer {
-            Buffer::Slot(n) if self.plan.slots[n as usize].role == Role::Grad => {
-                return broken(thunk, "writes the gradient");
+            Buffer::Slot(n) if self.plan.slots[n as usize].role.is_read_only() => {
+                return broken(thunk, "writes the gradient or an input");
             }
             Buffer::Slot(n) => self.slots[n as usize] = rounded.collect(),
             Buffer::Temp(n) => {

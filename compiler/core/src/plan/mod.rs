@@ -89,6 +89,15 @@ pub enum Role {
     Grad,
     /// State: read and written.
     State,
+    /// What a caller gives an entry: read only.
+    Input,
+}
+
+impl Role {
+    /// Whether nothing writes it.
+    pub fn is_read_only(self) -> bool {
+        matches!(self, Role::Grad | Role::Input)
+    }
 }
 
 /// A scratch tensor; its life ends with the step.

@@ -10,7 +10,7 @@ mod lives;
 mod thunks;
 
 use crate::ir::{Function, OpKind, Region, Summand, Value};
-use crate::plan::{Buffer, HostInst, Plan, Reg, Slot, Sum, Temp, Thunk};
+use crate::plan::{Buffer, HostInst, Plan, Reg, Role, Slot, Sum, Temp, Thunk};
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use std::collections::HashMap;
@@ -102,15 +102,19 @@ impl<'a> Planner<'a> {
     }
 
     fn init(&mut self) -> Vec<Thunk> {
-        let targets: Vec<u32> = (2..self.function.slots.len() as u32).collect();
+        let targets = self.slots_of(&[Role::State]);
         self.region_thunks(self.function.init, &targets)
     }
 
     fn body(&mut self) -> Vec<Thunk> {
-        let targets: Vec<u32> = (0..self.function.slots.len() as u32)
-            .filter(|&slot| slot != 1)
-            .collect();
+        let targets = self.slots_of(&[Role::Param, Role::State]);
         self.region_thunks(self.function.body, &targets)
+    }
+
+    fn slots_of(&self, roles: &[Role]) -> Vec<u32> {
+        let slots = self.function.slots.iter().enumerate();
+        let chosen = slots.filter(|(_, slot)| roles.contains(&slot.role));
+        chosen.map(|(n, _)| n as u32).collect()
     }
 
     /// Which registers become shared numbers.

@@ -96,6 +96,7 @@ pub(crate) fn restore(optimizer: &mut Optimizer, saved: &Saved) -> Result<(), Cu
     let engine = &mut optimizer.engine;
     engine.reset(|n| saved.params[n].states.is_empty())?;
     for (param, found) in engine.params.iter_mut().zip(saved.params()) {
+        param.begun = found.step > 0 || !found.states.is_empty();
         for (storage, bytes) in param.states.iter_mut().zip(found.states) {
             storage.write(bytes)?;
         }

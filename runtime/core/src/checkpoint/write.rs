@@ -72,7 +72,7 @@ fn collect<'a>(
     for ((param, step), states) in optimizer.engine.params.iter().zip(steps).zip(states) {
         let count = TensorView::new(Dtype::I64, Vec::new(), step)?;
         tensors.insert(key(&param.name, "step"), count);
-        let stepped = param.states().zip(states).filter(|_| param.step > 0);
+        let stepped = param.states().zip(states).filter(|_| param.begun);
         for (state, bytes) in stepped {
             let shape = state.dims.iter().map(|&dim| dim as usize).collect();
             let view = TensorView::new(stored(state.dtype), shape, bytes)?;

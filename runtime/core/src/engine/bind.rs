@@ -1,6 +1,7 @@
 //! Allocates and initialises state, and builds the tables of a step.
 
 use super::device::bind::{Devices, Ptx, failed};
+use super::entry::BoundEntry;
 use super::lockstep::{Lockstep, ranges};
 use super::schedule::Schedule;
 use super::storage::Storage;
@@ -15,6 +16,7 @@ use crate::moves::MAX_RANK;
 use crate::pool::Pool;
 use crate::prepared::{InvalidPlan, Prepared};
 use crate::view::Device;
+use optc_core::hir::InputKind;
 use optc_core::plan::{HostInst, Plan, evaluate_host};
 use optc_core::random::Noise;
 use std::collections::{HashMap, HashSet};
@@ -123,6 +125,7 @@ impl Engine {
             .enumerate()
             .filter(|(n, _)| chosen(*n))
         {
+            param.begun = false;
             for n in 0..param.states.len() {
                 let zeros = vec![0; param.prepared.slot_bytes(n + 2) as usize];
                 param.states[n].write(&zeros)?;
@@ -188,6 +191,11 @@ impl Param {
     pub(super) fn initialised_late(&self) -> bool {
         self.prepared.init_reads_views || self.home != Home::Own
     }
+
+    /// Its state depends on the first gradient.
+    pub(super) fn begins_with_grad(&self) -> bool {
+        self.prepared.init_reads_grad
+    }
 }
 
 fn check_names(entries: &[Entry]) -> Result<(), BindError> {
@@ -231,6 +239,7 @@ impl Binder<'_> {
             .map(|slot| self.allocate(&entry, prepared.slot_bytes(slot)))
             .collect::<Result<Vec<Storage>, BindError>>()?;
         let summands = self.summands(&entry)?;
+        let entries = self.entries(&entry)?;
         let views = [Pointer::NULL; 2].into_iter();
         let param = Param {
             slots: views.chain(states.iter().map(Storage::pointer)).collect(),
@@ -249,8 +258,10 @@ impl Binder<'_> {
             absent_zeros: entry.absent_zeros,
             noise: self.noise.clone(),
             summands,
+            entries,
             name: entry.name,
             step: 0,
+            begun: false,
             dense_param: None,
             dense_grad: None,
             active: false,
@@ -291,6 +302,31 @@ impl Binder<'_> {
         each.collect()
     }
 
+    /// The entries of a parameter's rule; those of one on a device cannot run.
+    fn entries(&mut self, entry: &Entry) -> Result<Vec<BoundEntry>, BindError> {
+        let on_host = entry.device == Device::Cpu;
+        let planned = entry.entries.iter().filter(|_| on_host);
+        let each = planned.map(|planned| {
+            let inputs = planned.signature.inputs.iter();
+            let own = Entry {
+                plan: Arc::clone(&planned.plan),
+                numbers: inputs
+                    .filter(|(_, kind)| *kind == InputKind::Number)
+                    .count(),
+                ..entry.clone()
+            };
+            let (prepared, regs) = (self.prepare(&own)?, self.regs);
+            self.regs += prepared.plan.host.len();
+            let summands = self.summands(&own)?;
+            let signature = planned.signature.clone();
+            let reads_grad = planned.reads_grad;
+            Ok(BoundEntry::new(
+                signature, reads_grad, prepared, regs, summands,
+            ))
+        });
+        each.collect()
+    }
+
     fn prepare(&mut self, entry: &Entry) -> Result<Arc<Prepared>, BindError> {
         self.check_hypers(entry)?;
         let on_host = entry.device == Device::Cpu;
@@ -316,6 +352,7 @@ impl Binder<'_> {
     fn check_hypers(&self, entry: &Entry) -> Result<(), BindError> {
         let count = self.hypers.get(entry.hypers).map(Vec::len);
         let known = |count: usize| {
+            let count = count + entry.numbers;
             let beyond =
                 |inst: &HostInst| matches!(inst, HostInst::Hyper(n) if *n as usize >= count);
             !entry.plan.host.iter().any(beyond)
@@ -414,8 +451,12 @@ pub(super) fn in_lockstep(prepared: &Prepared) -> bool {
 fn scratches(params: &[Param], threads: usize) -> Result<Scratches, BindError> {
     let hosted = params.iter().filter(|param| param.on_host());
     let plans = hosted.clone().flat_map(|param| {
-        let summands = param.summands.iter().map(|summand| &*summand.prepared);
-        std::iter::once(&*param.prepared).chain(summands)
+        let entries = param.entries.iter();
+        let of_entries = entries.clone().flat_map(|entry| &entry.summands);
+        let summands = param.summands.iter().chain(of_entries);
+        std::iter::once(&*param.prepared)
+            .chain(summands.map(|summand| &*summand.prepared))
+            .chain(entries.map(|entry| &*entry.prepared))
     });
     let largest =
         hosted.max_by_key(|param| param.prepared.plan.arena_bytes + param.prepared.work_bytes);

@@ -8,6 +8,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod device;
+pub(crate) mod entry;
 mod lockstep;
 mod schedule;
 mod stages;
@@ -25,10 +26,12 @@ use crate::pool::Pool;
 use crate::prepared::Prepared;
 use crate::view::{Device, TensorView};
 use device::Part;
+use entry::BoundEntry;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::{Plan, Slot};
 use optc_core::random::{Draw, Noise};
+use optc_core::specialize::EntryPlan;
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -71,6 +74,10 @@ pub(crate) struct Entry {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     pub(crate) plan: Arc<Plan>,
+    /// The plans of its rule's entries.
+    pub(crate) entries: Arc<[EntryPlan]>,
+    /// Numbers that a caller gives behind the host inputs of the group.
+    pub(crate) numbers: usize,
     /// The rule that the plan is of, for messages.
     pub(crate) rule: String,
     /// Which set of hyperparameters.
@@ -127,6 +134,8 @@ pub(crate) struct Param {
     pub(crate) hypers: usize,
     /// Steps taken.
     pub(crate) step: u64,
+    /// Its state is no longer what it was before the first step.
+    pub(crate) begun: bool,
     /// One buffer per slot after the gradient; the caller's while it lends them.
     pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
@@ -134,6 +143,7 @@ pub(crate) struct Param {
     noise: Noise,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
+    entries: Vec<BoundEntry>,
     bucket: usize,
     /// The addresses of all slots in this step.
     slots: Vec<Pointer>,
@@ -188,6 +198,7 @@ impl Param {
     /// Takes the caller's memory for its state.
     fn lend(&mut self, step: u64, state: Vec<Storage>) {
         self.step = step;
+        self.begun = step > 0;
         self.slots.truncate(2);
         self.slots.extend(state.iter().map(Storage::pointer));
         self.states = state;

@@ -23,8 +23,8 @@ impl Engine {
     ///
     /// See [`StepError`]; tensors are checked before anything is written.
     pub(crate) fn step(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
-        self.check(inputs)?;
-        self.take(inputs)?;
+        self.check(inputs, |_, param, input| param.steps_with(input))?;
+        self.take(inputs, |_, param, input| param.steps_with(input))?;
         self.make_contiguous(inputs);
         for part in &mut self.parts {
             part.gather(&self.params, inputs)?;
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// The first failure so far.
-    fn outcome(&mut self) -> Result<(), StepError> {
+    pub(super) fn outcome(&mut self) -> Result<(), StepError> {
         let failure = self.failure.get_mut();
         match failure.unwrap_or_else(PoisonError::into_inner).take() {
             Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
@@ -83,7 +83,12 @@ impl Engine {
         param.lend(step, lent);
     }
 
-    fn check(&self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
+    /// Refuses tensors that do not fit, and state that is not here for a parameter that takes part.
+    pub(super) fn check(
+        &self,
+        inputs: &[StepInput<'_>],
+        takes_part: impl Fn(usize, &Param, &StepInput<'_>) -> bool,
+    ) -> Result<(), StepError> {
         if inputs.len() != self.params.len() {
             return Err(StepError::Count {
                 expected: self.params.len(),
@@ -93,14 +98,17 @@ impl Engine {
         self.params
             .iter()
             .zip(inputs)
-            .try_for_each(|(param, input)| {
+            .enumerate()
+            .try_for_each(|(n, (param, input))| {
                 check_view(param, &input.param, Which::Parameter)?;
                 if !input.param.is_writable() {
                     return Err(StepError::ReadOnly {
                         name: param.name.clone(),
                     });
                 }
-                check_state(param, input)?;
+                if takes_part(n, param, input) {
+                    check_state(param)?;
+                }
                 input
                     .grad
                     .as_ref()
@@ -109,13 +117,17 @@ impl Engine {
     }
 
     /// Notes where everything is in this step, and reserves copies for what is strided.
-    fn take(&mut self, inputs: &[StepInput<'_>]) -> Result<(), StepError> {
+    pub(super) fn take(
+        &mut self,
+        inputs: &[StepInput<'_>],
+        takes_part: impl Fn(usize, &Param, &StepInput<'_>) -> bool,
+    ) -> Result<(), StepError> {
         self.tables.strided.clear();
         for part in &mut self.parts {
             part.strided.tensors.clear();
         }
         for (n, (param, input)) in self.params.iter_mut().zip(inputs).enumerate() {
-            param.active = input.grad.is_some() || param.absent_zeros;
+            param.active = takes_part(n, param, input);
             *param.failed.get_mut() = false;
             if !param.active {
                 continue;
@@ -141,7 +153,7 @@ impl Engine {
     }
 
     /// Copies what is strided.
-    fn make_contiguous(&self, inputs: &[StepInput<'_>]) {
+    pub(super) fn make_contiguous(&self, inputs: &[StepInput<'_>]) {
         let views = Views(inputs);
         // The tasks only copy; there is nothing in them that panics.
         let _ = self.pool.run(self.tables.strided.len(), &|_, task| {
@@ -163,7 +175,7 @@ impl Engine {
     }
 
     /// Copies strided parameters back.
-    fn scatter(&self, inputs: &[StepInput<'_>]) {
+    pub(super) fn scatter(&self, inputs: &[StepInput<'_>]) {
         let views = Views(inputs);
         let _ = self.pool.run(self.tables.strided.len(), &|_, task| {
             let (n, which) = self.tables.strided[task];
@@ -247,10 +259,10 @@ impl Engine {
     }
 
     /// Fills state that is computed from the parameter or the gradient, at the parameter's first step.
-    fn initialise_late(&self) {
+    pub(super) fn initialise_late(&self) {
         let late = |param: &Param| {
             let here = param.on_host() && param.initialised_late();
-            here && param.active && param.step == 0
+            here && param.active && !param.begun
         };
         if !self.params.iter().any(late) {
             return;
@@ -296,9 +308,18 @@ impl Engine {
     fn finish(&mut self, inputs: &[StepInput<'_>]) {
         self.scatter(inputs);
         for param in self.params.iter_mut().filter(|param| param.active) {
-            param.step += u64::from(!*param.failed.get_mut());
+            let done = !*param.failed.get_mut();
+            param.step += u64::from(done);
+            param.begun |= done;
         }
         self.share();
+    }
+}
+
+impl Param {
+    /// Whether it takes part in a step.
+    fn steps_with(&self, input: &StepInput<'_>) -> bool {
+        input.grad.is_some() || self.absent_zeros
     }
 }
 
@@ -316,7 +337,7 @@ impl<'a, 'b> Views<'a, 'b> {
 }
 
 /// Where a view's elements begin; an empty one may have no address of its own.
-fn address(view: &TensorView<'_>) -> Pointer {
+pub(super) fn address(view: &TensorView<'_>) -> Pointer {
     let empty = view.dims().contains(&0);
     Pointer(if empty {
         ALIGN as *mut u8
@@ -398,9 +419,8 @@ fn check_view(param: &Param, view: &TensorView<'_>, which: Which) -> Result<(), 
 }
 
 /// Whoever keeps a parameter's state has lent it.
-fn check_state(param: &Param, input: &StepInput<'_>) -> Result<(), StepError> {
-    let steps = input.grad.is_some() || param.absent_zeros;
-    if steps && param.home == (Home::Lent { here: false }) {
+fn check_state(param: &Param) -> Result<(), StepError> {
+    if param.home == (Home::Lent { here: false }) {
         return Err(StepError::State {
             name: param.name.clone(),
             what: "it was not lent for this step".into(),

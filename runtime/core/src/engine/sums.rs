@@ -9,6 +9,7 @@ use crate::moves;
 use crate::prepared::Prepared;
 use optc_core::kernel::Fold;
 use optc_core::plan::{Sum, evaluate_host};
+use optc_core::random::Noise;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -48,6 +49,25 @@ impl Summand {
         self.slots[own] = self.value.pointer();
     }
 
+    /// The host input that the sum becomes.
+    pub(super) fn input(&self) -> u32 {
+        self.input
+    }
+
+    /// Takes the parameter's slots, and evaluates its host scalars.
+    pub(super) fn prepare(
+        &mut self,
+        slots: &[Pointer],
+        inputs: &[f64],
+        (step, noise): (f64, &Noise),
+        regs: &mut [f64],
+    ) {
+        self.place(slots);
+        let host = &self.prepared.plan.host;
+        let regs = &mut regs[self.regs..self.regs + host.len()];
+        evaluate_host(host, inputs, step, noise, regs);
+    }
+
     fn value(&self) -> f64 {
         let slot = &self.prepared.plan.slots[self.slots.len() - 1];
         // SAFETY: the memory holds one element of the slot's type.
@@ -81,31 +101,24 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
             for summand in of(&mut param.summands, input) {
-                summand.place(&param.slots);
-                let host = &summand.prepared.plan.host;
-                let regs = &mut self.regs[summand.regs..summand.regs + host.len()];
                 let step = (param.step + 1) as f64;
-                evaluate_host(host, inputs, step, &self.noise, regs);
+                summand.prepare(&param.slots, inputs, (step, &self.noise), &mut self.regs);
             }
         }
-        self.compute(input);
+        self.compute_all(|param| &param.summands, input);
         let active = self.params.iter().filter(|param| param.active);
-        let summands = active
-            .flat_map(|param| &param.summands)
-            .filter(|summand| summand.input == input);
-        let fold = summands.clone().next().map(|summand| summand.fold);
-        let total = fold.map_or(0.0, |fold| fold.of_all(summands.map(Summand::value)));
+        let total = total(active.flat_map(|param| &param.summands), input);
         for inputs in &mut self.hypers {
             inputs[input as usize] = total;
         }
     }
 
     /// Runs the summands of all parameters of this step.
-    fn compute(&self, input: u32) {
+    pub(super) fn compute_all(&self, of: impl Fn(&Param) -> &[Summand] + Sync, input: u32) {
         let outcome = self.pool.run(self.params.len(), &|worker, n| {
             let param = &self.params[n];
             let due = |summand: &&Summand| param.active && summand.input == input;
-            for summand in param.summands.iter().filter(due) {
+            for summand in of(param).iter().filter(due) {
                 if let Err(stop) = self.compute_one(param, summand, worker) {
                     self.record(n, stop);
                 }
@@ -151,6 +164,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// What the summands of a host input come to.
+pub(super) fn total<'a>(summands: impl Iterator<Item = &'a Summand> + Clone, input: u32) -> f64 {
+    let due = summands.filter(|summand| summand.input == input);
+    let fold = due.clone().next().map(|summand| summand.fold);
+    fold.map_or(0.0, |fold| fold.of_all(due.map(Summand::value)))
 }
 
 fn of(summands: &mut [Summand], input: u32) -> impl Iterator<Item = &mut Summand> {

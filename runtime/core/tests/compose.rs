@@ -1,0 +1,399 @@
+//! Compositions and entries through the engine: what was written by hand in plain f64, and named errors.
+
+use optc_core::dtype::DType;
+use optc_core::hir::InputKind;
+use optc_runtime::{
+    BindOptions, Given, Optimizer, ParamDesc, Rules, StepError, StepInput, TensorView,
+};
+
+const SHAPES: [&[i64]; 3] = [&[4, 3], &[5], &[]];
+
+fn bind(text: &str, name: &str) -> Optimizer {
+    let params: Vec<ParamDesc> = SHAPES
+        .iter()
+        .enumerate()
+        .map(|(n, dims)| ParamDesc::new(&format!("p{n}"), dims, DType::F64))
+        .collect();
+    let options = BindOptions {
+        optimizer: Some(name.to_owned()),
+        threads: Some(2),
+        ..BindOptions::default()
+    };
+    let rules = Rules::from_source("shown", text).unwrap_or_else(|mistake| panic!("{mistake:?}"));
+    rules
+        .bind(&params, &options)
+        .expect("every shape has a rule")
+}
+
+fn len(n: usize) -> usize {
+    SHAPES[n].iter().product::<i64>() as usize
+}
+
+/// Waves that differ by step, parameter and element.
+fn wave(t: usize, n: usize) -> Vec<f64> {
+    let at = |i: usize| ((t * 7 + n * 3 + i * 5) as f64 * 0.37 + 0.1).sin() * 2.0;
+    (0..len(n)).map(at).collect()
+}
+
+fn start() -> Vec<Vec<f64>> {
+    (0..3).map(|n| wave(0, n)).collect()
+}
+
+fn views<'a>(values: &'a mut [Vec<f64>], grads: &'a [Option<Vec<f64>>]) -> Vec<StepInput<'a>> {
+    let each = values.iter_mut().zip(SHAPES).zip(grads);
+    let views = each.map(|((value, dims), grad)| StepInput {
+        param: TensorView::from_mut(value, dims).expect("the shape"),
+        grad: grad
+            .as_ref()
+            .map(|grad| TensorView::from_ref(grad, dims).expect("the shape")),
+    });
+    views.collect()
+}
+
+fn grads(t: usize) -> Vec<Option<Vec<f64>>> {
+    (0..3).map(|n| Some(wave(t, n))).collect()
+}
+
+fn state(optimizer: &Optimizer, param: &str, name: &str) -> Vec<f64> {
+    let view = optimizer.state(param, name);
+    let view = view.unwrap_or_else(|| panic!("no state `{name}`"));
+    let bytes = view.bytes().expect("host memory");
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|b| f64::from_ne_bytes(*b))
+        .collect()
+}
+
+#[track_caller]
+fn close(found: &[f64], expected: &[f64]) {
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * (1.0 + b.abs());
+    let same = found.len() == expected.len() && found.iter().zip(expected).all(near);
+    assert!(same, "{found:?}\nis not\n{expected:?}");
+}
+
+fn norm<'a>(all: impl Iterator<Item = &'a f64>) -> f64 {
+    all.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Adam of one parameter, as the paper says.
+#[derive(Clone)]
+struct Adam {
+    m: Vec<f64>,
+    v: Vec<f64>,
+    t: i32,
+}
+
+impl Adam {
+    fn new(len: usize) -> Adam {
+        Adam {
+            m: vec![0.0; len],
+            v: vec![0.0; len],
+            t: 0,
+        }
+    }
+
+    fn step(&mut self, w: &[f64], g: &[f64], lr: f64, decay: f64) -> Vec<f64> {
+        self.t += 1;
+        let (bc1, bc2) = (1.0 - 0.9f64.powi(self.t), 1.0 - 0.999f64.powi(self.t));
+        let one = |i: usize| {
+            let m = 0.9 * self.m[i] + 0.1 * g[i];
+            let v = 0.999 * self.v[i] + 0.001 * g[i] * g[i];
+            let w = w[i] * (1.0 - lr * decay) - lr / bc1 * m / (v.sqrt() / bc2.sqrt() + 1e-8);
+            (m, v, w)
+        };
+        let made: Vec<(f64, f64, f64)> = (0..w.len()).map(one).collect();
+        self.m = made.iter().map(|made| made.0).collect();
+        self.v = made.iter().map(|made| made.1).collect();
+        made.iter().map(|made| made.2).collect()
+    }
+}
+
+#[test]
+fn clip_of_cautious_of_adamw() {
+    let text = "use std.clip.Clip
+        use std.cautious.Cautious
+        use std.adamw.AdamW
+        optimizer Shown = Clip(base = Cautious(base = AdamW(lr = 0.1)), max_norm = 2)";
+    let mut optimizer = bind(text, "Shown");
+    let mut values = start();
+    let mut expected = start();
+    let mut adams: Vec<Adam> = (0..3).map(|n| Adam::new(len(n))).collect();
+    for t in 1..6 {
+        let grads = grads(t);
+        optimizer.step(&views(&mut values, &grads)).expect("a step");
+        let total = norm(grads.iter().flatten().flatten());
+        for n in 0..3 {
+            let scale = (2.0 / (total + 1e-6)).min(1.0);
+            let g: Vec<f64> = grads[n].iter().flatten().map(|g| scale * g).collect();
+            let to = adams[n].step(&expected[n], &g, 0.1, 0.01);
+            let moved: Vec<f64> = to.iter().zip(&expected[n]).map(|(a, b)| a - b).collect();
+            let mask: Vec<f64> = moved
+                .iter()
+                .zip(&g)
+                .map(|(d, g)| f64::from(u8::from(d * g < 0.0)))
+                .collect();
+            let mean = (mask.iter().sum::<f64>() / mask.len() as f64).max(1e-3);
+            for i in 0..mask.len() {
+                expected[n][i] += moved[i] * mask[i] / mean;
+            }
+            close(&values[n], &expected[n]);
+            close(
+                &state(&optimizer, &format!("p{n}"), "base.base.exp_avg"),
+                &adams[n].m,
+            );
+        }
+    }
+    assert_eq!(optimizer.hyper(0, "lr"), Some(0.1));
+    assert_eq!(optimizer.hyper(0, "max_norm"), Some(2.0));
+}
+
+/// One step of a base that the engine runs alone, on values of our own.
+struct Alone {
+    optimizer: Optimizer,
+}
+
+impl Alone {
+    fn new(text: &str) -> Alone {
+        Alone {
+            optimizer: bind(text, "Base"),
+        }
+    }
+
+    fn step(&mut self, values: &[Vec<f64>], grads: &[Option<Vec<f64>>]) -> Vec<Vec<f64>> {
+        let mut values = values.to_vec();
+        let views = views(&mut values, grads);
+        self.optimizer.step(&views).expect("a step");
+        drop(views);
+        values
+    }
+}
+
+const SOAP: &str = "use std.soap.Soap
+    use std.sgd.Sgd
+    optimizer Take(base: optimizer = Soap) { rule each(w: [...]) { w = base(w, grad) } }
+    optimizer Base = Soap(precondition_frequency = 2, lr = 0.1)
+";
+
+#[test]
+fn sam_of_soap() {
+    let text = "use std.sam.Sam
+        use std.soap.Soap
+        optimizer Shown = Sam(base = Soap(precondition_frequency = 2, lr = 0.1), rho = 0.1)";
+    let mut optimizer = bind(text, "Shown");
+    let mut base = Alone::new(SOAP);
+    let mut values = start();
+    let mut expected = start();
+    for t in 1..7 {
+        let (first, second) = (grads(100 + t), grads(t));
+        let inputs = views(&mut values, &first);
+        optimizer
+            .run_entry("first_step", &inputs, Given::default())
+            .expect("an entry");
+        drop(inputs);
+        let total = norm(first.iter().flatten().flatten());
+        for n in 0..3 {
+            let g = first[n].as_ref().expect("a gradient");
+            let perturbed: Vec<f64> = expected[n]
+                .iter()
+                .zip(g)
+                .map(|(w, g)| w + 0.1 / (total + 1e-12) * g)
+                .collect();
+            close(&values[n], &perturbed);
+        }
+        optimizer
+            .step(&views(&mut values, &second))
+            .expect("a step");
+        expected = base.step(&expected, &second);
+        (0..3).for_each(|n| close(&values[n], &expected[n]));
+    }
+    assert_eq!(optimizer.step_of("p0"), Some(6));
+}
+
+#[test]
+fn schedule_free_of_muon() {
+    let text = "use std.schedule_free.ScheduleFree
+        use std.muon.Muon
+        optimizer Shown = ScheduleFree(base = Muon(lr = 0.1, momentum = 0, ns_dtype = same), beta = 0.8)";
+    let base = "use std.muon.Muon
+        optimizer Base = Muon(lr = 0.1, momentum = 0, ns_dtype = same)";
+    let mut optimizer = bind(text, "Shown");
+    let mut base = Alone::new(base);
+    let (mut values, mut y, mut z) = (start(), start(), start());
+    for t in 1..6 {
+        let grads = grads(t);
+        optimizer.step(&views(&mut values, &grads)).expect("a step");
+        let c = 1.0 / t as f64;
+        let moved = base.step(&z, &grads);
+        for n in 0..3 {
+            for i in 0..y[n].len() {
+                let s = moved[n][i] - z[n][i];
+                y[n][i] += c * (z[n][i] - y[n][i]) + (1.0 - 0.8 * (1.0 - c)) * s;
+                z[n][i] = moved[n][i];
+            }
+            close(&values[n], &y[n]);
+            close(&state(&optimizer, &format!("p{n}"), "z"), &z[n]);
+        }
+    }
+    let without = vec![None; 3];
+    let inputs = views(&mut values, &without);
+    let done = optimizer.run_entry("eval", &inputs, Given::default());
+    done.expect("an entry");
+    drop(inputs);
+    for n in 0..3 {
+        let x = |(y, z): (&f64, &f64)| y + (1.0 - 1.0 / 0.8) * (z - y);
+        let expected: Vec<f64> = y[n].iter().zip(&z[n]).map(x).collect();
+        close(&values[n], &expected);
+    }
+    assert_eq!(optimizer.step_of("p1"), Some(5));
+}
+
+#[test]
+fn soap_grafted_onto_adam() {
+    let text = "use std.graft.Graft
+        use std.adamw.AdamW
+        use std.soap.Soap
+        optimizer Shown = Graft(magnitude = AdamW(weight_decay = 0),
+                                direction = Soap(precondition_frequency = 2), lr = 0.1)";
+    let mut optimizer = bind(text, "Shown");
+    let mut base = Alone::new(SOAP);
+    let (mut values, mut expected) = (start(), start());
+    let mut adams: Vec<Adam> = (0..3).map(|n| Adam::new(len(n))).collect();
+    for t in 1..6 {
+        let grads = grads(t);
+        optimizer.step(&views(&mut values, &grads)).expect("a step");
+        let directed = base.step(&expected, &grads);
+        for n in 0..3 {
+            let g = grads[n].as_ref().expect("a gradient");
+            let far = adams[n].step(&expected[n], g, 0.1, 0.0);
+            let less = |to: &[f64]| -> Vec<f64> {
+                to.iter().zip(&expected[n]).map(|(a, b)| a - b).collect()
+            };
+            let (m, d) = (less(&far), less(&directed[n]));
+            let scale = norm(m.iter()) / norm(d.iter()).max(1e-16);
+            for i in 0..d.len() {
+                expected[n][i] += scale * d[i];
+            }
+            close(&values[n], &expected[n]);
+        }
+    }
+    let first: Vec<(String, f64)> = optimizer
+        .hypers(0)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    assert_eq!(first[0], ("lr".to_owned(), 0.1));
+    assert!(!first.iter().any(|(name, _)| name == "direction.lr"));
+}
+
+#[test]
+fn hyperparameters_of_a_base_change_between_steps() {
+    let text = "use std.clip.ClipValue
+        use std.sgd.Sgd
+        optimizer Shown = ClipValue(base = Sgd(lr = 1), clip_value = 0.5)";
+    let mut optimizer = bind(text, "Shown");
+    let mut values = vec![vec![0.0; 12], vec![0.0; 5], vec![0.0]];
+    let ones: Vec<Option<Vec<f64>>> = (0..3).map(|n| Some(vec![1.0; len(n)])).collect();
+    optimizer.step(&views(&mut values, &ones)).expect("a step");
+    assert_eq!(values[1], [-0.5; 5]);
+    optimizer.set_lr(4.0).expect("the base has a learning rate");
+    optimizer
+        .set_hyper(0, "base.weight_decay", 0.0)
+        .expect("a path means the same");
+    optimizer.step(&views(&mut values, &ones)).expect("a step");
+    assert_eq!(values[1], [-2.5; 5]);
+}
+
+const WITH_INPUTS: &str = "optimizer Shown {
+    rule scalar(w: []) { w -= grad }
+    rule each(w: [...]) {
+        state first = grad
+        w -= first
+        entry pull(to: like w, by: float) { w = lerp(w, to, by) }
+        entry scale(by: float) { first *= by }
+    }
+}";
+
+fn failure(
+    optimizer: &mut Optimizer,
+    name: &str,
+    values: &mut [Vec<f64>],
+    given: Given<'_>,
+) -> String {
+    let none = vec![None; 3];
+    let done = optimizer.run_entry(name, &views(values, &none), given);
+    let error: StepError = done.expect_err("a mistake");
+    error.to_string()
+}
+
+#[test]
+fn mistakes_in_entries_have_names() {
+    let mut optimizer = bind(WITH_INPUTS, "Shown");
+    let names: Vec<&str> = optimizer
+        .entries()
+        .map(|entry| entry.name.as_str())
+        .collect();
+    assert_eq!(names, ["pull", "scale"]);
+    let inputs = &optimizer.entries().next().expect("an entry").inputs;
+    assert_eq!(inputs[0], ("to".to_owned(), InputKind::Tensor));
+    let mut values = start();
+    let no = Given::default();
+    assert_eq!(
+        failure(&mut optimizer, "eval", &mut values, no),
+        "`Shown` has no entry `eval`"
+    );
+    assert_eq!(
+        failure(&mut optimizer, "scale", &mut values, no),
+        "entry `scale` needs `by`"
+    );
+    let numbers = [("by", 1.0), ("often", 2.0)];
+    let given = Given {
+        numbers: &numbers,
+        tensors: &[],
+    };
+    assert_eq!(
+        failure(&mut optimizer, "scale", &mut values, given),
+        "entry `scale` takes no `often`"
+    );
+    let short = [0.0; 4];
+    let dims = [4];
+    let tensors = [None, TensorView::from_ref(&short, &dims), None];
+    let given = Given {
+        numbers: &numbers[..1],
+        tensors: &[("to", &tensors)],
+    };
+    let message = failure(&mut optimizer, "pull", &mut values, given);
+    assert_eq!(
+        message,
+        "`to` of entry `pull` does not fit parameter `p1`: it has shape [4], not [5]"
+    );
+    assert_eq!(values, start());
+}
+
+#[test]
+fn what_is_not_there_leaves_a_parameter_out() {
+    let mut optimizer = bind(WITH_INPUTS, "Shown");
+    let mut values = start();
+    let to: Vec<Vec<f64>> = (0..3).map(|n| vec![1.0; len(n)]).collect();
+    let tensors = [
+        TensorView::from_ref(&to[0], SHAPES[0]),
+        None,
+        TensorView::from_ref(&to[2], SHAPES[2]),
+    ];
+    let given = Given {
+        numbers: &[("by", 1.0)],
+        tensors: &[("to", &tensors)],
+    };
+    // State that begins from a gradient has not begun.
+    let none = vec![None; 3];
+    let done = optimizer.run_entry("pull", &views(&mut values, &none), given);
+    done.expect("an entry");
+    assert_eq!(values, start());
+    let grads = grads(1);
+    optimizer.step(&views(&mut values, &grads)).expect("a step");
+    let before = values.clone();
+    let done = optimizer.run_entry("pull", &views(&mut values, &none), given);
+    done.expect("an entry");
+    close(&values[0], &[1.0; 12]);
+    assert_eq!(values[1..], before[1..]);
+}
