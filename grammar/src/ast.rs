@@ -426,6 +426,13 @@ pub enum StmtKind {
         /// What happens.
         body: Block,
     },
+    /// `with probability p { … }`
+    Chance {
+        /// How likely it happens.
+        probability: Expr,
+        /// What happens.
+        body: Block,
+    },
     /// `modes i of w where guard { state … }`
     Modes {
         /// The mode variable.

@@ -36,6 +36,10 @@ impl<'a> Builder<'a> {
             Rule::assign => self.assign(&mut node)?,
             Rule::on_first => StmtKind::OnFirst(self.block(node.need(Rule::block))?),
             Rule::every => self.every(&mut node)?,
+            Rule::chance => StmtKind::Chance {
+                probability: self.expr(node.need(Rule::expr))?,
+                body: self.block(node.need(Rule::block))?,
+            },
             Rule::modes => self.modes(&mut node)?,
             Rule::each => {
                 let var = name(node.need(Rule::name));

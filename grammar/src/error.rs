@@ -173,7 +173,7 @@ const SLIPS: [(&str, &str); 13] = [
     ("@", "write `*` for the product of matrices"),
     ("#", "comments begin with `//`"),
     ("/*", "comments begin with `//`"),
-    ("\"", "there are no strings; names stand without quotes"),
+    ("\"", "a text ends with `\"` on its line"),
     ("elif", "write `else if`"),
     ("elseif", "write `else if`"),
     ("return", "write the value as the last line of the body"),
@@ -356,6 +356,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::assign
         | Rule::on_first
         | Rule::every
+        | Rule::chance
         | Rule::modes
         | Rule::each
         | Rule::repeat
@@ -404,6 +405,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_optimizer => "`optimizer`",
         Rule::kw_or => "an operator",
         Rule::kw_params => "`params`",
+        Rule::kw_probability => "`probability`",
         Rule::kw_rename => "`rename`",
         Rule::kw_repeat => "`repeat`",
         Rule::kw_retry => "`retry`",
@@ -420,6 +422,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_var => "`var`",
         Rule::kw_version => "`version`",
         Rule::kw_where => "`where`",
+        Rule::kw_with => "`with`",
         Rule::arrow => "`->`",
         Rule::brace_close => "`}`",
         Rule::brace_open => "`{`",
@@ -453,7 +456,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add choice drop first from grad migrate of rename step steps table take version zeros";
+        let words = "absent add choice drop first from grad migrate of probability rename step steps table take version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

@@ -123,6 +123,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_optimizer
             | kw_or
             | kw_params
+            | kw_probability
             | kw_rename
             | kw_repeat
             | kw_retry
@@ -138,6 +139,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_use
             | kw_version
             | kw_where
+            | kw_with
             | arrow
             | brace_close
             | brace_open

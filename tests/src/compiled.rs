@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::golden::Case;
 use crate::mapping;
 use crate::parity::Stepper;
+use crate::replay;
 
 /// An optimizer bound by the runtime to the parameters of a case, all of one element type.
 pub struct Compiled<T> {
@@ -68,7 +69,11 @@ impl<T: Number> Compiled<T> {
             (name.clone(), dims, param.init.clone())
         };
         let tensors = case.order.iter().map(tensor).collect();
-        Compiled::bind(rules, &options(setup.optimizer, &setup.groups), tensors)
+        let options = BindOptions {
+            noise: replay::noise(case),
+            ..options(setup.optimizer, &setup.groups)
+        };
+        Compiled::bind(rules, &options, tensors)
     }
 
     /// Binds an optimizer to parameters: their names, shapes and elements.

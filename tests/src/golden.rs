@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 49] = [
+pub const FILES: [(&str, usize); 60] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -52,6 +52,7 @@ pub const FILES: [(&str, usize); 49] = [
     ("mars", 8),
     ("torch_muon", 6),
     ("muon", 5),
+    ("po_muon", 5),
     ("moonlight_muon", 3),
     ("mars_m", 3),
     ("normuon", 7),
@@ -62,6 +63,16 @@ pub const FILES: [(&str, usize); 49] = [
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
+    ("pytorch_optimizer_shampoo", 5),
+    ("torch_optimizer_shampoo", 4),
+    ("splus", 4),
+    ("galore_adamw", 7),
+    ("distributed_shampoo", 8),
+    ("dion", 6),
+    ("dion_simple", 1),
+    ("dion_muon", 4),
+    ("psgd_kron", 4),
+    ("psgd_kron_options", 5),
     ("sam", 4),
     ("sophia_g", 3),
     ("c_muon", 2),
@@ -105,6 +116,10 @@ pub struct Case {
     pub lr: Option<Vec<f64>>,
     /// How far results move when gradients move by 4 units in the last place: `param`, `state NAME`.
     pub response: BTreeMap<String, f64>,
+    /// Random tensors in the order in which the reference drew them, with their steps.
+    pub draws: Vec<(u64, Vec<f64>)>,
+    /// One random number in [0, 1) for each step, where the reference draws one.
+    pub chances: Vec<f64>,
     /// Options of a group that change, by step and group.
     pub options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
@@ -209,6 +224,14 @@ struct CaseMeta {
     #[serde(default)]
     protocol: Map<String, Value>,
     response_4ulp: BTreeMap<String, f64>,
+    #[serde(default)]
+    draws: Vec<DrawMeta>,
+}
+
+#[derive(Deserialize)]
+struct DrawMeta {
+    i: usize,
+    t: u64,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +285,12 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
             .collect(),
         lr: records.lr,
         response: meta.response_4ulp,
+        draws: meta
+            .draws
+            .iter()
+            .filter_map(|draw| Some((draw.t, records.draws.remove(&draw.i)?)))
+            .collect(),
+        chances: records.chances,
         options: records.options,
         snapshot: records.snapshot,
         extra: records.extra,
@@ -275,6 +304,8 @@ struct Records {
     grads: BTreeMap<u64, BTreeMap<String, Vec<f64>>>,
     snapshot: BTreeMap<(u64, String), Snapshot>,
     lr: Option<Vec<f64>>,
+    draws: BTreeMap<usize, Vec<f64>>,
+    chances: Vec<f64>,
     options: BTreeMap<(u64, usize), BTreeMap<String, f64>>,
     extra: BTreeMap<(u64, String), BTreeMap<String, Vec<f64>>>,
 }
@@ -295,10 +326,19 @@ impl Records {
                 grads.insert(name.to_owned(), values(view));
             }
             ["extra", "lr"] => self.lr = Some(values(view)),
+            ["extra", "rng_random"] => self.chances = values(view),
+            ["extra", "draw", index] => {
+                drop(
+                    self.draws
+                        .insert(index.parse().expect("an index"), values(view)),
+                );
+            }
+            // What decided which steps update a preconditioner: a function of the step.
+            ["extra", "do_update" | "update_probability"] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
             // What an initialisation drew and made, of cases that are open.
-            ["extra", "draw", _] | ["extra", "after_init", _] => {}
+            ["extra", "after_init", _] => {}
             ["extra", group, option, step] if group.starts_with("group") => {
                 let at = (
                     number(step),

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
-use optc_core::interp;
+use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, Summand};
 use optc_core::kernel::Fold;
 use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
 use optc_core::plan::Role;
+use optc_core::random::Noise;
 use optc_core::settings::{Overrides, Settings, StaticValue, settle};
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::golden::Case;
 use crate::library;
 use crate::mapping::{self, Group};
 use crate::parity::Stepper;
+use crate::replay;
 
 /// How much of the compiler runs before the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ struct Bound {
     slots: Vec<Vec<f64>>,
     group: usize,
     step: u64,
+    name: String,
+    noise: Noise,
 }
 
 /// An optimizer bound to the parameters of a case.
@@ -64,13 +68,18 @@ impl Interpreted {
             (dims, param.init.clone())
         };
         let params = case.order.iter().map(|name| (name.clone(), tensor(name)));
-        Interpreted::bind(
+        let mut made = Interpreted::bind(
             &program,
             id,
             &setup.groups,
             &params.collect(),
             (dtype, stage),
-        )
+        );
+        let noise = replay::noise(case);
+        for bound in made.params.values_mut() {
+            bound.noise = noise.clone();
+        }
+        made
     }
 
     /// Binds an optimizer to parameters, each with its shape and its elements.
@@ -146,7 +155,8 @@ impl Bound {
         let grad: Vec<f64> = grad.iter().map(|&x| dtype.round(x)).collect();
         if !self.begun {
             self.begun = true;
-            let slots = interp::allocate(&self.function, &self.slots[interp::PARAM], &grad, inputs);
+            let param = &self.slots[interp::PARAM];
+            let slots = interp::allocate(&self.function, param, &grad, self.moment(inputs, 1));
             self.slots = slots.expect("state can be initialised");
         }
         self.slots[interp::GRAD] = grad;
@@ -160,8 +170,9 @@ impl Bound {
     /// What it adds to a sum over parameters: a summand for each of its parts.
     fn summands(&self, entry: Option<&str>, input: u32, inputs: &[f64]) -> Vec<(Fold, f64)> {
         let sums = self.of(entry).sums.iter().filter(|sum| sum.input == input);
+        let moment = self.moment(inputs, self.step);
         let value = |sum: &Summand| {
-            let value = interp::summand(sum, &self.slots, inputs, self.step as f64);
+            let value = interp::summand(sum, &self.slots, moment);
             (sum.fold, value.expect("the sum can be computed"))
         };
         sums.map(value).collect()
@@ -169,13 +180,34 @@ impl Bound {
 
     fn run_entry(&mut self, entry: &str, inputs: &[f64]) {
         let (function, _) = &self.entries[entry];
-        let done = interp::run(function, &mut self.slots, inputs, self.step as f64);
+        let moment = Moment {
+            inputs,
+            step: self.step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        };
+        let done = interp::run(function, &mut self.slots, moment);
         done.expect("the entry succeeds");
     }
 
     fn run(&mut self, inputs: &[f64]) -> Vec<f64> {
-        let made = interp::run(&self.function, &mut self.slots, inputs, self.step as f64);
+        let moment = Moment {
+            inputs,
+            step: self.step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        };
+        let made = interp::run(&self.function, &mut self.slots, moment);
         made.expect("the step succeeds")
+    }
+
+    fn moment<'a>(&'a self, inputs: &'a [f64], step: u64) -> Moment<'a> {
+        Moment {
+            inputs,
+            step: step as f64,
+            param: &self.name,
+            noise: &self.noise,
+        }
     }
 }
 
@@ -214,7 +246,8 @@ fn bind(
     let entries = entries.collect();
     let init: Vec<f64> = init.iter().map(|&x| dtype.round(x)).collect();
     let zeros = vec![0.0; init.len()];
-    let slots = interp::allocate(&function, &init, &zeros, &settings.inputs());
+    let inputs = settings.inputs();
+    let slots = interp::allocate(&function, &init, &zeros, Moment::new(&inputs, 1.0));
     let slots = slots.expect("state can be initialised");
     Bound {
         function,
@@ -223,6 +256,8 @@ fn bind(
         slots,
         group: 0,
         step: 0,
+        name: name.to_owned(),
+        noise: Noise::default(),
     }
 }
 

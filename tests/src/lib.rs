@@ -11,5 +11,6 @@ pub mod interpreted;
 pub mod library;
 pub mod mapping;
 pub mod parity;
+pub mod replay;
 pub mod tolerance;
 pub mod trial;

@@ -88,7 +88,7 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
     let setup = mapping::setup(case);
     let starts: Vec<Vec<f64>> = case.order.iter().map(|name| stepper.param(name)).collect();
     let mut comparisons = Vec::new();
-    for step in 1..=case.steps {
+    for step in 1..=mapping::last_step(case) {
         let at = step as usize - 1;
         let lr = case.lr.as_ref().map(|lr| lr[at]);
         if let Some(grads) = case.extra("grad_first", step) {
@@ -273,6 +273,15 @@ impl Seen<'_> {
         Some(match mapping::state(self.case, self.param, recorded) {
             State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
+            State::Either(first, second) => {
+                let found = [first, second].map(|name| self.ours(&name));
+                let present = found.iter().find(|state| !state.is_empty());
+                compare::relative(present.map_or(&[][..], Vec::as_slice), reference)
+            }
+            State::Unsigned(name) => {
+                let sizes = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
+                compare::relative(&sizes(&self.ours(&name)), &sizes(reference))
+            }
             State::Parts(name, count) => {
                 let parts = (0..count).map(|n| self.ours(&format!("part{n}.{name}")));
                 compare::relative(&parts.collect::<Vec<_>>().concat(), reference)

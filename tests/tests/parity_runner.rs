@@ -188,9 +188,14 @@ impl Player<'_> {
     fn recorded(&self, param: &str, ours: &str) -> Option<(String, Vec<f64>)> {
         let states = &self.case.snapshot(self.step, param).states;
         let is_ours = |recorded: &str| match mapping::state(self.case, param, recorded) {
-            State::Plain(name) | State::Basis(name) | State::Rotated { name, .. } => name == ours,
-            State::Parts(name, _) => ours == format!("part0.{name}"),
+            State::Plain(name)
+            | State::Unsigned(name)
+            | State::Basis(name)
+            | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
+            State::Either(first, second) => first == ours || second == ours,
+            // The first part is all of it, and the others are empty.
+            State::Parts(name, _) => ours == format!("part0.{name}"),
             State::Unread => false,
         };
         states

@@ -6,6 +6,7 @@
 
 use optc_core::kernel::{Access, MapKernel, OutputKind};
 use optc_core::plan::{Buffer, Gemm, Plan, Role, Routine, Thunk, evaluate_host};
+use optc_core::random::Noise;
 use std::fmt;
 use std::ops::AddAssign;
 use std::str::FromStr;
@@ -115,7 +116,13 @@ const HORIZON: u64 = 1000;
 pub(crate) fn profile(plan: &Plan, hypers: &[f64], machine: Machine) -> Profile {
     let mut regs = vec![0.0; plan.host.len()];
     let mut at = |step: u64| {
-        evaluate_host(&plan.host, hypers, step as f64, &mut regs);
+        evaluate_host(
+            &plan.host,
+            hypers,
+            step as f64,
+            &Noise::default(),
+            &mut regs,
+        );
         of_thunks(plan, &plan.body, &regs)
     };
     let first = at(1);
@@ -211,7 +218,10 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
         Thunk::Scatter { x, index, y, .. } => (bytes(index) + 2.0 * (bytes(x) + bytes(y)), 0.0),
         Thunk::Slice { out: part, .. } | Thunk::Paste { x: part, .. } => (2.0 * bytes(part), 0.0),
         Thunk::Argsort { x, out, .. } => (bytes(x) + bytes(out), 0.0),
-        Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (bytes(out), 0.0),
+        Thunk::Fill { out, .. }
+        | Thunk::Identity { out, .. }
+        | Thunk::Random { out, .. }
+        | Thunk::Triangle { out, .. } => (bytes(out), 0.0),
         // Its branch was taken by the caller.
         Thunk::If { .. } => (0.0, 0.0),
     }
@@ -274,6 +284,7 @@ fn of_routine(routine: Routine, inputs: &[&[u64]]) -> f64 {
     match routine {
         Routine::Eigh { .. } => 9.0 * n.powi(3),
         Routine::Qr => reflections(m.max(n), m.min(n)) + reflections(m, m.min(n)),
+        Routine::Svd { .. } => 20.0 * m * n * m.min(n),
         Routine::Cholesky => n.powi(3) / 3.0,
         Routine::SolveTriangular { .. } => n * n * length(1, 1),
     }

@@ -642,6 +642,8 @@ pub enum Type {
     Eigh(Shape),
     /// `.q`, `.r`
     Qr(Shape),
+    /// `.u`, `.s`, `.v`: of a matrix of that shape, with that many singular values.
+    Svd(Shape, Dim),
     /// A family of states or values, one per mode.
     Family(ModesId),
 }
@@ -848,9 +850,9 @@ pub enum ExprKind {
     BaseHyper(usize, String),
     /// A field of `eigh` or `qr`.
     Field(Box<Expr>, Field),
-    /// A factorization with a policy for failure; `keep` is the place assigned.
+    /// A value made by factorizations, with a policy for their failure; `keep` is the place assigned.
     OrElse {
-        /// A [`ExprKind::Field`] of a factorization, or a factorization.
+        /// Anything with a factorization in it.
         value: Box<Expr>,
         /// Once more in f64.
         retry_f64: bool,
@@ -870,6 +872,12 @@ pub enum Field {
     Q,
     /// Of `qr`.
     R,
+    /// Of `svd`.
+    U,
+    /// Of `svd`.
+    S,
+    /// Of `svd`.
+    V,
 }
 
 /// Operators with one operand.
@@ -992,12 +1000,34 @@ pub enum Builtin {
     Eigh,
     /// `qr(a)`
     Qr,
+    /// `orthonormal(a)`: columns that span those of `a`, in its shape
+    Orthonormal,
+    /// `svd(a)`, or `svd(a, rank)`: the largest singular values only
+    Svd,
     /// `cholesky(a)` → lower factor
     Cholesky,
     /// `solve_triangular(a, b)` → x with a x = b; the fact of `a` says upper or lower
     SolveTriangular,
-    /// `diag(a)` → vector
+    /// `diag(a)`: the diagonal of a matrix as a vector, or the diagonal matrix of a vector
     Diag,
+    /// `triu(a)`: zeros below the diagonal
+    Triu,
+    /// `tril(a)`: zeros above the diagonal
+    Tril,
+    /// `identity(n)`: `[n, n]`
+    IdentityOf,
+    /// `along(x, i, a)`: mode `i` of `x` multiplied by the square matrix `a`
+    Along,
+    /// `normal_like(x)`: normal numbers in the shape of `x`
+    NormalLike,
+    /// `uniform_like(x)`: numbers in [0, 1) in the shape of `x`
+    UniformLike,
+    /// `normal(n)`, `normal(m, n)`
+    Normal,
+    /// What `with probability` compares: a number in [0, 1), on the host
+    Chance,
+    /// `mod(x, y)`: the remainder of two numbers, with the sign of `y`
+    Mod,
     /// `trace(a)` → scalar tensor
     Trace,
     /// `argsort(v, order)`, stable

@@ -177,6 +177,7 @@ impl<'a> Names<'a> {
             }
             Type::Eigh(shape) => format!("eigh{}", self.shape(shape)),
             Type::Qr(shape) => format!("qr{}", self.shape(shape)),
+            Type::Svd(shape, _) => format!("svd{}", self.shape(shape)),
             Type::Family(modes) => format!("family({})", self.mode(*modes)),
         }
     }

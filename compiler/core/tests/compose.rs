@@ -7,7 +7,7 @@ mod support;
 use optc_core::check::check;
 use optc_core::dtype::DType;
 use optc_core::hir::{OptimizerId, Program};
-use optc_core::interp;
+use optc_core::interp::{self, Moment};
 use optc_core::ir::{Function, verify};
 use optc_core::lower::{Spec, entries, lower, lower_entry, rule_for};
 use optc_core::passes;
@@ -90,7 +90,7 @@ impl Param {
     fn begin(&mut self, grad: &[f64], inputs: &[f64]) {
         if !self.begun {
             let first = &self.slots[interp::PARAM];
-            let slots = interp::allocate(&self.function, first, grad, inputs);
+            let slots = interp::allocate(&self.function, first, grad, Moment::new(inputs, 1.0));
             self.slots = slots.expect("state begins");
             self.begun = true;
         }
@@ -108,7 +108,11 @@ impl Bound {
         let before = self.inputs.clone();
         for param in &mut self.params {
             let step = param.step as f64;
-            let shared = interp::run(&param.function, &mut param.slots, &before, step);
+            let shared = interp::run(
+                &param.function,
+                &mut param.slots,
+                Moment::new(&before, step),
+            );
             let shared = shared.expect("the step succeeds");
             for (&input, value) in param.function.shared.iter().zip(shared) {
                 self.inputs[input as usize] = value;
@@ -129,7 +133,11 @@ impl Bound {
         self.sums(Some(name));
         for param in &mut self.params {
             let (function, _) = &param.entries[name];
-            let done = interp::run(function, &mut param.slots, &self.inputs, param.step as f64);
+            let done = interp::run(
+                function,
+                &mut param.slots,
+                Moment::new(&self.inputs, param.step as f64),
+            );
             done.expect("the entry succeeds");
             param.slots.truncate(param.function.slots.len());
         }
@@ -150,7 +158,8 @@ impl Bound {
                     .filter(|sum| sum.input == input);
                 sums.map(|sum| {
                     let step = param.step as f64;
-                    interp::summand(sum, &param.slots, &self.inputs, step).expect("a sum")
+                    interp::summand(sum, &param.slots, Moment::new(&self.inputs, step))
+                        .expect("a sum")
                 })
             });
             self.inputs[input as usize] = each.sum();

@@ -12,6 +12,7 @@ use crate::routine::{Call, Failure, Operand};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, Fold, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::plan::{Buffer, Gemm, Matrix, OnFailure, Reg, Routine, Thunk};
+use optc_core::random::{Distribution, Draw, Noise};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 
@@ -85,6 +86,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) slots: &'a [Pointer],
     pub(crate) arena: Pointer,
     pub(crate) regs: &'a [f64],
+    /// The parameter and its step.
+    pub(crate) draw: Draw<'a>,
+    pub(crate) noise: &'a Noise,
 }
 
 impl Frame<'_> {
@@ -462,6 +466,12 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
+            Thunk::Triangle { out, n, upper } => moves::triangle(at(*out), dtype(*out), *n, *upper),
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => random(frame, *out, *distribution, *site),
             Thunk::Identity { out, n, scale } => {
                 moves::identity(at(*out), dtype(*out), *n, value(*scale))
             }
@@ -474,6 +484,20 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::If { .. } => {}
         }
     }
+}
+
+/// Draws a whole tensor.
+///
+/// # Safety
+///
+/// Nobody else touches it.
+unsafe fn random(frame: &Frame<'_>, out: Buffer, distribution: Distribution, site: u32) {
+    let (at, dtype) = (frame.address(out), frame.shape(out).0);
+    let draw = Draw { site, ..frame.draw };
+    // SAFETY: the indices are below the tensor's count.
+    let store = |n, x| unsafe { moves::store(at, dtype, n, x) };
+    let count = frame.count(out);
+    frame.noise.fill(draw, distribution, dtype, count, store);
 }
 
 /// Copies elements `begin..end`.
@@ -599,9 +623,10 @@ unsafe fn call(
     let call = Call {
         routine,
         inputs: [input(0), input(1)],
-        outputs: [output(0), output(1)],
+        outputs: [output(0), output(1), output(2)],
         retry_f64: on_failure.retry_f64,
         keep: on_failure.keep.map(|buffer| frame.operand(buffer)),
+        nan: on_failure.nan,
     };
     // SAFETY: `Prepared` checked the shapes and reserved the work memory, which is this worker's.
     unsafe { call.run(team.scratches.get(team.me).work.as_mut_slice()) }
@@ -612,6 +637,7 @@ fn name(routine: Routine) -> &'static str {
     match routine {
         Routine::Eigh { .. } => "eigh",
         Routine::Qr => "qr",
+        Routine::Svd { .. } => "svd",
         Routine::Cholesky => "cholesky",
         Routine::SolveTriangular { .. } => "solve_triangular",
     }

@@ -103,6 +103,19 @@ pub(crate) unsafe fn identity(out: Pointer, dtype: DType, n: u64, scale: f64) {
     }
 }
 
+/// Ones on the diagonal of an `[n, n]` matrix and on one side of it, zeros on the other.
+///
+/// # Safety
+///
+/// As of [`identity`].
+pub(crate) unsafe fn triangle(out: Pointer, dtype: DType, n: u64, upper: bool) {
+    for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let inside = if upper { i <= j } else { i >= j };
+        // SAFETY: the index is below n².
+        unsafe { store(out, dtype, i * n + j, f64::from(u8::from(inside))) };
+    }
+}
+
 /// The diagonal of an n × n matrix as a vector.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{self, Saved};
 use crate::cuda::{CudaError, Driver, Stream};
-use crate::engine::bind::Code;
+use crate::engine::bind::{Code, Policies};
 use crate::engine::device::bind::Ptx;
 use crate::engine::entry::Given;
 use crate::engine::storage::Storage;
@@ -19,6 +19,7 @@ use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
 use optc_core::lower::{Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
+use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
 use optc_core::specialize::{EntryPlan, entry_plans, plan_for};
 use std::borrow::Cow;
@@ -75,6 +76,8 @@ pub struct BindOptions {
     pub pool: Option<Arc<Pool>>,
     /// State is the caller's: nothing is allocated for it, and [`Optimizer::lend_state`] comes before every step.
     pub state_is_lent: bool,
+    /// Where random numbers come from: the streams of a seed, or a recording.
+    pub noise: Noise,
     /// The driver of parameters on CUDA devices; the machine's own when absent.
     pub cuda: Option<Driver>,
 }
@@ -168,7 +171,11 @@ impl Optimizer {
         };
         let kernels = &kernels_of_host;
         let code = Code { kernels, ptx };
-        let engine = Engine::new(entries, hypers, code, pool(options), options.non_finite)?;
+        let policies = Policies {
+            non_finite: options.non_finite,
+            noise: options.noise.clone(),
+        };
+        let engine = Engine::new(entries, hypers, code, pool(options), policies)?;
         Ok(Optimizer {
             engine,
             terms,

@@ -237,7 +237,11 @@ fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
         | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
         Thunk::Scatter { x, index, y, .. } => [x, index, y].into_iter().any(|&b| view(b)),
-        Thunk::Fill { .. } | Thunk::Identity { .. } | Thunk::If { .. } => false,
+        Thunk::Fill { .. }
+        | Thunk::Identity { .. }
+        | Thunk::Random { .. }
+        | Thunk::Triangle { .. }
+        | Thunk::If { .. } => false,
     }
 }
 
@@ -282,7 +286,9 @@ impl Checker<'_> {
     fn host(&self) -> Check {
         for (n, inst) in self.plan.host.iter().enumerate() {
             let operands = match *inst {
-                HostInst::Hyper(_) | HostInst::Step | HostInst::Const(_) => vec![],
+                HostInst::Hyper(_) | HostInst::Step | HostInst::Const(_) | HostInst::Chance(_) => {
+                    vec![]
+                }
                 HostInst::Unary(_, a) => vec![a],
                 HostInst::Binary(_, a, b) => vec![a, b],
                 HostInst::Select(a, b, c) => vec![a, b, c],
@@ -370,6 +376,14 @@ impl Checker<'_> {
             }
             Thunk::Fill { out, value } => {
                 self.reg(*value)?;
+                self.written(*out, 0)
+            }
+            Thunk::Triangle { out, n, .. } => {
+                self.floats(*out)?;
+                self.written(*out, square(*n)?)
+            }
+            Thunk::Random { out, .. } => {
+                self.floats(*out)?;
                 self.written(*out, 0)
             }
             Thunk::Identity { out, n, scale } => {
@@ -507,12 +521,14 @@ impl Checker<'_> {
         let (m, n, least) = (a.rows, a.cols, a.rows.min(a.cols));
         let b = b.map(|b| self.operand(b)).transpose()?;
         let results = match routine {
-            Routine::Eigh { .. } => [Some((n, 1)), Some((n, n))],
-            Routine::Qr => [Some((m, least)), Some((least, n))],
-            Routine::Cholesky => [Some((n, n)), None],
-            Routine::SolveTriangular { .. } => [b.map(|b| (b.rows, b.cols)), None],
+            Routine::Eigh { .. } => [Some((n, 1)), Some((n, n)), None],
+            Routine::Qr => [Some((m, least)), Some((least, n)), None],
+            Routine::Svd { count } => [Some((m, count)), Some((count, 1)), Some((n, count))],
+            Routine::Cholesky => [Some((n, n)), None, None],
+            Routine::SolveTriangular { .. } => [b.map(|b| (b.rows, b.cols)), None, None],
         };
-        ensure(routine == Routine::Qr || m == n, || {
+        let any_shape = matches!(routine, Routine::Qr | Routine::Svd { .. });
+        ensure(any_shape || m == n, || {
             "a routine's matrix is not square".into()
         })?;
         let solves = matches!(routine, Routine::SolveTriangular { .. });
@@ -522,8 +538,8 @@ impl Checker<'_> {
         ensure(b.is_none_or(|b| b.rows == n), || {
             "the right side of a solve has other rows".into()
         })?;
-        ensure(outputs.len() <= 2, || {
-            "a routine has more than two results".into()
+        ensure(outputs.len() <= 3, || {
+            "a routine has more than three results".into()
         })?;
         for (output, result) in outputs.iter().zip(results) {
             if let Some(buffer) = *output {

@@ -11,6 +11,7 @@ use faer::dyn_stack::{MemStack, StackReq};
 use faer::linalg::cholesky::llt::factor as llt;
 use faer::linalg::evd::{self, ComputeEigenvectors};
 use faer::linalg::qr::no_pivoting::factor as qr;
+use faer::linalg::svd::{self, ComputeSvdVectors};
 use faer::linalg::{householder, triangular_solve};
 use faer::mat::MatMut;
 use faer::prelude::{Reborrow, ReborrowMut};
@@ -74,9 +75,10 @@ impl Operand {
 pub(crate) struct Call {
     pub(crate) routine: Routine,
     pub(crate) inputs: [Option<Operand>; 2],
-    pub(crate) outputs: [Option<Operand>; 2],
+    pub(crate) outputs: [Option<Operand>; 3],
     pub(crate) retry_f64: bool,
     pub(crate) keep: Option<Operand>,
+    pub(crate) nan: bool,
 }
 
 /// The type a routine computes in: f64 for f64 inputs, f32 for the others.
@@ -107,6 +109,7 @@ fn bytes<T: RealField>(routine: Routine, inputs: &[Option<Operand>; 2]) -> u64 {
     let matrices = match routine {
         Routine::Eigh { .. } => vec![n * n, n * n, n],
         Routine::Qr => vec![m * n, m * m.min(n), m * m.min(n)],
+        Routine::Svd { .. } => vec![m * n, m * m.min(n), n * m.min(n), m.min(n)],
         Routine::Cholesky => vec![n * n],
         Routine::SolveTriangular { .. } => vec![n * n, second.0 * second.1],
     };
@@ -140,6 +143,14 @@ fn stack<T: RealField>(routine: Routine, m: usize, n: usize) -> StackReq {
             >(m, block, least);
             factor.or(apply)
         }
+        Routine::Svd { .. } => svd::svd_scratch::<T>(
+            m,
+            n,
+            ComputeSvdVectors::Thin,
+            ComputeSvdVectors::Thin,
+            Par::Seq,
+            Spec::default(),
+        ),
         Routine::Cholesky => llt::cholesky_in_place_scratch::<T>(n, Par::Seq, Spec::default()),
         Routine::SolveTriangular { .. } => StackReq::EMPTY,
     }
@@ -171,6 +182,12 @@ impl Call {
             match (outcome, self.keep) {
                 (Err(_), Some(keep)) => {
                     self.keep_old(keep);
+                    Ok(())
+                }
+                (Err(_), None) if self.nan => {
+                    self.outputs.iter().flatten().for_each(|out| {
+                        moves::fill(out.at, out.dtype, out.count(), f64::NAN);
+                    });
                     Ok(())
                 }
                 (outcome, _) => outcome,
@@ -211,6 +228,7 @@ impl Call {
         match self.routine {
             Routine::Eigh { descending } => self.eigh::<T>(first, descending, work),
             Routine::Qr => self.qr::<T>(first, work),
+            Routine::Svd { .. } => self.svd::<T>(first, work),
             Routine::Cholesky => self.cholesky::<T>(first, work),
             Routine::SolveTriangular { upper, transposed } => {
                 self.solve::<T>(first, upper, transposed, work)
@@ -285,6 +303,31 @@ impl Call {
         Ok(())
     }
 
+    fn svd<T: Real>(&self, a: Operand, mut work: Work<'_>) -> Result<(), Failure> {
+        let (m, n) = (a.rows as usize, a.cols as usize);
+        let least = m.min(n);
+        let (source, u) = (work.take::<T>(m * n), work.take::<T>(m * least));
+        let (v, values) = (work.take::<T>(n * least), work.take::<T>(least));
+        a.read(source);
+        svd::svd(
+            columns(source, m, n).rb(),
+            DiagMut::from_slice_mut(values),
+            Some(columns(u, m, least)),
+            Some(columns(v, n, least)),
+            Par::Seq,
+            work.stack(),
+            Spec::default(),
+        )
+        .map_err(|_| Failure::NoConvergence)?;
+        check_finite(values)?;
+        check_finite(u)?;
+        check_finite(v)?;
+        self.write_padded(0, u, m);
+        self.write_padded(1, values, least);
+        self.write_padded(2, v, n);
+        Ok(())
+    }
+
     fn cholesky<T: Real>(&self, a: Operand, mut work: Work<'_>) -> Result<(), Failure> {
         let n = a.rows as usize;
         let source = work.take::<T>(n * n);
@@ -354,6 +397,22 @@ impl Call {
     fn write<T: Real>(&self, n: usize, from: &[T]) {
         if let Some(out) = self.outputs[n] {
             self.write_top(n, from, out.rows as usize);
+        }
+    }
+
+    /// The same, with zeros for what the result has not.
+    fn write_padded<T: Real>(&self, n: usize, from: &[T], height: usize) {
+        let Some(out) = self.outputs[n] else { return };
+        let (rows, cols) = (out.rows as usize, out.cols as usize);
+        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+            let known = if i < height {
+                from.get(j * height + i)
+            } else {
+                None
+            };
+            let value = known.map_or(0.0, |x| x.to_f64());
+            // SAFETY: `run` promises the output's shape; the index is inside it.
+            unsafe { moves::store(out.at, out.dtype, (i * cols + j) as u64, value) };
         }
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Row {
     pub(super) states: &'static [StateRow],
     /// Options of a group that the reference changes, and shared numbers of the same name.
     pub(super) shared: &'static [&'static str],
+    /// How many random tensors a parameter draws at one of its own steps, at most.
+    pub(super) draws: fn(&Recorded, u64) -> usize,
     pub(super) work: fn(&Case) -> Work,
 }
 
@@ -58,15 +60,15 @@ const ROW: Row = Row {
     fixed: &[],
     states: ADAM_STATES,
     shared: &[],
+    draws: |_, _| 1,
     work: |_| Work::Elementwise,
 };
 
 /// The row of a case.
 pub(super) fn row(case: &Case) -> &'static Row {
-    let file = if case.file.starts_with("soap") {
-        "soap"
-    } else {
-        &case.file
+    let file = match case.file.as_str() {
+        file if file.starts_with("soap") => "soap",
+        file => file.trim_end_matches("_options"),
     };
     TABLE
         .iter()
@@ -76,6 +78,35 @@ pub(super) fn row(case: &Case) -> &'static Row {
 
 fn plain(recorded: &Recorded) -> State {
     State::Plain(recorded.index.to_owned())
+}
+
+/// One of a family.
+fn of_mode(recorded: &Recorded, name: &str) -> State {
+    State::Plain(format!("{name}.{}", recorded.index))
+}
+
+/// A triangular factor, or a diagonal one.
+fn factor_of_mode(recorded: &Recorded) -> State {
+    let [full, diagonal] = ["Q", "q"].map(|name| format!("{name}.{}", recorded.index));
+    State::Either(full, diagonal)
+}
+
+/// What the Dion repository does with a parameter.
+fn algorithm<'a>(recorded: &Recorded<'a>) -> &'a str {
+    let param = json!(recorded.param);
+    let takes = |group: &&serde_json::Map<String, Value>| {
+        let params = group["params"].as_array();
+        params.is_some_and(|params| params.contains(&param))
+    };
+    let group = recorded.case.groups.iter().find(takes);
+    group
+        .and_then(|group| group["algorithm"].as_str())
+        .unwrap_or_default()
+}
+
+/// The first Q of each matrix.
+fn first_of_dion(recorded: &Recorded, step: u64) -> usize {
+    usize::from(step == 1 && algorithm(recorded) == "dion")
 }
 
 fn counter(_: &Recorded) -> State {
@@ -103,6 +134,7 @@ const EPS: HyperRow = ("eps", &["eps"]);
 const MOMENTUM: HyperRow = ("momentum", &["momentum"]);
 const WEIGHT_DECAY: HyperRow = ("weight_decay", &["weight_decay"]);
 const BETAS: HyperRow = ("betas", &["beta1", "beta2"]);
+const MOMENTUM_BUFFER: StateRow = ("momentum_buffer", plain);
 const STEP: StateRow = ("step", counter);
 const MAXIMIZE: StaticRow = ("maximize", "maximize", no);
 const WEIGHT_DECOUPLE: StaticRow = ("weight_decouple", "weight_decouple", yes);
@@ -181,6 +213,18 @@ const DION_HYPERS: &[HyperRow] = &[
     ("muon_beta2", &["muon_beta2"]),
     WEIGHT_DECAY,
     ("epsilon", &["epsilon"]),
+    ("beta1", &["beta1"]),
+    ("beta2", &["beta2"]),
+];
+/// AdamW and Lion have LibTorch's names.
+const DION_STATES: &[StateRow] = &[
+    ("momentum", |at| {
+        let matrix = ["dion", "muon"].contains(&algorithm(at));
+        State::Plain(if matrix { "momentum" } else { "exp_avg" }.to_owned())
+    }),
+    ("variance", |_| State::Plain("exp_avg_sq".to_owned())),
+    ("Q", |_| State::Unsigned("Q".to_owned())),
+    ("step_dev", counter),
 ];
 const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
 const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
@@ -617,7 +661,6 @@ const TABLE: &[Row] = &[
             LR,
             BETAS,
             ("beta3", &["beta3"]),
-            EPS,
             WEIGHT_DECAY,
             ("d0", &["d0"]),
             ("d_coef", &["d_coef"]),
@@ -812,6 +855,24 @@ const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "po_muon",
+        module: "std.muon",
+        optimizer: "Muon",
+        hypers: MUON_HYPERS,
+        statics: &[
+            ("nesterov", "nesterov", yes),
+            ("ns_steps", "ns_steps", || json!(5)),
+            ("ns_coeffs", "coefficients", || {
+                json!([[3.4445, -4.775, 2.0315]])
+            }),
+            ("use_adjusted_lr", "adjust_lr", no),
+        ],
+        fixed: &[("norm_floor", "clamp")],
+        states: MUON_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
         file: "moonlight_muon",
         module: "std.moonlight_muon",
         optimizer: "MoonlightMuon",
@@ -931,6 +992,225 @@ const TABLE: &[Row] = &[
         ],
         statics: SOAP_STATICS,
         states: SOAP_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "pytorch_optimizer_shampoo",
+        module: "std.shampoo",
+        optimizer: "Shampoo",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY, ("matrix_eps", &["matrix_eps"])],
+        statics: &[
+            (
+                "preconditioning_compute_steps",
+                "preconditioning_compute_steps",
+                || json!(1),
+            ),
+            ("weight_decouple", "weight_decouple", no),
+        ],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("pre_cond", |at| of_mode(at, "pre_cond")),
+            ("inv_pre_cond", |at| of_mode(at, "inv_pre_cond")),
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "torch_optimizer_shampoo",
+        module: "std.shampoo_sequential",
+        optimizer: "ShampooSequential",
+        hypers: &[LR, MOMENTUM, WEIGHT_DECAY, ("epsilon", &["epsilon"])],
+        statics: &[("update_freq", "update_freq", || json!(1))],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("precond", |at| of_mode(at, "precond")),
+            ("inv_precond", |at| of_mode(at, "inv_precond")),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "splus",
+        module: "std.splus",
+        optimizer: "SPlus",
+        hypers: &[
+            LR,
+            ("b1", &["b1"]),
+            ("b2", &["b2"]),
+            ("ema_rate", &["ema_rate"]),
+            WEIGHT_DECAY,
+            EPS,
+            ("nonstandard_constant", &["nonstandard_constant"]),
+        ],
+        statics: &[
+            ("inverse_every", "inverse_every", || json!(100)),
+            ("max_dim", "max_dim", || json!(10000)),
+        ],
+        states: &[
+            ("momentum", plain),
+            ("ema", plain),
+            ("sides", |at| of_mode(at, "sides")),
+            ("q_sides", |at| {
+                State::Basis(format!("q_sides.{}", at.index))
+            }),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "galore_adamw",
+        module: "std.galore",
+        optimizer: "GaLore",
+        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("scale", &["scale"])],
+        statics: &[
+            ("rank", "proj_rank", || json!(0)),
+            ("update_proj_gap", "update_proj_gap", || json!(200)),
+            ("proj_type", "proj_type", || json!("std")),
+        ],
+        states: &[
+            ("exp_avg", |at| State::Unsigned(at.index.to_owned())),
+            ("exp_avg_sq", plain),
+            ("ortho_matrix", |at| {
+                let name = match at.index {
+                    "0" => "ortho_left",
+                    "1" => "ortho_right",
+                    whole => whole,
+                };
+                State::Unsigned(name.to_owned())
+            }),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "psgd_kron",
+        module: "std.psgd_kron",
+        optimizer: "PsgdKron",
+        hypers: &[
+            LR,
+            ("b1", &["b1"]),
+            WEIGHT_DECAY,
+            ("precond_lr", &["precond_lr"]),
+            ("precond_init_scale", &["precond_init_scale"]),
+            ("schedule", &["min_prob", "max_prob", "decay", "flat_start"]),
+            (
+                "preconditioner_update_probability",
+                &["min_prob", "max_prob"],
+            ),
+        ],
+        statics: &[
+            ("max_size_triangular", "max_size_triangular", || json!(8192)),
+            ("min_ndim_triangular", "min_ndim_triangular", || json!(2)),
+            ("memory_save_mode", "memory_save_mode", || json!("none")),
+            ("merge_dims", "merge_dims", yes),
+            (
+                "momentum_into_precond_update",
+                "momentum_into_precond_update",
+                yes,
+            ),
+        ],
+        states: &[
+            MOMENTUM_BUFFER,
+            ("Q", factor_of_mode),
+            ("merged_shape", unread),
+            STEP,
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion",
+        module: "std.dion",
+        optimizer: "Dion",
+        hypers: DION_HYPERS,
+        statics: &[
+            ("algorithm", "algorithm", || json!("dion")),
+            ("rank_fraction", "rank_fraction", || json!(1.0)),
+            ("rank_multiple_of", "rank_multiple_of", || json!(1)),
+            ("power_iters", "power_iters", || json!(1)),
+        ],
+        states: DION_STATES,
+        draws: first_of_dion,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion_simple",
+        module: "std.dion",
+        optimizer: "Dion",
+        hypers: DION_HYPERS,
+        statics: &[("rank", "max_rank", || json!(0))],
+        fixed: &[("side", "columns")],
+        states: DION_STATES,
+        draws: first_of_dion,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "dion_muon",
+        module: "std.dion_muon",
+        optimizer: "DionMuon",
+        hypers: DION_HYPERS,
+        statics: &[
+            ("algorithm", "algorithm", || json!("muon")),
+            ("nesterov", "nesterov", no),
+            ("cautious_wd", "cautious_wd", no),
+            POLAR,
+            ADJUST_LR,
+        ],
+        states: DION_STATES,
+        work: |_| Work::Orthogonalised,
+        ..ROW
+    },
+    Row {
+        file: "distributed_shampoo",
+        module: "std.distributed_shampoo",
+        optimizer: "DistributedShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            WEIGHT_DECAY,
+            ("grafting_config", &["grafting_beta2", "grafting_epsilon"]),
+            ("iterate_averaging_config", &["momentum", "dampening"]),
+        ],
+        statics: &[
+            ("max_preconditioner_dim", "max_preconditioner_dim", || {
+                json!(1024)
+            }),
+            ("precondition_frequency", "precondition_frequency", || {
+                json!(1)
+            }),
+            (
+                "start_preconditioning_step",
+                "start_preconditioning_step",
+                || json!(1),
+            ),
+            ("grafting_config", "grafting", || json!(null)),
+            ("use_bias_correction", "use_bias_correction", yes),
+            ("use_nesterov", "use_nesterov", no),
+            ("weight_decay_type", "weight_decay_type", || {
+                json!("DECOUPLED")
+            }),
+        ],
+        states: &[
+            ("shampoo.factor_matrices", |at| {
+                of_mode(at, "factor_matrices")
+            }),
+            ("shampoo.inv_factor_matrices", |at| {
+                of_mode(at, "inv_factor_matrices")
+            }),
+            ("filtered_grad", plain),
+            ("momentum_buffer", plain),
+            ("adagrad", plain),
+            // One for the whole group.
+            ("step", unread),
+        ],
         work: |_| Work::Factored,
         ..ROW
     },

@@ -5,7 +5,7 @@ use super::diagnostics::{Fault, Sink};
 use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
-use super::phase::Phase;
+use super::phase::{Level, Phase};
 use crate::hir::{
     self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId,
     Symbol, Type,
@@ -124,6 +124,8 @@ pub(super) struct Body<'a> {
     pub(super) in_init: bool,
     /// The state whose assignment is checked: what `or keep` keeps.
     pub(super) kept: Option<Place>,
+    /// A factorization was met.
+    pub(super) can_fail: bool,
     /// Operations when all calls and loops are written out, as far as their number is known here.
     pub(super) size: u64,
     /// How often the statement being checked is written out.
@@ -170,6 +172,7 @@ impl<'a> Body<'a> {
             flow: Flow::default(),
             in_init: false,
             kept: None,
+            can_fail: false,
             size: 0,
             copies: 1,
             updates: false,
@@ -320,10 +323,16 @@ impl<'a> Body<'a> {
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
             )),
             Binding::Local(local) if self.in_init && self.is_argument(local) => None,
+            // What is known at bind is known before the rule runs.
+            Binding::Local(local)
+                if self.in_init && self.local_info[local].phase.level == Level::Bind =>
+            {
+                None
+            }
             Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
                 Some(not_available(
                     "an initial value",
-                    "state begins before the rule runs: use the parameter, `grad`, hyperparameters and statics",
+                    "state begins before the rule runs: use the parameter, `grad`, hyperparameters, statics and shapes",
                 ))
             }
             _ => None,
@@ -461,6 +470,7 @@ impl<'a> Body<'a> {
             }
             Type::Eigh(_) => "the result of `eigh`".to_owned(),
             Type::Qr(_) => "the result of `qr`".to_owned(),
+            Type::Svd(..) => "the result of `svd`".to_owned(),
             Type::Family(_) => "one tensor per mode".to_owned(),
         }
     }
@@ -499,6 +509,7 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             }
             OnFirst(body)
             | Every { body, .. }
+            | Chance { body, .. }
             | Modes { body, .. }
             | Each { body, .. }
             | Repeat { body, .. } => {

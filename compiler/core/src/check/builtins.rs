@@ -50,7 +50,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 49] = [
+static SIGNATURES: [Signature; 61] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -107,6 +107,9 @@ static SIGNATURES: [Signature; 49] = [
     ),
     signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
     signature("qr", Builtin::Qr, A),
+    signature("orthonormal", Builtin::Orthonormal, A),
+    signature("svd", Builtin::Svd, A),
+    signature("svd", Builtin::Svd, &[("a", Value), ("rank", Value)]),
     signature("cholesky", Builtin::Cholesky, A),
     signature(
         "solve_triangular",
@@ -115,6 +118,19 @@ static SIGNATURES: [Signature; 49] = [
     ),
     signature("diag", Builtin::Diag, A),
     signature("trace", Builtin::Trace, A),
+    signature("identity", Builtin::IdentityOf, &[("n", Value)]),
+    signature(
+        "along",
+        Builtin::Along,
+        &[("x", Value), ("mode", Value), ("a", Value)],
+    ),
+    signature("triu", Builtin::Triu, A),
+    signature("tril", Builtin::Tril, A),
+    signature("mod", Builtin::Mod, XY),
+    signature("normal_like", Builtin::NormalLike, X),
+    signature("uniform_like", Builtin::UniformLike, X),
+    signature("normal", Builtin::Normal, &[("n", Value)]),
+    signature("normal", Builtin::Normal, &[("m", Value), ("n", Value)]),
     signature(
         "argsort",
         Builtin::Argsort,
@@ -220,6 +236,9 @@ impl Body<'_> {
         args: &[Expr],
         span: Span,
     ) -> Type {
+        use Builtin::{Cholesky, Eigh, Orthonormal, Qr, Svd};
+        let builtin = signature.builtin;
+        self.can_fail |= matches!(builtin, Eigh | Qr | Orthonormal | Cholesky | Svd);
         let typed = Call {
             body: self,
             signature,
@@ -267,14 +286,30 @@ impl Call<'_, '_, '_> {
             Rotate | RotateBack => self.rotate(),
             Eigh => self.symmetric().map(Type::Eigh),
             Qr => self.single(0).and(self.tensor(0).cloned()).map(Type::Qr),
+            Svd => self.svd(),
+            Orthonormal => self.single(0).and(self.tensor(0).cloned()).map(general),
             Cholesky => self.symmetric().map(|shape| Type::Tensor {
                 shape,
                 fact: Fact::Lower,
             }),
             SolveTriangular => self.solve(),
-            Diag => self
-                .square(0)
-                .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+            Diag => self.diag(),
+            IdentityOf => self.identity_of(),
+            Along => self.along(),
+            Mod => self.modulo(),
+            Triu => self.triangle(Fact::Upper),
+            Tril => self.triangle(Fact::Lower),
+            NormalLike | UniformLike => {
+                let ty = self.tensor(0).cloned().map(general)?;
+                self.random(ty)
+            }
+            Normal => {
+                let mut lengths = Vec::new();
+                for index in 0..self.args.len() {
+                    lengths.push(self.length(index)?);
+                }
+                self.random(general(shapes::of_dims(lengths)))
+            }
             Trace => self.square(0).map(|_| general(shapes::scalar())),
             Argsort => self.argsort(),
             TopK => self.top_k(),
@@ -285,7 +320,7 @@ impl Call<'_, '_, '_> {
             Flatten => self.flatten(0).map(general),
             Unflatten => self.unflatten(),
             Named => self.named(),
-            Identity => Ok(Type::Error),
+            Identity | Chance => Ok(Type::Error),
         }
     }
 
@@ -564,6 +599,92 @@ impl Call<'_, '_, '_> {
         let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
         let same = self.same_shape(1, &expected, help)?;
         Ok(if same { general(expected) } else { Type::Error })
+    }
+
+    fn svd(&mut self) -> Typed {
+        let matrix = self.single(0)?;
+        let shape = self.tensor(0)?.clone();
+        let count = match self.args.get(1) {
+            None => self.body.smaller(&matrix),
+            Some(_) => self.length(1)?,
+        };
+        Ok(Type::Svd(shape, count))
+    }
+
+    /// A length that is known at bind.
+    fn length(&mut self, index: usize) -> Checked<Dim> {
+        if self.args[index].ty != Type::Int {
+            return Err(self.wrong(index, "a whole number, such as `dim(w, 0)`"));
+        }
+        self.body
+            .require(&self.args[index], Level::Bind, "a length");
+        Ok(self.body.dim_of(&self.args[index]))
+    }
+
+    /// Of a matrix a vector, of a vector a matrix.
+    fn diag(&self) -> Typed {
+        match self.tensor(0)?.axes.as_slice() {
+            [crate::hir::Axis::Dim(length)] => Ok(Type::Tensor {
+                shape: shapes::of_dims([length.clone(), length.clone()]),
+                fact: Fact::Diagonal,
+            }),
+            _ => self
+                .square(0)
+                .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
+        }
+    }
+
+    fn identity_of(&mut self) -> Typed {
+        let length = self.length(0)?;
+        Ok(Type::Tensor {
+            shape: shapes::of_dims([length.clone(), length]),
+            fact: Fact::Diagonal,
+        })
+    }
+
+    fn triangle(&self, fact: Fact) -> Typed {
+        let matrix = self.square(0)?;
+        Ok(Type::Tensor {
+            shape: matrix.sized(matrix.rows.clone(), matrix.cols.clone()),
+            fact,
+        })
+    }
+
+    /// A draw of that type: by rules, not by functions.
+    fn random(&self, ty: Type) -> Typed {
+        if self.body.room == super::body::Room::Function {
+            return Err(Box::new(CheckError::RandomInFunction {
+                name: self.signature.name.to_owned(),
+                at: self.span,
+            }));
+        }
+        Ok(ty)
+    }
+
+    fn along(&mut self) -> Typed {
+        let length = self.axis_length(0, 1)?;
+        self.square(2)?;
+        let expected = shapes::of_dims([length.clone(), length]);
+        let help = "`along(x, i, a)` needs a square matrix of the length of mode `i`";
+        let same = self.same_shape(2, &expected, help)?;
+        Ok(if same {
+            general(self.tensor(0)?.clone())
+        } else {
+            Type::Error
+        })
+    }
+
+    /// Two numbers: whole numbers leave a whole remainder.
+    fn modulo(&self) -> Typed {
+        for index in [0, 1] {
+            if !matches!(self.args[index].ty, Type::Int | Type::Float) {
+                return Err(self.wrong(index, "a number"));
+            }
+        }
+        Ok(match (&self.args[0].ty, &self.args[1].ty) {
+            (Type::Int, Type::Int) => Type::Int,
+            _ => Type::Float,
+        })
     }
 
     fn argsort(&self) -> Typed {

@@ -248,6 +248,7 @@ impl Body<'_> {
             .collect();
         let size = self.cx.functions[id].size.saturating_mul(self.copies);
         self.size = self.size.saturating_add(size);
+        self.can_fail |= self.cx.functions[id].can_fail;
         self.require_fixed(id, &declared, &callee, &checked);
         if checked.iter().any(|arg| arg.ty == Type::Error) {
             return error(span);

@@ -944,6 +944,30 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("{probability} is not a probability")]
+    #[diagnostic(
+        code(opt::random::probability),
+        help("write a number from 0 to 1; it may depend on `step` and hyperparameters")
+    )]
+    BadProbability {
+        probability: String,
+        #[label(primary, "outside of [0, 1]")]
+        at: Span,
+    },
+
+    #[error("`{name}` draws random numbers inside a function")]
+    #[diagnostic(
+        code(opt::random::in_function),
+        help(
+            "functions are pure: draw in the rule and hand the tensor over, as in `f(grad, normal_like(grad))`"
+        )
+    )]
+    RandomInFunction {
+        name: String,
+        #[label(primary, "drawn here")]
+        at: Span,
+    },
+
     #[error("`or keep` has nothing to keep")]
     #[diagnostic(
         code(opt::policy::keep),
@@ -960,11 +984,11 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry` and `or keep` follow `eigh(…)`, `qr(…)` or `cholesky(…)`, or a field of their result"
+            "`or retry` and `or keep` follow a value that `eigh`, `qr`, `svd` or `cholesky` makes"
         )
     )]
     CannotFail {
-        #[label(primary, "not a factorization")]
+        #[label(primary, "no factorization")]
         at: Span,
     },
 

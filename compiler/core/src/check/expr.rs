@@ -236,21 +236,20 @@ impl Body<'_> {
     }
 
     fn field(&mut self, x: Expr, name: &Name, span: Span) -> Expr {
-        let fields: [&str; 2] = match &x.ty {
+        let fields: &[&str] = match &x.ty {
             Type::Error => return error(span),
-            Type::Eigh(_) => ["values", "vectors"],
-            Type::Qr(_) => ["q", "r"],
+            Type::Eigh(_) => &["values", "vectors"],
+            Type::Qr(_) => &["q", "r"],
+            Type::Svd(..) => &["u", "s", "v"],
             _ => {
-                let help = "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`";
+                let help = "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`, `svd(a)` has `.u`, `.s` and `.v`";
                 return self.unknown_field(&x, name, help.to_owned());
             }
         };
         let Some((field, ty)) = self.field_type(&x.ty, &name.text) else {
-            let help = did_you_mean(
-                &name.text,
-                fields,
-                format!("write `.{}` or `.{}`", fields[0], fields[1]),
-            );
+            let all: Vec<String> = fields.iter().map(|field| format!("`.{field}`")).collect();
+            let fallback = format!("write {}", all.join(" or "));
+            let help = did_you_mean(&name.text, fields.iter().copied(), fallback);
             return self.unknown_field(&x, name, help);
         };
         Expr {
@@ -272,7 +271,7 @@ impl Body<'_> {
     }
 
     fn field_type(&mut self, ty: &Type, name: &str) -> Option<(Field, Type)> {
-        let (Type::Eigh(shape) | Type::Qr(shape)) = ty else {
+        let (Type::Eigh(shape) | Type::Qr(shape) | Type::Svd(shape, _)) = ty else {
             return None;
         };
         let matrix = Matrix::of(shape)?;
@@ -301,12 +300,21 @@ impl Body<'_> {
                     fact(matrix.sized(inner, matrix.cols.clone()), Fact::Upper),
                 ))
             }
+            (Type::Svd(_, count), "u") => Some((
+                Field::U,
+                general(matrix.sized(matrix.rows.clone(), count.clone())),
+            )),
+            (Type::Svd(_, count), "s") => Some((Field::S, general(matrix.vectors(count.clone())))),
+            (Type::Svd(_, count), "v") => Some((
+                Field::V,
+                general(matrix.sized(matrix.cols.clone(), count.clone())),
+            )),
             _ => None,
         }
     }
 
     /// The smaller of rows and columns.
-    fn smaller(&mut self, matrix: &Matrix) -> crate::hir::Dim {
+    pub(super) fn smaller(&mut self, matrix: &Matrix) -> crate::hir::Dim {
         if matrix.rows == matrix.cols {
             return matrix.rows.clone();
         }
@@ -520,10 +528,12 @@ impl Body<'_> {
 
     fn or_else(&mut self, value: &ast::Expr, policies: &[ast::Policy], span: Span) -> Expr {
         let kept = self.kept.take();
+        let before = std::mem::replace(&mut self.can_fail, false);
         let value = self.expr(value);
-        if value.ty != Type::Error && !can_fail(&value) {
+        if value.ty != Type::Error && !self.can_fail {
             self.report(CheckError::CannotFail { at: value.span });
         }
+        self.can_fail |= before;
         let (mut retry_f64, mut keep) = (false, None);
         for policy in policies {
             match policy {
@@ -575,13 +585,4 @@ fn number(value: f64, span: Span) -> Expr {
 
 pub(super) fn is_numeric(ty: &Type) -> bool {
     matches!(ty, Type::Int | Type::Float | Type::Tensor { .. })
-}
-
-fn can_fail(value: &Expr) -> bool {
-    use crate::hir::Builtin::{Cholesky, Eigh, Qr};
-    match &value.kind {
-        ExprKind::Field(x, _) => can_fail(x),
-        ExprKind::Builtin(builtin, _) => matches!(builtin, Eigh | Qr | Cholesky),
-        _ => false,
-    }
 }

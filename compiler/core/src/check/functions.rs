@@ -30,6 +30,7 @@ pub(super) fn declare(cx: &mut Context, file: FileId, function: &ast::Function) 
     cx.functions.push(FunctionInfo {
         fixed: vec![false; function.params.len()],
         size: 0,
+        can_fail: false,
         params: function
             .params
             .iter()
@@ -222,8 +223,9 @@ fn check_body(cx: &mut Context, items: &Items, id: FunctionId, function: &ast::F
     let flow = body.flow;
     let checked = body.within(flow, |body| body.value_block(&function.body, Some(&result)));
     body.check_size(&function.name);
-    let (locals, states, size) = (body.locals, body.states, body.size);
+    let (locals, states, size, can_fail) = (body.locals, body.states, body.size, body.can_fail);
     cx.functions[id].size = size;
+    cx.functions[id].can_fail = can_fail;
     let into = &mut cx.program.functions[id];
     into.locals = locals;
     into.states = states;

@@ -48,6 +48,8 @@ pub(super) struct FunctionInfo {
     pub(super) fixed: Vec<bool>,
     /// Operations when all calls in it are written out.
     pub(super) size: u64,
+    /// It calls a factorization.
+    pub(super) can_fail: bool,
     /// Where each parameter is declared, for labels in the same file.
     pub(super) params: Vec<Name>,
     /// The names and locals that its body starts with.

@@ -71,7 +71,7 @@ impl Body<'_> {
         }
         match &expr.kind {
             ExprKind::Hyper(_) | ExprKind::BaseHyper(..) => Phase::at(Level::Hyper),
-            ExprKind::Step => Phase::of_one(Level::Step),
+            ExprKind::Step | ExprKind::Builtin(Builtin::Chance, _) => Phase::of_one(Level::Step),
             ExprKind::Dim(_) | ExprKind::Mode => Phase::of_one(Level::Bind),
             ExprKind::Shared(_) | ExprKind::Across(..) => Phase::at(Level::Step),
             ExprKind::Local(local) => self.local_info[*local].phase.clone(),

@@ -6,7 +6,7 @@ use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
 use super::types::{fact_name, implies};
-use crate::hir::{Block, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
 use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 
@@ -102,6 +102,7 @@ impl Body<'_> {
                 )]
             }
             Every { period, from, body } => vec![self.every(period, from.as_ref(), body)],
+            Chance { probability, body } => vec![self.chance(probability, body)],
             Modes {
                 var,
                 of,
@@ -146,6 +147,7 @@ impl Body<'_> {
             State { .. } if self.flow.value_depth > 0 || self.room != Room::Rule => "state",
             OnFirst(_) => "`on first step`",
             Every { .. } => "`every`",
+            Chance { .. } => "`with probability`",
             Modes { .. } => "`modes`",
             Each { .. } => "`each`",
             Entry { .. } => "`entry`",
@@ -526,6 +528,44 @@ impl Body<'_> {
             period: checked,
             from,
             body,
+        }
+    }
+
+    /// A branch on a number that is drawn at each step.
+    fn chance(&mut self, probability: &ast::Expr, block: &ast::Block) -> StmtKind {
+        let checked = self.expr_as(probability, &Type::Float);
+        if let Some(value) = super::constant::constant(&checked)
+            && !(0.0..=1.0).contains(&value)
+            && checked.ty != Type::Error
+        {
+            self.report(CheckError::BadProbability {
+                probability: number(value),
+                at: probability.span,
+            });
+        }
+        let flow = Flow {
+            no_state: Some("`with probability`"),
+            no_use: Some("`with probability`"),
+            ..self.flow
+        };
+        let then = self.within(flow, |inner| inner.block(block));
+        let span = probability.span;
+        let drawn = Expr {
+            kind: ExprKind::Builtin(Builtin::Chance, Vec::new()),
+            ty: Type::Float,
+            span,
+        };
+        StmtKind::If {
+            cond: Expr {
+                kind: ExprKind::Binary(BinaryOp::Lt, Box::new(drawn), Box::new(checked)),
+                ty: Type::Bool,
+                span,
+            },
+            then,
+            otherwise: Block {
+                stmts: Vec::new(),
+                tail: None,
+            },
         }
     }
 

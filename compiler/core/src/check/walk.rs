@@ -29,6 +29,10 @@ fn stmt<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
             from.iter().for_each(|from| expr(from, visit));
             block(body, visit);
         }
+        StmtKind::Chance { probability, body } => {
+            expr(probability, visit);
+            block(body, visit);
+        }
         StmtKind::Repeat {
             table, count, body, ..
         } => {

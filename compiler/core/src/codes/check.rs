@@ -881,7 +881,7 @@ optimizer Shown {
     page(
         "opt::policy::not_factorization",
         "a policy for failure stands behind something that cannot fail",
-        "`eigh`, `qr` and `cholesky` can fail; arithmetic cannot.",
+        "`eigh`, `qr`, `svd` and `cholesky` can fail, and functions that call them; arithmetic cannot.",
         r"optimizer Shown {
     rule each(w: [...]) {
         w -= sqrt(grad) or retry f64
@@ -890,6 +890,42 @@ optimizer Shown {
         r"optimizer Shown {
     rule each(w: [m, n]) {
         w -= (cholesky(gram(grad)) or retry f64) * grad
+    }
+}",
+    ),
+    page(
+        "opt::random::in_function",
+        "a function draws random numbers",
+        "A function is pure: the same arguments give the same value. Random numbers belong to a place in a rule, a step and a parameter, so the rule draws them and hands them over.",
+        r"fn noisy(x: [...]) -> [...] { x + normal_like(x) }
+
+optimizer Shown {
+    rule each(w: [...]) {
+        w -= noisy(grad)
+    }
+}",
+        r"fn noisy(x: [...], v: [...]) -> [...] { x + v }
+
+optimizer Shown {
+    rule each(w: [...]) {
+        w -= noisy(grad, normal_like(grad))
+    }
+}",
+    ),
+    page(
+        "opt::random::probability",
+        "a probability lies outside of [0, 1]",
+        "`with probability p { … }` happens in a share p of the steps.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        with probability 20 { w *= 0.9 }
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= grad
+        with probability 0.2 { w *= 0.9 }
     }
 }",
     ),

@@ -94,6 +94,28 @@ pub(crate) fn qr(a: &Dense) -> Option<Vec<Vec<f64>>> {
     Some(vec![q, (0..inner * a.cols).map(upper).collect()])
 }
 
+/// U, the largest singular values, V; zeros beyond the smaller side.
+pub(crate) fn svd(a: &Dense, count: usize) -> Option<Vec<Vec<f64>>> {
+    if !finite(a) {
+        return None;
+    }
+    let svd = a.faer().thin_svd().ok()?;
+    let (u, s, v) = (svd.U(), svd.S().column_vector(), svd.V());
+    let first = |x: faer::MatRef<'_, f64>| {
+        let entries = 0..x.nrows() * count;
+        let entry = |k| {
+            if k % count < x.ncols() {
+                x[(k / count, k % count)]
+            } else {
+                0.0
+            }
+        };
+        entries.map(entry).collect()
+    };
+    let value = |k| if k < s.nrows() { s[k] } else { 0.0 };
+    Some(vec![first(u), (0..count).map(value).collect(), first(v)])
+}
+
 pub(crate) fn cholesky(a: &Dense) -> Option<Vec<Vec<f64>>> {
     if !finite(a) {
         return None;

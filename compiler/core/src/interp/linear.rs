@@ -109,6 +109,10 @@ impl Interp<'_> {
                 on_failure,
             } => (dense::eigh(&self.dense(*x), *descending), *on_failure),
             OpKind::Qr { x, on_failure } => (dense::qr(&self.dense(*x)), *on_failure),
+            OpKind::Svd { x, on_failure } => {
+                let count = self.dims(self.function.ops[op].results[1])[0] as usize;
+                (dense::svd(&self.dense(*x), count), *on_failure)
+            }
             OpKind::Cholesky { x, on_failure } => (dense::cholesky(&self.dense(*x)), *on_failure),
             OpKind::SolveTriangular { a, b, upper } => (
                 Some(vec![dense::solve(&self.dense(*a), &self.dense(*b), *upper)]),
@@ -134,6 +138,10 @@ impl Interp<'_> {
                     .map(|n| self.kept(keep, results[n], n == kept))
                     .collect())
             }
+            (None, None) if on_failure.nan => Ok(results
+                .iter()
+                .map(|&result| self.constant(result, f64::NAN))
+                .collect()),
             (None, None) => Err(InterpError::Factorization { op: op.to_string() }),
         }
     }
@@ -143,10 +151,11 @@ impl Interp<'_> {
         if is_kept {
             return Datum::Tensor(self.tensor(keep).to_vec());
         }
-        Datum::Tensor(vec![
-            0.0;
-            self.dims(result).iter().product::<u64>() as usize
-        ])
+        self.constant(result, 0.0)
+    }
+
+    fn constant(&self, result: Value, x: f64) -> Datum {
+        Datum::Tensor(vec![x; self.dims(result).iter().product::<u64>() as usize])
     }
 
     fn dense(&self, value: Value) -> Dense {

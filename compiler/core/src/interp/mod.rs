@@ -1,8 +1,8 @@
 //! The reference interpreter: what the IR means, slow and plain.
 //!
 //! ```text
-//! let mut slots = interp::allocate(&function, &weights, &gradient, &inputs)?;   // state as `init` makes it
-//! interp::run(&function, &mut slots, &inputs, step)?;   // slots[PARAM] and the state are new
+//! let mut slots = interp::allocate(&function, &weights, &gradient, Moment::new(&inputs, 1.0))?;   // the first state
+//! interp::run(&function, &mut slots, Moment::new(&inputs, step))?;   // slots[PARAM] and the state are new
 //! ```
 //!
 //! Tensors are lists of f64 that hold exactly representable values of their storage type, so a function lowered for
@@ -17,6 +17,7 @@ use crate::dtype::DType;
 use crate::ir::{Function, Op, OpKind, Region, Summand, Value};
 use crate::kernel_eval;
 use crate::plan::Role;
+use crate::random::{Distribution, Draw, Noise};
 use cranelift_entity::SecondaryMap;
 use thiserror::Error;
 
@@ -55,7 +56,7 @@ pub fn allocate(
     function: &Function,
     param: &[f64],
     grad: &[f64],
-    inputs: &[f64],
+    moment: Moment<'_>,
 ) -> Result<Vec<Vec<f64>>, InterpError> {
     let mut slots: Vec<Vec<f64>> = function
         .slots
@@ -64,7 +65,7 @@ pub fn allocate(
         .collect();
     slots[PARAM] = param.to_vec();
     slots[GRAD] = grad.to_vec();
-    let initial = Interp::new(function, &slots, inputs, 1.0).region_results(function.init)?;
+    let initial = Interp::new(function, &slots, moment).region_results(function.init)?;
     let states = slots
         .iter_mut()
         .zip(&function.slots)
@@ -83,10 +84,9 @@ pub fn allocate(
 pub fn run(
     function: &Function,
     slots: &mut [Vec<f64>],
-    inputs: &[f64],
-    step: f64,
+    moment: Moment<'_>,
 ) -> Result<Vec<f64>, InterpError> {
-    let mut results = Interp::new(function, slots, inputs, step).region_results(function.body)?;
+    let mut results = Interp::new(function, slots, moment).region_results(function.body)?;
     let shared = results.split_off(results.len() - function.shared.len());
     let written = slots
         .iter_mut()
@@ -103,39 +103,53 @@ pub fn run(
 /// # Errors
 ///
 /// A factorization failed.
-pub fn summand(
-    sum: &Summand,
-    slots: &[Vec<f64>],
-    inputs: &[f64],
-    step: f64,
-) -> Result<f64, InterpError> {
+pub fn summand(sum: &Summand, slots: &[Vec<f64>], moment: Moment<'_>) -> Result<f64, InterpError> {
     let before = sum.function.slots.len() - 1;
     let mut seen = slots[..before].to_vec();
     seen.push(vec![0.0]);
-    run(&sum.function, &mut seen, inputs, step)?;
+    run(&sum.function, &mut seen, moment)?;
     Ok(seen[before][0])
+}
+
+/// What a step reads besides its slots.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// Hyperparameters, shared numbers and sums over parameters.
+    pub inputs: &'a [f64],
+    /// The parameter's step number, from 1.
+    pub step: f64,
+    /// The parameter's name: the streams of its random numbers.
+    pub param: &'a str,
+    /// Where random numbers come from.
+    pub noise: &'a Noise,
+}
+
+impl<'a> Moment<'a> {
+    /// A step of a parameter without a name, with the streams of seed 0.
+    pub fn new(inputs: &'a [f64], step: f64) -> Moment<'a> {
+        const NOISE: &Noise = &Noise::Seeded(0);
+        Moment {
+            inputs,
+            step,
+            param: "",
+            noise: NOISE,
+        }
+    }
 }
 
 struct Interp<'a> {
     function: &'a Function,
     slots: &'a [Vec<f64>],
-    inputs: &'a [f64],
-    step: f64,
+    moment: Moment<'a>,
     values: SecondaryMap<Value, Datum>,
 }
 
 impl<'a> Interp<'a> {
-    fn new(
-        function: &'a Function,
-        slots: &'a [Vec<f64>],
-        inputs: &'a [f64],
-        step: f64,
-    ) -> Interp<'a> {
+    fn new(function: &'a Function, slots: &'a [Vec<f64>], moment: Moment<'a>) -> Interp<'a> {
         Interp {
             function,
             slots,
-            inputs,
-            step,
+            moment,
             values: SecondaryMap::new(),
         }
     }
@@ -222,8 +236,12 @@ impl<'a> Interp<'a> {
 
     fn host_op(&self, kind: &OpKind) -> f64 {
         match kind {
-            OpKind::Hyper(n) => self.inputs[*n as usize],
-            OpKind::Step => self.step,
+            OpKind::Hyper(n) => self.moment.inputs[*n as usize],
+            OpKind::Step => self.moment.step,
+            OpKind::Chance(site) => self.moment.noise.chance(Draw {
+                param: "",
+                ..self.draw(*site)
+            }),
             OpKind::Const(x) => *x,
             OpKind::HostUnary(op, a) => op.apply(self.host(*a)),
             OpKind::HostBinary(op, a, b) => op.apply(self.host(*a), self.host(*b)),
@@ -248,6 +266,8 @@ impl<'a> Interp<'a> {
             OpKind::Reshape(a) => one(self.tensor(*a).to_vec()),
             OpKind::Reduce(fold, a, over) => one(self.reduce(*fold, *a, *over)),
             OpKind::Identity(scale) => one(self.identity(*scale, result)),
+            OpKind::Triangle { upper } => one(triangle(self.dims(result)[0], *upper)),
+            OpKind::Random(distribution, site) => one(self.random(*distribution, *site, result)),
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
             OpKind::Argsort { x, descending } => {
@@ -300,6 +320,25 @@ impl<'a> Interp<'a> {
         }
     }
 
+    fn draw(&self, site: u32) -> Draw<'a> {
+        Draw {
+            param: self.moment.param,
+            step: self.moment.step as u64,
+            site,
+        }
+    }
+
+    fn random(&self, distribution: Distribution, site: u32, result: Value) -> Vec<f64> {
+        let count = self.dims(result).iter().product();
+        let dtype = self.dtype(result);
+        let mut data = vec![0.0; count as usize];
+        let store = |n: u64, x| data[n as usize] = dtype.round(x);
+        self.moment
+            .noise
+            .fill(self.draw(site), distribution, dtype, count, store);
+        data
+    }
+
     fn identity(&self, scale: Value, result: Value) -> Vec<f64> {
         let n = self.dims(result)[0] as usize;
         let scale = self.dtype(result).round(self.host(scale));
@@ -329,6 +368,13 @@ pub(crate) fn permute(x: &[f64], dims: &[u64], axes: &[u32]) -> Vec<f64> {
         x[at]
     };
     (0..x.len()).map(element).collect()
+}
+
+/// Ones on the diagonal and on one side of it.
+pub(crate) fn triangle(n: u64, upper: bool) -> Vec<f64> {
+    let inside = |(i, j): (u64, u64)| if upper { i <= j } else { i >= j };
+    let entries = (0..n * n).map(|k| (k / n, k % n));
+    entries.map(|at| f64::from(u8::from(inside(at)))).collect()
 }
 
 pub(crate) fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {

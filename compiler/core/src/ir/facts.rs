@@ -124,7 +124,6 @@ pub fn is_orthogonal(function: &Function, value: Value) -> bool {
 
 /// Whether what a failed factorization leaves instead of its result is orthogonal too.
 fn keeps_orthogonal(function: &Function, on_failure: OnFailure) -> bool {
-    on_failure
-        .keep
-        .is_none_or(|keep| is_orthogonal(function, keep))
+    let kept = on_failure.keep;
+    !on_failure.nan && kept.is_none_or(|keep| is_orthogonal(function, keep))
 }

@@ -40,6 +40,7 @@ use crate::dtype::DType;
 use crate::hir::Fact;
 use crate::kernel::{BinaryOp, CompareOp, Fold, LogicOp, MapKernel, UnaryOp};
 use crate::plan::{HostBinary, HostUnary, Role};
+use crate::random::Distribution;
 use cranelift_entity::{PrimaryMap, entity_impl};
 
 /// A value.
@@ -210,6 +211,8 @@ pub enum OpKind {
     HostUnary(HostUnary, Value),
     /// Host, host → host.
     HostBinary(HostBinary, Value, Value),
+    /// Host: a random number in [0, 1), drawn by this call at this step.
+    Chance(u32),
     /// Host, host, host → host.
     HostSelect(Value, Value, Value),
 
@@ -219,6 +222,13 @@ pub enum OpKind {
     Fill(Value),
     /// A host scalar on the diagonal.
     Identity(Value),
+    /// Random numbers, drawn by this call at this step for this parameter.
+    Random(Distribution, u32),
+    /// A square matrix with ones on the diagonal and above it, or on the diagonal and below it; zeros elsewhere.
+    Triangle {
+        /// Above.
+        upper: bool,
+    },
     /// Another dtype.
     Cast(Value),
     /// Element by element.
@@ -334,6 +344,14 @@ pub enum OpKind {
         /// What a failure means.
         on_failure: OnFailure,
     },
+    /// `[m, n]` → U `[m, k]`, singular values `[k]`, V `[n, k]`, the largest first; `k` as its results say,
+    /// with zeros beyond min(m, n).
+    Svd {
+        /// `[m, n]`.
+        x: Value,
+        /// What a failure means.
+        on_failure: OnFailure,
+    },
     /// SPD → lower factor.
     Cholesky {
         /// `[n, n]`.
@@ -369,6 +387,8 @@ pub struct OnFailure {
     pub retry_f64: bool,
     /// Take this value as the result that may be kept (`eigh`: vectors, `qr`: Q).
     pub keep: Option<Value>,
+    /// The results are NaN, and the step goes on.
+    pub nan: bool,
 }
 
 /// A map kernel with its operands.
@@ -467,7 +487,13 @@ impl OpKind {
 
     fn each_operand_mut(&mut self, f: &mut impl FnMut(&mut Value)) {
         match self {
-            OpKind::Hyper(_) | OpKind::Step | OpKind::Const(_) | OpKind::Slot(_) => {}
+            OpKind::Hyper(_)
+            | OpKind::Step
+            | OpKind::Const(_)
+            | OpKind::Chance(_)
+            | OpKind::Random(..)
+            | OpKind::Triangle { .. }
+            | OpKind::Slot(_) => {}
             OpKind::HostUnary(_, a)
             | OpKind::Fill(a)
             | OpKind::Identity(a)
@@ -525,6 +551,7 @@ impl OpKind {
             }
             OpKind::Eigh { x, on_failure, .. }
             | OpKind::Qr { x, on_failure }
+            | OpKind::Svd { x, on_failure }
             | OpKind::Cholesky { x, on_failure } => {
                 f(x);
                 on_failure.keep.iter_mut().for_each(f);
@@ -556,6 +583,7 @@ impl OpKind {
             self,
             OpKind::Eigh { .. }
                 | OpKind::Qr { .. }
+                | OpKind::Svd { .. }
                 | OpKind::Cholesky { .. }
                 | OpKind::SolveTriangular { .. }
         )
@@ -568,6 +596,7 @@ impl OpKind {
             OpKind::Hyper(_)
                 | OpKind::Step
                 | OpKind::Const(_)
+                | OpKind::Chance(_)
                 | OpKind::HostUnary(..)
                 | OpKind::HostBinary(..)
                 | OpKind::HostSelect(..)

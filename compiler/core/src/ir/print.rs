@@ -2,6 +2,7 @@
 
 use super::{Function, OnFailure, OpKind, Product, Reduce, Region, Type, Value};
 use crate::kernel::{Fold, MapKernel};
+use crate::random::Distribution;
 use std::fmt::{self, Display, Formatter, Write};
 
 impl Display for Function {
@@ -106,6 +107,11 @@ fn print_op(
     match kind {
         OpKind::Hyper(n) => write!(f, "hyper {n}"),
         OpKind::Step => write!(f, "step"),
+        OpKind::Triangle { upper: true } => write!(f, "triangle upper"),
+        OpKind::Triangle { upper: false } => write!(f, "triangle lower"),
+        OpKind::Chance(site) => write!(f, "chance {site}"),
+        OpKind::Random(Distribution::Normal, site) => write!(f, "normal {site}"),
+        OpKind::Random(Distribution::Uniform, site) => write!(f, "uniform {site}"),
         OpKind::Const(x) => write!(f, "const {x}"),
         OpKind::HostUnary(op, a) => write!(f, "host.{} {a}", word(op)),
         OpKind::HostBinary(op, a, b) => write!(f, "host.{} {a}, {b}", word(op)),
@@ -177,6 +183,7 @@ fn print_op(
             write!(f, "eigh {x}{}{}", order(*descending), policy(on_failure))
         }
         OpKind::Qr { x, on_failure } => write!(f, "qr {x}{}", policy(on_failure)),
+        OpKind::Svd { x, on_failure } => write!(f, "svd {x}{}", policy(on_failure)),
         OpKind::Cholesky { x, on_failure } => write!(f, "cholesky {x}{}", policy(on_failure)),
         OpKind::SolveTriangular { a, b, upper } => {
             write!(
@@ -230,6 +237,9 @@ fn policy(on_failure: &OnFailure) -> String {
     }
     if let Some(keep) = on_failure.keep {
         let _ = write!(text, " or keep {keep}");
+    }
+    if on_failure.nan {
+        text.push_str(" or nan");
     }
     text
 }

@@ -6,6 +6,7 @@ use crate::hir::{BinaryOp, Builtin, Expr, Fact};
 use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
 use crate::kernel::{self, CompareOp, Fold};
 use crate::plan::{HostBinary, HostUnary};
+use crate::random::Distribution;
 
 impl<'p> Lowerer<'p> {
     pub(super) fn builtin(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
@@ -26,7 +27,9 @@ impl<'p> Lowerer<'p> {
                 let x = self.tensor(&args[0]);
                 Val::Number(self.stored_dtype(x).epsilon())
             }
-            B::Eigh | B::Qr | B::Cholesky | B::SolveTriangular => self.factorization(builtin, args),
+            B::Eigh | B::Qr | B::Orthonormal | B::Svd | B::Cholesky | B::SolveTriangular => {
+                self.factorization(builtin, args)
+            }
             B::Argsort | B::TopK => self.order(builtin, args),
             B::GramMode
             | B::Permute
@@ -34,7 +37,11 @@ impl<'p> Lowerer<'p> {
             | B::Flatten
             | B::Unflatten
             | B::Gather
-            | B::Scatter => self.structured(builtin, args),
+            | B::Scatter
+            | B::Along => self.structured(builtin, args),
+            B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
+            B::Chance => Val::Host(self.chance()),
+            B::Normal | B::NormalLike | B::UniformLike => Val::Tensor(self.random(builtin, args)),
             _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
@@ -58,6 +65,7 @@ impl<'p> Lowerer<'p> {
             Builtin::Floor => self.host_fn(HostUnary::Floor, arg(0)),
             Builtin::Min => self.host_op(HostBinary::Min, arg(0), arg(1)),
             Builtin::Max => self.host_op(HostBinary::Max, arg(0), arg(1)),
+            Builtin::Mod => self.host_op(HostBinary::Mod, arg(0), arg(1)),
             Builtin::Clamp => {
                 let above = self.host_op(HostBinary::Max, arg(0), arg(1));
                 self.host_op(HostBinary::Min, above, arg(2))
@@ -113,7 +121,19 @@ impl<'p> Lowerer<'p> {
                 self.build.fill(value, TensorType { dtype, dims })
             }
             Builtin::Gram => self.build.matmul(args[0], false, args[0], true),
-            Builtin::Diag => self.diag(args[0]),
+            Builtin::Diag if self.build.function.dims(args[0]).len() == 1 => {
+                self.diagonal_matrix(args[0])
+            }
+            Builtin::Diag => match *self.build.function.def(args[0]) {
+                OpKind::Gram {
+                    x,
+                    mode,
+                    alpha: None,
+                    added: None,
+                } => self.squares_along(x, mode as usize),
+                _ => self.diag(args[0]),
+            },
+            Builtin::Triu | Builtin::Tril => self.triangle(args[0], builtin == Builtin::Triu),
             Builtin::Trace => {
                 let diagonal = self.diag(args[0]);
                 self.build.sum(diagonal, Reduce::All)
@@ -230,6 +250,113 @@ impl<'p> Lowerer<'p> {
         self.build.push_one(OpKind::Diag(a), Type::Tensor(ty))
     }
 
+    /// The type of a tensor that is made of lengths alone.
+    fn fresh_type(&self, dims: Vec<u64>) -> TensorType {
+        let param = self.build.function.slots.first();
+        let around = param.map_or(DType::F64, |slot| slot.ty.dtype.compute());
+        TensorType {
+            dtype: self.context.unwrap_or(around),
+            dims,
+        }
+    }
+
+    /// The number of the next draw: equal programs give equal numbers.
+    fn site(&mut self, of_branch: bool) -> u32 {
+        let draws = &mut self.draws[usize::from(of_branch)];
+        *draws += 1;
+        *draws - 1
+    }
+
+    fn chance(&mut self) -> Value {
+        let kind = OpKind::Chance(self.site(true));
+        self.build.push_one(kind, Type::Host)
+    }
+
+    fn random(&mut self, builtin: Builtin, args: &'p [Expr]) -> Value {
+        let ty = if builtin == Builtin::Normal {
+            let dims = args.iter().map(|length| self.count(length)).collect();
+            self.fresh_type(dims)
+        } else {
+            let like = self.tensor(&args[0]);
+            let (dtype, dims) = self.build.parts(like);
+            TensorType { dtype, dims }
+        };
+        let distribution = match builtin {
+            Builtin::UniformLike => Distribution::Uniform,
+            _ => Distribution::Normal,
+        };
+        let kind = OpKind::Random(distribution, self.site(false));
+        self.build.push_one(kind, Type::Tensor(ty))
+    }
+
+    fn identity_of(&mut self, n: &'p Expr) -> Value {
+        let n = self.count(n);
+        let ty = self.fresh_type(vec![n, n]);
+        let one = self.build.constant(1.0);
+        self.build.push_one(OpKind::Identity(one), Type::Tensor(ty))
+    }
+
+    /// The vector on the diagonal, 0 elsewhere; products with it scale rows or columns, see [`Lowerer::scaled`].
+    fn diagonal_matrix(&mut self, v: Value) -> Value {
+        let (dtype, dims) = self.build.parts(v);
+        let n = dims[0];
+        let [zero, one] = [0.0, 1.0].map(|c| self.build.constant(c));
+        let ty = Type::Tensor(TensorType {
+            dtype,
+            dims: vec![n, n],
+        });
+        let identity = self.build.push_one(OpKind::Identity(one), ty);
+        let on_diagonal = self.build.compare(CompareOp::Eq, identity, one);
+        let row = self.build.reshape(v, vec![1, n]);
+        let matrix = self.build.select(on_diagonal, row, zero);
+        self.diagonals.insert(matrix, v);
+        matrix
+    }
+
+    /// A mode product; with a diagonal matrix it scales.
+    fn along(&mut self, x: Value, mode: u32, a: Value) -> Value {
+        let Some(&v) = self.diagonals.get(&a) else {
+            return self.build.contract(x, a, mode, true);
+        };
+        let mut dims = vec![1; self.build.function.dims(x).len()];
+        dims[mode as usize] = self.build.function.dims(v)[0];
+        let factors = self.build.reshape(v, dims);
+        self.build.binary(kernel::BinaryOp::Mul, x, factors)
+    }
+
+    /// The diagonal of the Gram matrix of a mode, without the matrix.
+    fn squares_along(&mut self, x: Value, mode: usize) -> Value {
+        let squares = self.build.binary(kernel::BinaryOp::Mul, x, x);
+        let dims = self.build.function.dims(x).to_vec();
+        let mut axes: Vec<u32> = (0..dims.len() as u32).collect();
+        axes[..=mode].rotate_right(1);
+        let first = self.build.permute(squares, axes);
+        let rest = dims.iter().product::<u64>() / dims[mode].max(1);
+        let matrix = self.build.reshape(first, vec![dims[mode], rest]);
+        self.build.sum(matrix, Reduce::From(1))
+    }
+
+    fn triangle(&mut self, a: Value, upper: bool) -> Value {
+        let ty = self.build.function.ty(a).clone();
+        let ones = self.build.push_one(OpKind::Triangle { upper }, ty);
+        let zero = self.build.constant(0.0);
+        let inside = self.build.compare(CompareOp::Gt, ones, zero);
+        self.build.select(inside, a, zero)
+    }
+
+    /// A product with a diagonal matrix: the columns of the left side or the rows of the right side, scaled.
+    pub(super) fn scaled(&mut self, a: Value, b: Value) -> Option<Value> {
+        let (x, v, is_row) = match (self.diagonals.get(&a), self.diagonals.get(&b)) {
+            (_, Some(&v)) => (a, v, true),
+            (Some(&v), None) => (b, v, false),
+            (None, None) => return None,
+        };
+        let n = self.build.function.dims(v)[0];
+        let factors = if is_row { vec![1, n] } else { vec![n, 1] };
+        let factors = self.build.reshape(v, factors);
+        Some(self.build.binary(kernel::BinaryOp::Mul, x, factors))
+    }
+
     fn shape_query(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
         let x = self.tensor(&args[0]);
         let dims = self.build.function.dims(x).to_vec();
@@ -263,6 +390,11 @@ impl<'p> Lowerer<'p> {
             Builtin::GramMode => {
                 let mode = self.count(&args[1]) as u32;
                 self.build.gram(x, mode)
+            }
+            Builtin::Along => {
+                let mode = self.count(&args[1]) as u32;
+                let a = self.tensor(&args[2]);
+                self.along(x, mode, a)
             }
             Builtin::Permute | Builtin::Gather => {
                 let axis = self.count(&args[1]) as u32;
@@ -328,13 +460,31 @@ impl<'p> Lowerer<'p> {
                     },
                     types,
                 );
-                Val::Pair(results[0], results[1])
+                Val::Results(results)
             }
             Builtin::Qr => {
                 let inner = dims[0].min(dims[1]);
                 let types = vec![tensor(vec![dims[0], inner]), tensor(vec![inner, dims[1]])];
                 let results = self.build.push(OpKind::Qr { x, on_failure }, types);
-                Val::Pair(results[0], results[1])
+                Val::Results(results)
+            }
+            Builtin::Orthonormal => {
+                let types = |k| [vec![dims[0], k], vec![k, dims[1]]].map(tensor).to_vec();
+                if dims[0] >= dims[1] {
+                    let qr = OpKind::Qr { x, on_failure };
+                    return Val::Tensor(self.build.push(qr, types(dims[1]))[0]);
+                }
+                // More columns than rows: the last ones are zero.
+                let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
+                let svd = OpKind::Svd { x, on_failure };
+                Val::Tensor(self.build.push(svd, shapes.map(tensor).to_vec())[0])
+            }
+            Builtin::Svd => {
+                let least = dims[0].min(dims[1]);
+                let count = args.get(1).map_or(least, |rank| self.count(rank));
+                let shapes = [vec![dims[0], count], vec![count], vec![dims[1], count]];
+                let types = shapes.map(tensor).to_vec();
+                Val::Results(self.build.push(OpKind::Svd { x, on_failure }, types))
             }
             Builtin::Cholesky => Val::Tensor(
                 self.build

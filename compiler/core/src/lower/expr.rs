@@ -2,8 +2,8 @@
 
 use super::{Frame, Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{BinaryOp, Block, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
-use crate::ir::{OnFailure, OpKind, Type, Value};
+use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
+use crate::ir::{OnFailure, OpKind, Reduce, Type, Value};
 use crate::kernel;
 use crate::plan::{HostBinary, HostUnary};
 
@@ -216,7 +216,9 @@ impl<'p> Lowerer<'p> {
             BinaryOp::Sub => self.build.binary(Map::Sub, a, b),
             BinaryOp::Mul => self.build.binary(Map::Mul, a, b),
             BinaryOp::Div => self.build.binary(Map::Div, a, b),
-            BinaryOp::MatMul => self.build.matmul(a, false, b, false),
+            BinaryOp::MatMul => self
+                .scaled(a, b)
+                .unwrap_or_else(|| self.build.matmul(a, false, b, false)),
             BinaryOp::Pow => self.power(a, b),
             BinaryOp::Lt => compare(self, CompareOp::Lt),
             BinaryOp::Le => compare(self, CompareOp::Le),
@@ -358,11 +360,14 @@ impl<'p> Lowerer<'p> {
     }
 
     fn field(&mut self, value: &'p Expr, field: Field) -> Val {
-        match (self.expr(value), field) {
-            (Val::Pair(first, _), Field::Values | Field::Q) => Val::Tensor(first),
-            (Val::Pair(_, second), Field::Vectors | Field::R) => Val::Tensor(second),
-            (other, _) => unreachable!("a factorization is {other:?}"),
-        }
+        let Val::Results(results) = self.expr(value) else {
+            unreachable!("`.{field:?}` of something else than a factorization")
+        };
+        Val::Tensor(match field {
+            Field::Values | Field::Q | Field::U => results[0],
+            Field::Vectors | Field::R | Field::S => results[1],
+            Field::V => results[2],
+        })
     }
 
     fn or_else(&mut self, value: &'p Expr, retry_f64: bool, keep: Option<Place>) -> Val {
@@ -374,9 +379,41 @@ impl<'p> Lowerer<'p> {
             }
             Place::Local(_) | Place::Shared(_) => None,
         });
-        let outer = std::mem::replace(&mut self.on_failure, OnFailure { retry_f64, keep });
+        let direct = keep.filter(|_| is_kept_whole(value));
+        let policy = OnFailure {
+            retry_f64,
+            keep: direct,
+            nan: keep.is_some() && direct.is_none(),
+        };
+        let outer = std::mem::replace(&mut self.on_failure, policy);
         let value = self.expr(value);
         self.on_failure = outer;
-        value
+        match (value, keep) {
+            (Val::Tensor(value), Some(keep)) if policy.nan => {
+                Val::Tensor(self.finite_or(value, keep))
+            }
+            (value, _) => value,
+        }
+    }
+
+    /// The new value if all of it is finite, else the old one.
+    fn finite_or(&mut self, value: Value, old: Value) -> Value {
+        let zero = self.build.constant(0.0);
+        let nothing = self.build.binary(kernel::BinaryOp::Mul, value, zero);
+        let sum = self.build.sum(nothing, Reduce::All);
+        let finite = self.build.compare(kernel::CompareOp::Eq, sum, zero);
+        let dtype = self.build.parts(value).0;
+        let old = self.build.cast(old, dtype);
+        self.build.select(finite, value, old)
+    }
+}
+
+/// Whether a factorization itself can leave the kept tensor in place of the value.
+fn is_kept_whole(value: &Expr) -> bool {
+    let is = |expr: &Expr, builtin| matches!(&expr.kind, ExprKind::Builtin(found, _) if *found == builtin);
+    match &value.kind {
+        ExprKind::Field(x, Field::Vectors) => is(x, Builtin::Eigh),
+        ExprKind::Field(x, Field::Q) => is(x, Builtin::Qr),
+        _ => is(value, Builtin::Cholesky),
     }
 }

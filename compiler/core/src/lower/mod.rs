@@ -125,8 +125,8 @@ enum Val {
     Table(Vec<Vec<f64>>),
     /// A tensor or mask.
     Tensor(Value),
-    /// The two results of a factorization.
-    Pair(Value, Value),
+    /// The results of a factorization.
+    Results(Vec<Value>),
     /// `identity`: every square state knows what it means.
     Identity,
     /// State of every mode that takes part.
@@ -294,6 +294,10 @@ struct Lowerer<'p> {
     ran: Vec<Frame>,
     /// A first value of state is lowered.
     hiding: Option<state::Hiding>,
+    /// How many random tensors and random branches were written out.
+    draws: [u32; 2],
+    /// The vectors of diagonal matrices.
+    diagonals: HashMap<Value, Value>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -311,6 +315,8 @@ impl<'p> Lowerer<'p> {
             on_failure: OnFailure::default(),
             ran: Vec::new(),
             hiding: None,
+            draws: [0; 2],
+            diagonals: HashMap::new(),
             assigned: BTreeMap::new(),
         }
     }

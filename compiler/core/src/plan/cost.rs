@@ -2,6 +2,7 @@
 
 use super::{Buffer, Gemm, Plan, Routine, Thunk, evaluate_host};
 use crate::kernel::{Access, MapKernel, OutputKind};
+use crate::random::Noise;
 use std::ops::AddAssign;
 
 /// The cost of one step of one parameter.
@@ -27,7 +28,13 @@ impl Plan {
     /// The cost of step `step` with these hyperparameters: branches not taken cost nothing.
     pub fn cost(&self, hypers: &[f64], step: u64) -> Cost {
         let mut regs = vec![0.0; self.host.len()];
-        evaluate_host(&self.host, hypers, step as f64, &mut regs);
+        evaluate_host(
+            &self.host,
+            hypers,
+            step as f64,
+            &Noise::default(),
+            &mut regs,
+        );
         self.cost_of(&self.body, &regs)
     }
 
@@ -79,7 +86,10 @@ impl Plan {
             Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
             Thunk::Scatter { x, y, .. } => (2 * (self.bytes(*x) + self.bytes(*y)), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
-            Thunk::Fill { out, .. } | Thunk::Identity { out, .. } => (self.bytes(*out), 0),
+            Thunk::Fill { out, .. }
+            | Thunk::Identity { out, .. }
+            | Thunk::Random { out, .. }
+            | Thunk::Triangle { out, .. } => (self.bytes(*out), 0),
             Thunk::If { .. } => (0, 0),
         };
         Cost {
@@ -106,7 +116,7 @@ impl Plan {
         self.dims(buffer).iter().product::<u64>() * dtype.size()
     }
 
-    /// Leading terms: eigh 9 n³, QR 4 m n² (Q formed), Cholesky n³ / 3, triangular solve n² m.
+    /// Leading terms: eigh 9 n³, QR 4 m n² (Q formed), SVD 20 m n min(m, n), Cholesky n³ / 3, triangular solve n² m.
     fn call_flops(&self, routine: Routine, x: Buffer) -> u64 {
         let dims = self.dims(x);
         let (m, n) = (
@@ -116,6 +126,7 @@ impl Plan {
         match routine {
             Routine::Eigh { .. } => 9 * n * n * n,
             Routine::Qr => 4 * m * n * n,
+            Routine::Svd { .. } => 20 * m * n * m.min(n),
             Routine::Cholesky => n * n * n / 3,
             Routine::SolveTriangular { .. } => n * n * m,
         }

@@ -16,9 +16,10 @@ use super::{
 };
 use crate::dtype::DType;
 use crate::interp::dense::{self, Dense};
-use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice};
+use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice, triangle};
 use crate::kernel::{Access, MapKernel, OutputKind};
 use crate::kernel_eval::{self, round_once};
+use crate::random::{Draw, Noise};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -86,14 +87,16 @@ struct Machine<'a> {
     slots: &'a mut [Vec<f64>],
     arena: Vec<u8>,
     regs: Vec<f64>,
+    step: f64,
 }
 
 impl<'a> Machine<'a> {
     fn new(plan: &'a Plan, slots: &'a mut [Vec<f64>], hypers: &[f64], step: f64) -> Machine<'a> {
         let mut regs = vec![f64::NAN; plan.host.len()];
-        evaluate_host(&plan.host, hypers, step, &mut regs);
+        evaluate_host(&plan.host, hypers, step, &Noise::default(), &mut regs);
         Machine {
             plan,
+            step,
             slots,
             arena: vec![0xff; plan.arena_bytes as usize],
             regs,
@@ -182,6 +185,25 @@ impl<'a> Machine<'a> {
             Thunk::Fill { out, value } => {
                 let value = self.regs[*value as usize];
                 self.store("fill", *out, &vec![value; self.count(*out)])
+            }
+            Thunk::Triangle { out, n, upper } => {
+                self.store("triangle", *out, &triangle(*n, *upper))
+            }
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => {
+                let draw = Draw {
+                    param: "",
+                    step: self.step as u64,
+                    site: *site,
+                };
+                let mut made = vec![0.0; self.count(*out)];
+                let (dtype, count) = (self.dtype(*out), made.len() as u64);
+                let store = |n: u64, x| made[n as usize] = x;
+                Noise::default().fill(draw, *distribution, dtype, count, store);
+                self.store("random", *out, &made)
             }
             Thunk::Identity { out, n, scale } => {
                 let (n, scale) = (*n as usize, self.regs[*scale as usize]);
@@ -503,6 +525,10 @@ impl<'a> Machine<'a> {
         let made = match (self.factorize(routine, inputs), on_failure.keep) {
             (Some(made), _) => made,
             (None, Some(keep)) => self.kept(routine, keep, outputs),
+            (None, None) if on_failure.nan => outputs
+                .iter()
+                .map(|out| vec![f64::NAN; out.map_or(0, |out| self.count(out))])
+                .collect(),
             (None, None) => {
                 return Err(EvalError::Factorization {
                     routine: super::print::routine_name(routine),
@@ -530,6 +556,7 @@ impl<'a> Machine<'a> {
         match routine {
             Routine::Eigh { descending } => dense::eigh(&matrix(0), descending),
             Routine::Qr => dense::qr(&matrix(0)),
+            Routine::Svd { count } => dense::svd(&matrix(0), count as usize),
             Routine::Cholesky => dense::cholesky(&matrix(0)),
             Routine::SolveTriangular {
                 upper,

@@ -19,6 +19,7 @@ pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::{Fold, MapKernel};
+use crate::random::{Distribution, Draw, Noise};
 use std::sync::Arc;
 
 /// A register of the host program; every register is an f64 (a bool is 0 or 1).
@@ -128,6 +129,8 @@ pub enum HostInst {
     Step,
     /// A constant.
     Const(f64),
+    /// A random number in [0, 1), drawn by this call at this step.
+    Chance(u32),
     /// One operand.
     Unary(HostUnary, Reg),
     /// Two operands.
@@ -243,6 +246,8 @@ pub struct OnFailure {
     pub retry_f64: bool,
     /// Take this tensor instead of the result; without it a failure is an error.
     pub keep: Option<Buffer>,
+    /// The results are NaN, and the step goes on.
+    pub nan: bool,
 }
 
 /// Some elements along one axis of a tensor that is seen as `[pre, d, post]`.
@@ -280,6 +285,11 @@ pub enum Routine {
     },
     /// `[m, n]` → Q `[m, min(m, n)]`, R `[min(m, n), n]`, by Householder reflections.
     Qr,
+    /// `[m, n]` → U `[m, count]`, singular values `[count]`, V `[n, count]`, the largest first.
+    Svd {
+        /// How many singular values; zeros beyond min(m, n).
+        count: u64,
+    },
     /// SPD `[n, n]` → lower L with L L' = A.
     Cholesky,
     /// Triangular A `[n, n]`, B `[n, m]` → X with A X = B.
@@ -414,6 +424,24 @@ pub enum Thunk {
         /// The value.
         value: Reg,
     },
+    /// Random numbers, drawn by call `site` at this step for this parameter.
+    Random {
+        /// The tensor.
+        out: Buffer,
+        /// How they are distributed.
+        distribution: Distribution,
+        /// Which call.
+        site: u32,
+    },
+    /// Ones on the diagonal of an `[n, n]` matrix and on one side of it, 0 on the other.
+    Triangle {
+        /// The matrix.
+        out: Buffer,
+        /// Order.
+        n: u64,
+        /// The ones are above the diagonal.
+        upper: bool,
+    },
     /// `scale` on the diagonal of an `[n, n]` matrix, 0 elsewhere.
     Identity {
         /// The matrix.
@@ -437,12 +465,23 @@ pub enum Thunk {
 /// Evaluates a plan's host program: `regs[n]` receives the value of instruction `n`.
 ///
 /// `inputs` holds the current hyperparameters, shared numbers and sums, `step` the parameter's step number. Nothing is allocated.
-pub fn evaluate_host(host: &[HostInst], inputs: &[f64], step: f64, regs: &mut [f64]) {
+pub fn evaluate_host(
+    host: &[HostInst],
+    inputs: &[f64],
+    step: f64,
+    noise: &Noise,
+    regs: &mut [f64],
+) {
     for (n, inst) in host.iter().enumerate() {
         regs[n] = match *inst {
             HostInst::Hyper(n) => inputs[n as usize],
             HostInst::Step => step,
             HostInst::Const(x) => x,
+            HostInst::Chance(site) => noise.chance(Draw {
+                param: "",
+                step: step as u64,
+                site,
+            }),
             HostInst::Unary(op, a) => op.apply(regs[a as usize]),
             HostInst::Binary(op, a, b) => op.apply(regs[a as usize], regs[b as usize]),
             HostInst::Select(c, a, b) => regs[if regs[c as usize] != 0.0 { a } else { b } as usize],

@@ -2,6 +2,7 @@
 
 use super::{Buffer, Gemm, HostBinary, HostInst, Matrix, OnFailure, Plan, Reg, Routine, Thunk};
 use crate::kernel::{Fold, Space};
+use crate::random::Distribution;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Plan {
@@ -190,6 +191,21 @@ impl Plan {
             Thunk::Diag { x, out, .. } => writeln!(f, "diag {} -> {}", name(*x), name(*out)),
             Thunk::Copy { x, out } => writeln!(f, "copy {} -> {}", name(*x), name(*out)),
             Thunk::Fill { out, value } => writeln!(f, "fill r{value} -> {}", name(*out)),
+            Thunk::Triangle { out, upper, .. } => {
+                let side = if *upper { "upper" } else { "lower" };
+                writeln!(f, "triangle {side} -> {}", name(*out))
+            }
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => {
+                let drawn = match distribution {
+                    Distribution::Normal => "normal",
+                    Distribution::Uniform => "uniform",
+                };
+                writeln!(f, "{drawn} {site} -> {}", name(*out))
+            }
             Thunk::Identity { out, scale, .. } => {
                 writeln!(f, "identity r{scale} -> {}", name(*out))
             }
@@ -204,6 +220,7 @@ impl Display for HostInst {
             HostInst::Hyper(n) => write!(f, "hyper {n}"),
             HostInst::Step => write!(f, "step"),
             HostInst::Const(x) => write!(f, "{x}"),
+            HostInst::Chance(site) => write!(f, "chance {site}"),
             HostInst::Unary(op, a) => write!(f, "{} r{a}", format!("{op:?}").to_lowercase()),
             HostInst::Binary(op, a, b) => write!(f, "r{a} {} r{b}", sign(*op)),
             HostInst::Select(c, a, b) => write!(f, "r{c} ? r{a} : r{b}"),
@@ -264,6 +281,7 @@ pub(super) fn routine_name(routine: Routine) -> &'static str {
         Routine::Eigh { descending: true } => "eigh descending",
         Routine::Eigh { descending: false } => "eigh ascending",
         Routine::Qr => "qr",
+        Routine::Svd { .. } => "svd",
         Routine::Cholesky => "cholesky",
         Routine::SolveTriangular { upper: true, .. } => "solve upper",
         Routine::SolveTriangular { upper: false, .. } => "solve lower",
@@ -279,7 +297,8 @@ fn policy(on_failure: &OnFailure) -> String {
     let keep = on_failure
         .keep
         .map_or(String::new(), |keep| format!(" or keep {}", name(keep)));
-    format!("{retry}{keep}")
+    let nan = if on_failure.nan { " or nan" } else { "" };
+    format!("{retry}{keep}{nan}")
 }
 
 fn name(buffer: Buffer) -> String {

@@ -176,6 +176,7 @@ fn readings(kind: &OpKind) -> Vec<(Value, Reading)> {
         }
         OpKind::Eigh { x, on_failure, .. }
         | OpKind::Qr { x, on_failure }
+        | OpKind::Svd { x, on_failure }
         | OpKind::Cholesky { x, on_failure } => {
             let keep = on_failure.keep.map(|keep| (keep, Reading::InPlace));
             [(*x, Reading::Anyhow)].into_iter().chain(keep).collect()

@@ -243,6 +243,7 @@ impl<'a> Planner<'a> {
             OpKind::Hyper(n) => HostInst::Hyper(*n),
             OpKind::Step => HostInst::Step,
             OpKind::Const(x) => HostInst::Const(*x),
+            OpKind::Chance(site) => HostInst::Chance(*site),
             OpKind::HostUnary(op, a) => HostInst::Unary(*op, self.reg(*a)),
             OpKind::HostBinary(op, a, b) => HostInst::Binary(*op, self.reg(*a), self.reg(*b)),
             OpKind::HostSelect(c, a, b) => {

@@ -46,6 +46,16 @@ impl Planner<'_> {
                     scale: self.reg(*scale),
                 }
             }
+            OpKind::Triangle { upper } => Thunk::Triangle {
+                out: self.buffer(result),
+                n: function.dims(result)[0],
+                upper: *upper,
+            },
+            OpKind::Random(distribution, site) => Thunk::Random {
+                out: self.buffer(result),
+                distribution: *distribution,
+                site: *site,
+            },
             OpKind::Permute(x, axes) => Thunk::Permute {
                 x: self.buffer(*x),
                 out: self.buffer(result),
@@ -394,6 +404,10 @@ impl Planner<'_> {
                 *on_failure,
             ),
             OpKind::Qr { x, on_failure } => (Routine::Qr, vec![*x], *on_failure),
+            OpKind::Svd { x, on_failure } => {
+                let count = self.function.dims(results[1])[0];
+                (Routine::Svd { count }, vec![*x], *on_failure)
+            }
             OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], *on_failure),
             OpKind::SolveTriangular { a, b, upper } => (
                 Routine::SolveTriangular {
@@ -414,6 +428,7 @@ impl Planner<'_> {
         let on_failure = OnFailure {
             retry_f64: on_failure.retry_f64,
             keep,
+            nan: on_failure.nan,
         };
         let outputs = results
             .iter()

@@ -11,6 +11,7 @@ use data::{Values, contents};
 use generate::{Generated, Options};
 use optc_core::dtype::DType;
 use optc_core::interp;
+use optc_core::interp::Moment;
 use optc_core::ir::{Function, verify};
 use optc_core::passes::PIPELINE;
 use optc_core::plan::Plan;
@@ -175,10 +176,16 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn interpreted(&self, function: &Function) -> Option<Outcome> {
-        let initial = interp::allocate(function, &self.slots[0], &self.slots[1], &HYPERS).ok()?;
+        let initial = interp::allocate(
+            function,
+            &self.slots[0],
+            &self.slots[1],
+            Moment::new(&HYPERS, 1.0),
+        )
+        .ok()?;
         let step = |&step: &f64| {
             let mut slots = self.slots.to_vec();
-            interp::run(function, &mut slots, &HYPERS, step).ok()?;
+            interp::run(function, &mut slots, Moment::new(&HYPERS, step)).ok()?;
             Some(slots)
         };
         let stepped: Vec<_> = STEPS.iter().map(step).collect::<Option<_>>()?;

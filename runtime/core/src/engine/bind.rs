@@ -18,9 +18,17 @@ use crate::prepared::{InvalidPlan, Prepared};
 use crate::view::Device;
 use optc_core::hir::InputKind;
 use optc_core::plan::{HostInst, Plan, evaluate_host};
+use optc_core::random::Noise;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// What a step does besides computing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies {
+    pub(crate) non_finite: NonFinite,
+    pub(crate) noise: Noise,
+}
 
 /// The code that plans may use.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +50,12 @@ impl Engine {
         hypers: Vec<Vec<f64>>,
         code: Code<'_>,
         pool: Arc<Pool>,
-        non_finite: NonFinite,
+        Policies { non_finite, noise }: Policies,
     ) -> Result<Engine, BindError> {
         let mut binder = Binder {
             kernels: code.kernels,
             hypers: &hypers,
+            noise: &noise,
             prepared: HashMap::new(),
             buckets: Vec::new(),
             regs: 0,
@@ -81,6 +90,7 @@ impl Engine {
             params,
             hypers,
             non_finite,
+            noise,
             pool,
             parts,
             scratches,
@@ -151,7 +161,7 @@ impl Engine {
             let host = &param.prepared.plan.host;
             param.regs = param.own_regs;
             let regs = &mut self.regs[param.own_regs..param.own_regs + host.len()];
-            evaluate_host(host, &self.hypers[param.hypers], 1.0, regs);
+            evaluate_host(host, &self.hypers[param.hypers], 1.0, &self.noise, regs);
         }
     }
 
@@ -204,6 +214,7 @@ fn check_names(entries: &[Entry]) -> Result<(), BindError> {
 struct Binder<'a> {
     kernels: &'a KernelSet,
     hypers: &'a [Vec<f64>],
+    noise: &'a Noise,
     /// By plan, and whether for a device.
     prepared: HashMap<(*const Plan, bool), Arc<Prepared>>,
     buckets: Vec<(Arc<Prepared>, usize)>,
@@ -245,6 +256,7 @@ impl Binder<'_> {
             device: entry.device,
             hypers: entry.hypers,
             absent_zeros: entry.absent_zeros,
+            noise: self.noise.clone(),
             summands,
             entries,
             name: entry.name,

@@ -208,7 +208,8 @@ impl Engine {
                 let due = entry.summands.iter_mut();
                 for summand in due.filter(|summand| summand.input() == input) {
                     let inputs = &hypers[param.hypers];
-                    summand.prepare(&entry.slots, inputs, param.step as f64, &mut self.regs);
+                    let moment = (param.step as f64, &self.noise);
+                    summand.prepare(&entry.slots, inputs, moment, &mut self.regs);
                 }
             }
         }
@@ -219,7 +220,8 @@ impl Engine {
             if let Some(entry) = param.entry(name) {
                 let host = &entry.prepared.plan.host;
                 let regs = &mut self.regs[entry.regs..entry.regs + host.len()];
-                evaluate_host(host, &hypers[param.hypers], param.step as f64, regs);
+                let inputs = &hypers[param.hypers];
+                evaluate_host(host, inputs, param.step as f64, &self.noise, regs);
             }
         }
     }
@@ -230,7 +232,7 @@ impl Engine {
             let Some(entry) = param.entry(name).filter(|_| param.active) else {
                 return;
             };
-            let run = || self.run_one(entry, worker);
+            let run = || self.run_one(param, entry, worker);
             if let Err(stop) = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Stop::Panicked)) {
                 self.record(n, stop);
             }
@@ -240,7 +242,7 @@ impl Engine {
         }
     }
 
-    fn run_one(&self, entry: &BoundEntry, worker: usize) -> Result<(), Stop> {
+    fn run_one(&self, param: &Param, entry: &BoundEntry, worker: usize) -> Result<(), Stop> {
         let plan = &entry.prepared.plan;
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
@@ -249,6 +251,7 @@ impl Engine {
             slots: &entry.slots,
             arena,
             regs: &self.regs[entry.regs..entry.regs + plan.host.len()],
+            ..param.frame(&self.regs, arena)
         };
         let team = Team {
             pool: None,

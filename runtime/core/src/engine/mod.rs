@@ -30,6 +30,7 @@ use entry::BoundEntry;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
 use optc_core::plan::{Plan, Slot};
+use optc_core::random::{Draw, Noise};
 use optc_core::specialize::EntryPlan;
 use schedule::Schedule;
 use std::sync::atomic::AtomicBool;
@@ -94,6 +95,7 @@ pub(crate) struct Engine {
     /// Current hyperparameters and shared numbers, one list per group.
     pub(crate) hypers: Vec<Vec<f64>>,
     pub(crate) non_finite: NonFinite,
+    noise: Noise,
     pool: Arc<Pool>,
     /// One for each CUDA device.
     parts: Vec<Part>,
@@ -138,6 +140,7 @@ pub(crate) struct Param {
     pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
     absent_zeros: bool,
+    noise: Noise,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
     entries: Vec<BoundEntry>,
@@ -225,6 +228,12 @@ impl Param {
             slots: &self.slots,
             arena,
             regs: &regs[self.regs..self.regs + count],
+            draw: Draw {
+                param: &self.name,
+                step: self.step + 1,
+                site: 0,
+            },
+            noise: &self.noise,
         }
     }
 }

@@ -193,7 +193,9 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }
         | Thunk::Fill { out, .. }
+        | Thunk::Triangle { out, .. }
         | Thunk::Identity { out, .. } => serial(count(plan, *out) * 0.5),
+        Thunk::Random { out, .. } => serial(count(plan, *out) * 15.0),
     }
 }
 
@@ -224,6 +226,7 @@ fn call_time(plan: &Plan, routine: Routine, a: Buffer) -> f64 {
     let each = match routine {
         Routine::Eigh { .. } => 0.15,
         Routine::Qr => 0.15,
+        Routine::Svd { .. } => 0.4,
         Routine::Cholesky => 0.01,
         Routine::SolveTriangular { .. } => 0.02,
     };

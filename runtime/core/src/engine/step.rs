@@ -250,6 +250,7 @@ impl Engine {
                     host,
                     &self.hypers[bucket.hypers],
                     (param.step + 1) as f64,
+                    &self.noise,
                     regs,
                 );
                 bucket.evaluated.push((param.step, param.own_regs));

@@ -9,6 +9,7 @@ use crate::moves;
 use crate::prepared::Prepared;
 use optc_core::kernel::Fold;
 use optc_core::plan::{Sum, evaluate_host};
+use optc_core::random::Noise;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -58,13 +59,13 @@ impl Summand {
         &mut self,
         slots: &[Pointer],
         inputs: &[f64],
-        step: f64,
+        (step, noise): (f64, &Noise),
         regs: &mut [f64],
     ) {
         self.place(slots);
         let host = &self.prepared.plan.host;
         let regs = &mut regs[self.regs..self.regs + host.len()];
-        evaluate_host(host, inputs, step, regs);
+        evaluate_host(host, inputs, step, noise, regs);
     }
 
     fn value(&self) -> f64 {
@@ -100,8 +101,8 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
             for summand in of(&mut param.summands, input) {
-                let step = (param.step + 1) as f64;
-                summand.prepare(&param.slots, inputs, step, &mut self.regs);
+                let moment = ((param.step + 1) as f64, &self.noise);
+                summand.prepare(&param.slots, inputs, moment, &mut self.regs);
             }
         }
         self.compute_all(|param| &param.summands, input);
@@ -118,7 +119,7 @@ impl Engine {
             let param = &self.params[n];
             let due = |summand: &&Summand| param.active && summand.input == input;
             for summand in of(param).iter().filter(due) {
-                if let Err(stop) = self.compute_one(summand, worker) {
+                if let Err(stop) = self.compute_one(param, summand, worker) {
                     self.record(n, stop);
                 }
             }
@@ -128,7 +129,12 @@ impl Engine {
         }
     }
 
-    fn compute_one(&self, summand: &Summand, worker: usize) -> Result<(), execute::Stop> {
+    fn compute_one(
+        &self,
+        param: &Param,
+        summand: &Summand,
+        worker: usize,
+    ) -> Result<(), execute::Stop> {
         let plan = &summand.prepared.plan;
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
@@ -137,6 +143,7 @@ impl Engine {
             slots: &summand.slots,
             arena,
             regs: &self.regs[summand.regs..summand.regs + plan.host.len()],
+            ..param.frame(&self.regs, arena)
         };
         let team = Team {
             pool: None,

@@ -1,6 +1,6 @@
 //! Whole steps on plans written by hand, against straightforward Rust.
 
-use super::bind::Code;
+use super::bind::{Code, Policies};
 use super::device::bind::Ptx;
 use super::*;
 use crate::error::StepError;
@@ -407,7 +407,10 @@ fn bind_with(entries: Vec<Entry>, threads: usize, non_finite: NonFinite) -> Engi
         hypers,
         code(&kernels()),
         Arc::new(Pool::new(threads)),
-        non_finite,
+        Policies {
+            non_finite,
+            ..Policies::default()
+        },
     )
     .unwrap()
 }
@@ -920,7 +923,7 @@ fn broken_plans_do_not_bind() {
             vec![vec![0.1, 0.2]],
             code(&set),
             pool,
-            NonFinite::Propagate,
+            Policies::default(),
         )
         .unwrap_err();
         let BindError::InvalidPlan { source, .. } = error else {
@@ -990,7 +993,7 @@ fn two_parameters_of_one_name_do_not_bind() {
         vec![vec![0.1, 0.2]],
         code(&kernels()),
         pool,
-        NonFinite::Propagate,
+        Policies::default(),
     );
     assert!(matches!(
         outcome,

@@ -68,13 +68,15 @@ fn call(
     let call = Call {
         routine,
         inputs,
-        outputs: outputs.map(|t| t.map(Tensor::operand)),
+        outputs: [outputs[0], outputs[1], None].map(|t| t.map(Tensor::operand)),
         retry_f64: policy.retry,
         keep,
+        nan: false,
     };
     let on_failure = OnFailure {
         retry_f64: policy.retry,
         keep: None,
+        nan: false,
     };
     let mut work = Memory::zeroed(work_bytes(routine, &inputs, &on_failure)).unwrap();
     // SAFETY: every test gives the shapes that the routine demands.

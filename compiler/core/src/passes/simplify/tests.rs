@@ -480,6 +480,7 @@ fn another_basis_does_not_cancel() {
 fn kept_q(b: &mut Builder, x: Value, keep: Value) -> Value {
     let on_failure = OnFailure {
         retry_f64: false,
+        nan: false,
         keep: Some(keep),
     };
     let ty = b.function.ty(x).clone();

@@ -259,6 +259,7 @@ impl Generator {
 
     fn policy(&mut self, keep: Value) -> OnFailure {
         OnFailure {
+            nan: false,
             retry_f64: self.rng.percent(50),
             keep: self.rng.percent(70).then_some(keep),
         }
@@ -280,6 +281,7 @@ impl Generator {
         };
         let positive = self.build.binary(op, gram, identity);
         let on_failure = OnFailure {
+            nan: false,
             retry_f64: true,
             keep: Some(identity),
         };

@@ -193,6 +193,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Call { routine, .. } => Some(match routine {
             Routine::Eigh { .. } => "eigh",
             Routine::Qr => "qr",
+            Routine::Svd { .. } => "svd",
             Routine::Cholesky => "cholesky",
             Routine::SolveTriangular { .. } => "solve_triangular",
         }),
@@ -203,5 +204,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),
         Thunk::Identity { .. } => Some("an identity matrix"),
+        Thunk::Triangle { .. } => Some("a triangle of a matrix"),
+        Thunk::Random { .. } => Some("random numbers"),
     }
 }

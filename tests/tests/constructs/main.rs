@@ -1,0 +1,5 @@
+//! What single constructs mean, written by hand: the interpreter, before and after the passes, and the quick tier.
+
+mod matrices;
+mod random;
+mod tiers;

@@ -1,0 +1,184 @@
+//! Diagonals, products along a mode, functions of symmetric matrices.
+
+use super::tiers::Run;
+
+/// A body for one square matrix, `grad` a constant.
+#[track_caller]
+fn square(body: &str, start: &[f64], grad: &[f64], expected: &[f64]) {
+    let text = format!(
+        "use std.roots.inverse_root\noptimizer Shown {{ rule each(w: [n, n]) {{\n{body}\n}} }}"
+    );
+    let n = start.len().isqrt() as u64;
+    Run {
+        text: &text,
+        dims: &[n, n],
+        start,
+        grads: &[grad],
+    }
+    .ends_at(expected, 1e-12);
+}
+
+const ONES: [f64; 4] = [1.0; 4];
+
+#[test]
+fn a_diagonal_matrix_scales_columns_or_rows() {
+    let w = [5.0, 7.0, 7.0, 10.0];
+    let of = |product: &str| format!("let d = diag(diag(w))\nw = {product} + 0 * grad");
+    square(&of("grad * d"), &w, &ONES, &[5.0, 10.0, 5.0, 10.0]);
+    square(&of("d * grad"), &w, &ONES, &[5.0, 5.0, 10.0, 10.0]);
+    square(&of("d * d + d"), &w, &ONES, &[30.0, 0.0, 0.0, 110.0]);
+    square(&of("d + identity(n)"), &w, &ONES, &[6.0, 0.0, 0.0, 11.0]);
+}
+
+#[test]
+fn an_infinite_entry_leaves_the_zeros_alone() {
+    let w = [1.0, 0.0, 0.0, 1.0];
+    let body = "w = select(diag(diag(grad) / 0) > 1, 7, diag(diag(w)))";
+    square(body, &w, &[1.0, 2.0, 3.0, 0.5], &[7.0, 0.0, 0.0, 7.0]);
+}
+
+#[test]
+fn an_inverse_root_of_a_known_matrix() {
+    // Eigenvalues 1 and 16 along (1, 1) and (1, -1).
+    let a = [8.5, -7.5, -7.5, 8.5];
+    let root = "w = inverse_root(gram(grad), 2) + 0 * w";
+    square(
+        root,
+        &a,
+        &a,
+        &[8.5 / 16.0, 7.5 / 16.0, 7.5 / 16.0, 8.5 / 16.0],
+    );
+}
+
+#[test]
+fn along_multiplies_one_mode() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        modes i of w { state turn[i]: [dim(w, i), dim(w, i)] = 0 }
+        each i { turn[i] = gram(w, i) }
+        var x = grad
+        each i { x = along(x, i, turn[i]) }
+        w = x
+    } }";
+    // L = w w', R = w' w; L grad R' by hand.
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[1.0, 2.0, 0.0, 1.0],
+        grads: &[&[1.0, 0.0, 0.0, 2.0]],
+    };
+    // L = [5 2; 2 1], R = [1 2; 2 5]
+    run.ends_at(&[5.0 + 8.0, 10.0 + 20.0, 2.0 + 4.0, 4.0 + 10.0], 1e-12);
+}
+
+#[test]
+fn a_remainder_has_the_sign_of_the_divisor() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        if step == 1 or mod(step, 3) == 0 { w += 1 }
+        w += 100 * mod(step, 4) + 10000 * mod(-step, 4) + 0 * grad
+    } }";
+    let grads: [&[f64]; 4] = [&[0.0]; 4];
+    let run = Run {
+        text,
+        dims: &[1],
+        start: &[0.0],
+        grads: &grads,
+    };
+    run.ends_at(&[2.0 + 600.0 + 60000.0], 1e-15);
+}
+
+/// A body for one matrix of two rows and three columns.
+#[track_caller]
+fn wide(body: &str, start: &[f64], grad: &[f64], expected: &[f64]) {
+    let text = format!("optimizer Shown {{ rule each(w: [m, n]) {{\n{body}\n}} }}");
+    Run {
+        text: &text,
+        dims: &[2, 3],
+        start,
+        grads: &[grad],
+    }
+    .ends_at(expected, 1e-12);
+}
+
+#[test]
+fn singular_vectors_put_a_matrix_together_again() {
+    let x = [1.0, 2.0, -3.0, 0.5, 4.0, 1.0];
+    let whole = "let f = svd(grad)\nw = f.u * diag(f.s) * f.v'";
+    wide(whole, &x, &x, &x);
+    let more = "let f = svd(grad, rank: 5)\nw = f.u * diag(f.s) * f.v'";
+    wide(more, &x, &x, &x);
+}
+
+#[test]
+fn the_largest_singular_value_comes_first() {
+    // Rank one of a matrix whose rows are orthogonal: its longer row.
+    let x = [3.0, 0.0, 0.0, 0.0, 4.0, 0.0];
+    let first = "let f = svd(grad, rank: 1)\nw = f.u * diag(f.s) * f.v'";
+    wide(first, &x, &x, &[0.0, 0.0, 0.0, 0.0, 4.0, 0.0]);
+}
+
+#[test]
+fn a_failure_anywhere_keeps_the_old_state() {
+    let text = "use std.roots.inverse_root
+    fn half(a: sym[n]) -> [n, n] { 0.5 * (cholesky(a) * cholesky(a)') }
+    optimizer Shown { rule each(w: [n, n]) {
+        state root:   [n, n] = identity
+        state factor: [n, n] = identity
+        state values: [n] = 7
+        root   = inverse_root(gram(grad) - 2 * identity(n), 2) or retry f64 or keep
+        factor = half(gram(grad) - 2 * identity(n)) or keep
+        values = eigh(grad / 0).values or keep
+        w = root + factor + diag(values)
+    } }";
+    // The second gradient has no definite Gram matrix once 2 is subtracted, and is not finite once divided.
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[0.0; 4],
+        grads: &[&[6f64.sqrt(), 0.0, 0.0, 6f64.sqrt()], &[1.0, 0.0, 0.0, 1.0]],
+    };
+    run.ends_at(&[0.5 + 2.0 + 7.0, 0.0, 0.0, 0.5 + 2.0 + 7.0], 1e-12);
+}
+
+#[test]
+fn triangles() {
+    let x = [1.0, 2.0, 3.0, 4.0];
+    square("w = triu(grad)", &x, &x, &[1.0, 2.0, 0.0, 4.0]);
+    square("w = tril(grad) + 0 * w", &x, &x, &[1.0, 0.0, 3.0, 4.0]);
+}
+
+#[test]
+fn a_diagonal_along_a_mode_scales_it() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        modes i of w { state sizes[i]: [dim(w, i)] = 0 }
+        each i { sizes[i] = diag(gram(grad, i)) }
+        var x = w
+        each i { x = along(x, i, diag(sizes[i])) }
+        w = x
+    } }";
+    // Row sums of squares 14 and 77; column sums 17, 29, 45.
+    let run = Run {
+        text,
+        dims: &[2, 3],
+        start: &[1.0; 6],
+        grads: &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
+    };
+    let expected = [14.0, 77.0].map(|row| [17.0, 29.0, 45.0].map(|col| row * col));
+    run.ends_at(expected.as_flattened(), 1e-12);
+}
+
+#[test]
+fn orthonormal_columns_span_the_same() {
+    // The projection onto the columns is the same for every basis of them.
+    let x = [3.0, 0.0, 4.0, 5.0];
+    square(
+        "let q = orthonormal(grad)\nw = q * q'",
+        &x,
+        &x,
+        &[1.0, 0.0, 0.0, 1.0],
+    );
+    let tall = "let q = orthonormal(grad')\nw = grad * q * q'";
+    let y = [1.0, 2.0, -3.0, 0.5, 4.0, 1.0];
+    wide(tall, &y, &y, &y);
+    let more = "let q = orthonormal(grad)\nw = q * q' * grad";
+    wide(more, &y, &y, &y);
+}

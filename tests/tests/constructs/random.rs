@@ -1,0 +1,69 @@
+//! Random tensors and branches: the streams of the seed, the same in every tier.
+
+use super::tiers::Run;
+use optc_core::dtype::DType;
+use optc_core::random::{Distribution, Draw, Noise};
+
+fn drawn(step: u64, site: u32, distribution: Distribution, count: u64) -> Vec<f64> {
+    let draw = Draw {
+        param: "w",
+        step,
+        site,
+    };
+    let mut found = Vec::new();
+    Noise::Seeded(0).fill(draw, distribution, DType::F64, count, |_, x| found.push(x));
+    found
+}
+
+#[test]
+fn draws_belong_to_a_step_and_a_place() {
+    let text = "optimizer Shown { rule each(w: [m, n]) {
+        state first: [n, m] = normal(n, m)
+        w += normal_like(w) + 10 * uniform_like(grad) + first'
+        repeat 2 { w += 100 * normal_like(w) }
+    } }";
+    let mut expected = vec![0.0; 6];
+    let first = drawn(1, 0, Distribution::Normal, 6);
+    for step in [1, 2] {
+        let normal = drawn(step, 1, Distribution::Normal, 6);
+        let uniform = drawn(step, 2, Distribution::Uniform, 6);
+        let turns = [3, 4].map(|site| drawn(step, site, Distribution::Normal, 6));
+        for (n, w) in expected.iter_mut().enumerate() {
+            *w += normal[n] + 10.0 * uniform[n] + first[n % 3 * 2 + n / 3];
+            *w += 100.0 * (turns[0][n] + turns[1][n]);
+        }
+    }
+    let run = Run {
+        text,
+        dims: &[2, 3],
+        start: &[0.0; 6],
+        grads: &[&[0.0; 6], &[0.0; 6]],
+    };
+    run.ends_at(&expected, 1e-12);
+}
+
+#[test]
+fn a_branch_happens_with_its_probability() {
+    let text = "optimizer Shown { hyper p = 0.3 rule each(w: [...]) {
+        with probability p { w += 1 }
+        with probability if step > 30 { 1 } else { 0 } { w += 1000 + 0 * grad }
+    } }";
+    let happens = |step: &u64| {
+        let draw = Draw {
+            param: "",
+            step: *step,
+            site: 0,
+        };
+        Noise::Seeded(0).chance(draw) < 0.3
+    };
+    let often = (1..=40).filter(happens).count() as f64;
+    assert!(often > 4.0 && often < 24.0);
+    let grads: Vec<&[f64]> = vec![&[0.0]; 40];
+    let run = Run {
+        text,
+        dims: &[1],
+        start: &[0.0],
+        grads: &grads,
+    };
+    run.ends_at(&[often + 10_000.0], 1e-15);
+}
