@@ -63,9 +63,6 @@ pub const FILES: [(&str, usize); 60] = [
     ("soap", 4),
     ("soap_options", 8),
     ("soap_long", 3),
-    ("sam", 4),
-    ("sophia_g", 3),
-    ("c_muon", 2),
     ("pytorch_optimizer_shampoo", 5),
     ("torch_optimizer_shampoo", 4),
     ("splus", 4),
@@ -76,6 +73,9 @@ pub const FILES: [(&str, usize); 60] = [
     ("dion_muon", 4),
     ("psgd_kron", 4),
     ("psgd_kron_options", 5),
+    ("sam", 4),
+    ("sophia_g", 3),
+    ("c_muon", 2),
 ];
 
 /// Files that a composition of the library follows beside the rule of their own: under this name, the file.
@@ -335,8 +335,6 @@ impl Records {
             }
             // What decided which steps update a preconditioner: a function of the step.
             ["extra", "do_update" | "update_probability"] => {}
-            // The point at which a model is evaluated: a function of the parameter and its state.
-            ["extra", "eval", _, _] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
             // What an initialisation drew and made, of cases that are open.

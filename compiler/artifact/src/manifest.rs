@@ -46,6 +46,9 @@ pub struct Kernel {
 pub struct Optimizer {
     /// The text of its `///` or of its file's `//!`.
     pub docs: String,
+    /// What it does beside a step, as text: `pull(to: like w, by: float)`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<String>,
     /// Hyperparameters in declaration order.
     pub hypers: Vec<Hyper>,
     /// Its name.
@@ -276,6 +279,7 @@ mod tests {
             root: "sgd".into(),
             optimizers: vec![Optimizer {
                 docs: "d".into(),
+                entries: vec!["eval()".into()],
                 hypers: vec![hyper],
                 name: "Sgd".into(),
                 rules: vec![rule],

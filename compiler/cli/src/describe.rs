@@ -1,8 +1,8 @@
 //! A checked program → its description: the manifest and the documentation of an artifact, and the head of `inspect`.
 
 use optc_artifact::manifest::{Hyper, Number, Optimizer, Range, Rule, Static};
-use optc_core::hir::{self, OptimizerId, PatternAxis, Program, RuleBody, StaticType};
-use optc_core::settings::{Overrides, SettingError, settle};
+use optc_core::hir::{self, InputKind, OptimizerId, PatternAxis, Program, RuleBody, StaticType};
+use optc_core::settings::{Overrides, SettingError, StaticValue, settle};
 use optc_grammar::ast::Span;
 
 /// The optimizers of the root file.
@@ -20,8 +20,8 @@ pub fn optimizers(program: &Program) -> Result<Vec<Optimizer>, SettingError> {
 
 fn optimizer(program: &Program, id: OptimizerId) -> Result<Optimizer, SettingError> {
     let optimizer = &program.optimizers[id];
-    let text = program.sources[optimizer.file].text.as_str();
-    let defaults = settle(program, id, &Overrides::default())?.hypers;
+    let settings = settle(program, id, &Overrides::default())?;
+    let entries = program.entries(id);
     let hyper = |(hyper, default): (&hir::Hyper, f64)| Hyper {
         default: Number(default),
         docs: hyper.docs.clone(),
@@ -30,11 +30,25 @@ fn optimizer(program: &Program, id: OptimizerId) -> Result<Optimizer, SettingErr
     };
     Ok(Optimizer {
         docs: optimizer.docs.clone(),
-        hypers: optimizer.hypers.iter().zip(defaults).map(hyper).collect(),
+        entries: entries.iter().map(entry).collect(),
+        hypers: (optimizer.hypers.iter().zip(settings.hypers))
+            .map(hyper)
+            .collect(),
         name: optimizer.name.clone(),
-        rules: optimizer.rules.iter().map(|r| rule(text, r)).collect(),
-        statics: optimizer.statics.iter().map(|s| choice(text, s)).collect(),
+        rules: optimizer.rules.iter().map(|r| rule(program, r)).collect(),
+        statics: (optimizer.statics.iter().zip(&settings.statics))
+            .map(|(declared, value)| choice(program, optimizer, declared, value))
+            .collect(),
     })
+}
+
+/// `pull(to: like w, by: float)`
+fn entry(entry: &hir::Signature) -> String {
+    let inputs = entry.inputs.iter().map(|(name, kind)| match kind {
+        InputKind::Tensor => format!("{name}: like w"),
+        InputKind::Number => format!("{name}: float"),
+    });
+    format!("{}({})", entry.name, inputs.collect::<Vec<_>>().join(", "))
 }
 
 fn range(range: hir::Range) -> Range {
@@ -46,15 +60,42 @@ fn range(range: hir::Range) -> Range {
     }
 }
 
-fn choice(text: &str, choice: &hir::Static) -> Static {
+fn choice(
+    program: &Program,
+    optimizer: &hir::Optimizer,
+    choice: &hir::Static,
+    value: &StaticValue,
+) -> Static {
     let ty = type_name(&choice.ty);
+    // The defaults of a composition stand in several files.
+    let own = optimizer.rules.iter().all(|r| r.file == optimizer.file);
+    let default = match own && optimizer.bases.is_empty() {
+        true => slice(&program.sources[optimizer.file].text, choice.default.span),
+        false => value_text(value),
+    };
     Static {
-        default: slice(text, choice.default.span),
+        default,
         docs: choice.docs.clone(),
         name: choice.name.clone(),
         ty: choice
             .range
             .map_or(ty.clone(), |range| format!("{ty} in {range}")),
+    }
+}
+
+fn value_text(value: &StaticValue) -> String {
+    match value {
+        StaticValue::Number(x) => x.to_string(),
+        StaticValue::Bool(b) => b.to_string(),
+        StaticValue::Word(word) => word.clone(),
+        StaticValue::DType(dtype) => dtype.map_or("same", |dtype| dtype.name()).to_owned(),
+        StaticValue::Table(rows) => {
+            let row = |row: &Vec<f64>| {
+                let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+                format!("({})", cells.join(", "))
+            };
+            format!("[{}]", rows.iter().map(row).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -69,7 +110,8 @@ fn type_name(ty: &StaticType) -> String {
     }
 }
 
-fn rule(text: &str, rule: &hir::Rule) -> Rule {
+fn rule(program: &Program, rule: &hir::Rule) -> Rule {
+    let text = program.sources[rule.file].text.as_str();
     let state = rule.states.values().map(|state| slice(text, state.span));
     Rule {
         name: rule.name.clone(),
@@ -152,6 +194,9 @@ fn chapter(optimizer: &Optimizer) -> String {
             choice.ty,
             choice.docs.trim()
         );
+    }
+    for entry in &optimizer.entries {
+        text += &format!("\nEntry `{entry}`.\n");
     }
     for rule in &optimizer.rules {
         text += &format!("\nRule `{}` takes `{}`.\n", rule.name, rule.pattern);

@@ -178,10 +178,12 @@ fn head(optimizer: &Optimizer) -> String {
         .rules
         .iter()
         .map(|rule| vec![rule.name.clone(), rule.pattern.clone()]);
+    let entries = optimizer.entries.iter().map(|entry| vec![entry.clone()]);
     let tables = [
         ("hyperparameters", hypers.collect::<Vec<_>>()),
         ("statics", statics.collect()),
         ("rules", rules.collect()),
+        ("entries", entries.collect()),
     ];
     let tables = tables.into_iter().filter(|(_, rows)| !rows.is_empty());
     let tables: String = tables

@@ -360,6 +360,8 @@ pub struct Rule {
     pub body: RuleBody,
     /// What else it can do.
     pub entries: Vec<Entry>,
+    /// The file of its spans: a composition has rules of another one.
+    pub file: FileId,
     /// From `rule` to its end.
     pub span: Span,
 }

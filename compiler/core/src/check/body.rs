@@ -322,13 +322,13 @@ impl<'a> Body<'a> {
                 self.room.name(),
                 "a hyperparameter may use earlier hyperparameters; a static may use those and earlier statics",
             )),
+            Binding::Local(local) if self.in_init && self.is_argument(local) => None,
             // What is known at bind is known before the rule runs.
             Binding::Local(local)
                 if self.in_init && self.local_info[local].phase.level == Level::Bind =>
             {
                 None
             }
-            Binding::Local(local) if self.in_init && self.is_argument(local) => None,
             Binding::Local(_) | Binding::State(_) | Binding::Shared(_) if self.in_init => {
                 Some(not_available(
                     "an initial value",

@@ -139,6 +139,7 @@ impl RuleSet<'_> {
             applies: body.applied.into_keys().collect(),
             body: checked,
             entries,
+            file: self.items.file,
             span: rule.span,
         }
     }

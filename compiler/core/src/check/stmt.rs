@@ -545,6 +545,7 @@ impl Body<'_> {
         }
         let flow = Flow {
             no_state: Some("`with probability`"),
+            no_use: Some("`with probability`"),
             ..self.flow
         };
         let then = self.within(flow, |inner| inner.block(block));

@@ -64,6 +64,7 @@ impl<'p> Lowerer<'p> {
         self.build.function.sums.clear();
         self.assigned.clear();
         self.current.clear();
+        self.diagonals.clear();
         for slot in 0..self.build.function.slots.len() {
             let value = self.read_slot(slot);
             self.current.push(value);

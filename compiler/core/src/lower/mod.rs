@@ -290,14 +290,14 @@ struct Lowerer<'p> {
     /// Tensors read here are cast to this type.
     context: Option<DType>,
     on_failure: OnFailure,
-    /// How many random tensors and random branches were written out.
-    draws: [u32; 2],
-    /// The vectors of diagonal matrices.
-    diagonals: HashMap<Value, Value>,
     /// The rules that ran, with what names meant in them.
     ran: Vec<Frame>,
     /// A first value of state is lowered.
     hiding: Option<state::Hiding>,
+    /// How many random tensors and random branches were written out.
+    draws: [u32; 2],
+    /// The vectors of diagonal matrices.
+    diagonals: HashMap<Value, Value>,
     /// The new values of shared numbers, by host input.
     assigned: BTreeMap<u32, Value>,
 }
@@ -313,10 +313,10 @@ impl<'p> Lowerer<'p> {
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
-            draws: [0; 2],
-            diagonals: HashMap::new(),
             ran: Vec::new(),
             hiding: None,
+            draws: [0; 2],
+            diagonals: HashMap::new(),
             assigned: BTreeMap::new(),
         }
     }

@@ -220,13 +220,8 @@ impl Engine {
             if let Some(entry) = param.entry(name) {
                 let host = &entry.prepared.plan.host;
                 let regs = &mut self.regs[entry.regs..entry.regs + host.len()];
-                evaluate_host(
-                    host,
-                    &hypers[param.hypers],
-                    param.step as f64,
-                    &self.noise,
-                    regs,
-                );
+                let inputs = &hypers[param.hypers];
+                evaluate_host(host, inputs, param.step as f64, &self.noise, regs);
             }
         }
     }

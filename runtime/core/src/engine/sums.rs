@@ -101,8 +101,8 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
             for summand in of(&mut param.summands, input) {
-                let step = (param.step + 1) as f64;
-                summand.prepare(&param.slots, inputs, (step, &self.noise), &mut self.regs);
+                let moment = ((param.step + 1) as f64, &self.noise);
+                summand.prepare(&param.slots, inputs, moment, &mut self.regs);
             }
         }
         self.compute_all(|param| &param.summands, input);
