@@ -246,6 +246,11 @@ fn calls_of_stmt(stmt: &ast::Stmt, into: &mut Vec<ast::Name>) {
             from.iter().for_each(|from| calls_of_expr(from, into));
             calls_of_block(body, into);
         }
+        StmtKind::Until { cond, most, body } => {
+            calls_of_expr(cond, into);
+            calls_of_expr(most, into);
+            calls_of_block(body, into);
+        }
         StmtKind::Chance { probability, body } => {
             calls_of_expr(probability, into);
             calls_of_block(body, into);
