@@ -426,6 +426,15 @@ pub enum StmtKind {
         /// What happens.
         body: Block,
     },
+    /// `until c at most k { … }`
+    Until {
+        /// Looked at before each turn.
+        cond: Expr,
+        /// The number of turns after which it ends anyway.
+        most: Expr,
+        /// What happens.
+        body: Block,
+    },
     /// `with probability p { … }`
     Chance {
         /// How likely it happens.

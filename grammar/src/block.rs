@@ -36,6 +36,11 @@ impl<'a> Builder<'a> {
             Rule::assign => self.assign(&mut node)?,
             Rule::on_first => StmtKind::OnFirst(self.block(node.need(Rule::block))?),
             Rule::every => self.every(&mut node)?,
+            Rule::until => StmtKind::Until {
+                cond: self.expr(node.need(Rule::expr))?,
+                most: self.expr(node.need(Rule::expr))?,
+                body: self.block(node.need(Rule::block))?,
+            },
             Rule::chance => StmtKind::Chance {
                 probability: self.expr(node.need(Rule::expr))?,
                 body: self.block(node.need(Rule::block))?,

@@ -318,6 +318,9 @@ fn statement(stmt: &Stmt) -> Sexp {
                 [expr(period)].into_iter().chain(from).chain([block(body)]),
             )
         }
+        StmtKind::Until { cond, most, body } => {
+            list("until", [expr(cond), expr(most), block(body)])
+        }
         StmtKind::Chance { probability, body } => {
             list("with-probability", [expr(probability), block(body)])
         }

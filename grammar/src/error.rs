@@ -357,6 +357,7 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::on_first
         | Rule::every
         | Rule::chance
+        | Rule::until
         | Rule::modes
         | Rule::each
         | Rule::repeat
@@ -380,6 +381,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_absent => "`absent`",
         Rule::kw_add => "`add`",
         Rule::kw_across => "`across`",
+        Rule::kw_at => "`at`",
         Rule::kw_choice => "`choice`",
         Rule::kw_component => "`component`",
         Rule::kw_drop => "`drop`",
@@ -399,6 +401,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_like => "`like`",
         Rule::kw_max => "`max`",
         Rule::kw_migrate => "`migrate`",
+        Rule::kw_most => "`most`",
         Rule::kw_modes => "`modes`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",
@@ -418,6 +421,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_steps => "`steps`",
         Rule::kw_table => "`table`",
         Rule::kw_take => "`take`",
+        Rule::kw_until => "`until`",
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
         Rule::kw_version => "`version`",
@@ -456,7 +460,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add choice drop first from grad migrate of probability rename step steps table take version with zeros";
+        let words = "absent add at choice drop first from grad migrate most of probability rename step steps table take until version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

@@ -102,6 +102,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_absent
             | kw_add
             | kw_across
+            | kw_at
             | kw_choice
             | kw_entry
             | kw_drop
@@ -118,6 +119,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_like
             | kw_migrate
             | kw_modes
+            | kw_most
             | kw_of
             | kw_on
             | kw_optimizer
@@ -136,6 +138,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_steps
             | kw_table
             | kw_take
+            | kw_until
             | kw_use
             | kw_version
             | kw_where

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 60] = [
+pub const FILES: [(&str, usize); 61] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -68,6 +68,7 @@ pub const FILES: [(&str, usize); 60] = [
     ("splus", 4),
     ("galore_adamw", 7),
     ("distributed_shampoo", 8),
+    ("distributed_shampoo_evc", 4),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),

@@ -140,8 +140,11 @@ fn changed(
 ) -> Option<(&'static str, Value)> {
     let inner = || {
         let kept_apart = ["norm_kwargs", "iterate_averaging_config"];
-        let mut places = kept_apart.iter().filter_map(|at| case.option(index, at));
-        places.find_map(|options| options.get(name))
+        let places = kept_apart.iter().filter_map(|at| case.option(index, at));
+        let root = case
+            .option(index, "preconditioner_config")
+            .and_then(|options| options.get("amortized_computation_config"));
+        places.chain(root).find_map(|options| options.get(name))
     };
     let value = case.option(index, name).or_else(inner)?;
     // The name of the default table, in a group that reads none.
@@ -163,6 +166,12 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
             Some("AdaGradPreconditionerConfig") => "adagrad",
             Some("RMSpropPreconditionerConfig") => "rmsprop",
             _ => "adam",
+        }),
+        "method" => json!(match value.as_str() {
+            Some("QREigendecompositionConfig") => "qr",
+            Some("EighEigendecompositionConfig") => "eigh",
+            Some("CoupledNewtonConfig") => "coupled_newton",
+            _ => "eigen",
         }),
         "weight_decay_type" => json!(value.as_str().map(str::to_lowercase)),
         "split_sizes" => {

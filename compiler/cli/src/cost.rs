@@ -171,6 +171,8 @@ fn of_thunks(plan: &Plan, thunks: &[Thunk], regs: &[f64]) -> Cost {
                 };
                 of_thunks(plan, branch, regs)
             }
+            // As if it always held: how long a loop runs is not known.
+            Thunk::IfFlag { then, .. } => of_thunks(plan, then, regs),
             leaf => {
                 let (bytes, flops) = of_leaf(plan, leaf);
                 Cost {
@@ -223,7 +225,7 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
         | Thunk::Random { out, .. }
         | Thunk::Triangle { out, .. } => (bytes(out), 0.0),
         // Its branch was taken by the caller.
-        Thunk::If { .. } => (0.0, 0.0),
+        Thunk::If { .. } | Thunk::IfFlag { .. } => (0.0, 0.0),
     }
 }
 

@@ -89,6 +89,9 @@ fn rank(thunk: &Thunk) -> usize {
     match thunk {
         Thunk::If {
             then, otherwise, ..
+        }
+        | Thunk::IfFlag {
+            then, otherwise, ..
         } => then.iter().chain(otherwise).map(rank).max().unwrap_or(0),
         Thunk::Gemm(_) => 1,
         Thunk::Call { .. } => 2,

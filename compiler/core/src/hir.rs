@@ -737,6 +737,15 @@ pub enum StmtKind {
         /// What happens.
         body: Block,
     },
+    /// A loop that ends when a condition holds, of the host or of a scalar tensor, or after so many turns.
+    Until {
+        /// Looked at before each turn: a host condition, or a mask of a scalar.
+        cond: Expr,
+        /// A host int known at bind.
+        most: Expr,
+        /// What happens.
+        body: Block,
+    },
     /// The rule ends here for this step. Only as the last statement of a block.
     Skip,
 }

@@ -382,6 +382,10 @@ impl Text<'_> {
                 );
                 self.nested(head, body);
             }
+            StmtKind::Until { cond, most, body } => {
+                let head = format!("until {} at most {}", names.expr(cond), names.expr(most));
+                self.nested(head, body);
+            }
             StmtKind::Each(modes, body) => {
                 self.nested(format!("each {}", names.mode(*modes)), body)
             }

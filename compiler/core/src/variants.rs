@@ -99,6 +99,9 @@ impl Variants {
                 Thunk::Call { .. } => self.calls = true,
                 Thunk::If {
                     then, otherwise, ..
+                }
+                | Thunk::IfFlag {
+                    then, otherwise, ..
                 } => {
                     self.look_at(then);
                     self.look_at(otherwise);

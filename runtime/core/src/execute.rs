@@ -381,6 +381,15 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 outputs,
                 on_failure,
             } => call(frame, team, *routine, (inputs, outputs), on_failure),
+            Thunk::IfFlag {
+                flag,
+                then,
+                otherwise,
+            } => {
+                let dtype = frame.shape(*flag).0;
+                let holds = moves::load(frame.address(*flag), dtype, 0) != 0.0;
+                run(frame, team, if holds { then } else { otherwise })
+            }
             Thunk::If {
                 cond,
                 then,
@@ -481,6 +490,7 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Gather { .. }
             | Thunk::Scatter { .. }
             | Thunk::Argsort { .. }
+            | Thunk::IfFlag { .. }
             | Thunk::If { .. } => {}
         }
     }

@@ -185,6 +185,9 @@ fn any(thunks: &[Thunk], holds: &impl Fn(&Thunk) -> bool) -> bool {
         Thunk::If {
             then, otherwise, ..
         } => any(then, holds) || any(otherwise, holds),
+        Thunk::IfFlag {
+            then, otherwise, ..
+        } => holds(thunk) || any(then, holds) || any(otherwise, holds),
         other => holds(other),
     })
 }
@@ -196,6 +199,9 @@ pub(crate) fn product_dtypes(plan: &Plan) -> Vec<DType> {
             match thunk {
                 Thunk::Gemm(gemm) => found.push(gemm.dtype),
                 Thunk::If {
+                    then, otherwise, ..
+                }
+                | Thunk::IfFlag {
                     then, otherwise, ..
                 } => {
                     collect(then, found);
@@ -236,6 +242,7 @@ fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
         | Thunk::Paste { x, .. }
         | Thunk::Copy { x, .. } => view(*x),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
+        Thunk::IfFlag { flag, .. } => view(*flag),
         Thunk::Scatter { x, index, y, .. } => [x, index, y].into_iter().any(|&b| view(b)),
         Thunk::Fill { .. }
         | Thunk::Identity { .. }
@@ -389,6 +396,16 @@ impl Checker<'_> {
             Thunk::Identity { out, n, scale } => {
                 self.reg(*scale)?;
                 self.written(*out, square(*n)?)
+            }
+            Thunk::IfFlag {
+                flag,
+                then,
+                otherwise,
+            } => {
+                self.floats(*flag)?;
+                self.holds(*flag, 1)?;
+                self.thunks(then)?;
+                self.thunks(otherwise)
             }
             Thunk::If {
                 cond,

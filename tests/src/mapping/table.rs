@@ -228,6 +228,19 @@ const DION_STATES: &[StateRow] = &[
 ];
 const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
 const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
+const MAX_PRECONDITIONER_DIM: StaticRow =
+    ("max_preconditioner_dim", "max_preconditioner_dim", || {
+        json!(1024)
+    });
+const PRECONDITION_FREQUENCY: StaticRow =
+    ("precondition_frequency", "precondition_frequency", || {
+        json!(1)
+    });
+const START_PRECONDITIONING_STEP: StaticRow = (
+    "start_preconditioning_step",
+    "start_preconditioning_step",
+    || json!(1),
+);
 const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
 
 /// Of a fused matrix the reference scales the parts before it squares them, and we after it.
@@ -1180,17 +1193,11 @@ const TABLE: &[Row] = &[
             ("iterate_averaging_config", &["momentum", "dampening"]),
         ],
         statics: &[
-            ("max_preconditioner_dim", "max_preconditioner_dim", || {
-                json!(1024)
-            }),
-            ("precondition_frequency", "precondition_frequency", || {
-                json!(1)
-            }),
-            (
-                "start_preconditioning_step",
-                "start_preconditioning_step",
-                || json!(1),
-            ),
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+            ("class", "method", || json!("EigenConfig")),
+            ("tolerance", "tolerance", || json!(0.0)),
             ("grafting_config", "grafting", || json!(null)),
             ("use_bias_correction", "use_bias_correction", yes),
             ("use_nesterov", "use_nesterov", no),
@@ -1208,6 +1215,37 @@ const TABLE: &[Row] = &[
             ("filtered_grad", plain),
             ("momentum_buffer", plain),
             ("adagrad", plain),
+            // One for the whole group.
+            ("step", unread),
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "distributed_shampoo_evc",
+        module: "std.distributed_shampoo_evc",
+        optimizer: "EigenvalueCorrectedShampoo",
+        hypers: &[LR, BETAS, ("epsilon", &["epsilon"]), WEIGHT_DECAY],
+        statics: &[
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+            ("class", "method", || json!("EighEigendecompositionConfig")),
+            ("max_iterations", "max_iterations", || json!(1)),
+            ("tolerance", "tolerance", || json!(0.0)),
+            ("use_bias_correction", "use_bias_correction", yes),
+        ],
+        states: &[
+            ("shampoo.factor_matrices", |at| {
+                of_mode(at, "factor_matrices")
+            }),
+            ("shampoo.factor_matrices_eigenvectors", |at| {
+                State::Basis(format!("factor_matrices_eigenvectors.{}", at.index))
+            }),
+            ("shampoo.corrected_eigenvalues", |_| {
+                State::Plain("corrected_eigenvalues".to_owned())
+            }),
+            ("filtered_grad", plain),
             // One for the whole group.
             ("step", unread),
         ],

@@ -81,6 +81,8 @@ pub(super) struct Flow {
     pub(super) no_use: Option<&'static str>,
     /// Inside `repeat` or `each`, which `skip` cannot leave.
     pub(super) in_loop: bool,
+    /// Inside a loop that the device ends: host variables from before it keep their values.
+    pub(super) device_loop: Option<u32>,
     /// How many blocks with a value stand around.
     pub(super) value_depth: u32,
 }
@@ -510,6 +512,7 @@ fn collect_declarations(block: &ast::Block, into: &mut HashMap<String, Span>) {
             OnFirst(body)
             | Every { body, .. }
             | Chance { body, .. }
+            | Until { body, .. }
             | Modes { body, .. }
             | Each { body, .. }
             | Repeat { body, .. } => {

@@ -287,7 +287,7 @@ impl Call<'_, '_, '_> {
             Eigh => self.symmetric().map(Type::Eigh),
             Qr => self.single(0).and(self.tensor(0).cloned()).map(Type::Qr),
             Svd => self.svd(),
-            Orthonormal => self.single(0).and(self.tensor(0).cloned()).map(general),
+            Orthonormal => self.orthonormal(),
             Cholesky => self.symmetric().map(|shape| Type::Tensor {
                 shape,
                 fact: Fact::Lower,
@@ -599,6 +599,19 @@ impl Call<'_, '_, '_> {
         let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
         let same = self.same_shape(1, &expected, help)?;
         Ok(if same { general(expected) } else { Type::Error })
+    }
+
+    fn orthonormal(&self) -> Typed {
+        let matrix = self.single(0)?;
+        let square = matrix.rows == matrix.cols;
+        Ok(Type::Tensor {
+            shape: matrix.sized(matrix.rows.clone(), matrix.cols.clone()),
+            fact: if square {
+                Fact::Orthogonal
+            } else {
+                Fact::General
+            },
+        })
     }
 
     fn svd(&mut self) -> Typed {

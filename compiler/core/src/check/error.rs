@@ -944,6 +944,17 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`{name}` changes in a loop whose length only the device knows")]
+    #[diagnostic(
+        code(opt::until::host),
+        help("keep it in a scalar tensor, as in `var e = norm(x)`, or loop with `repeat`")
+    )]
+    HostInUntil {
+        name: String,
+        #[label(primary, "not a tensor")]
+        at: Span,
+    },
+
     #[error("{probability} is not a probability")]
     #[diagnostic(
         code(opt::random::probability),

@@ -102,6 +102,7 @@ impl Body<'_> {
                 )]
             }
             Every { period, from, body } => vec![self.every(period, from.as_ref(), body)],
+            Until { cond, most, body } => self.until(cond, most, body).into_iter().collect(),
             Chance { probability, body } => vec![self.chance(probability, body)],
             Modes {
                 var,
@@ -128,7 +129,7 @@ impl Body<'_> {
     fn allowed(&mut self, stmt: &ast::Stmt) -> bool {
         use ast::StmtKind::*;
         let what = match &stmt.kind {
-            Let { .. } | Assign { .. } | If { .. } | Repeat { .. } => return true,
+            Let { .. } | Assign { .. } | If { .. } | Repeat { .. } | Until { .. } => return true,
             Entry { .. } if self.room == Room::Rule => return self.entry_stands_here(stmt.span),
             State { .. } | OnFirst(_) | Every { .. } | Modes { .. } if self.in_entry => {
                 let what = if matches!(stmt.kind, State { .. } | Modes { .. }) {
@@ -336,6 +337,7 @@ impl Body<'_> {
         if let Type::Tensor { fact, .. } = to.current.ty {
             self.prove(&target.text, fact, &value);
         }
+        self.outside_device_loop(to.place, &to.current.ty, target);
         self.updates |= to.place == Place::Param;
         self.changes |= !matches!(to.place, Place::Local(_));
         if let Place::Shared(shared) = to.place {
@@ -528,6 +530,61 @@ impl Body<'_> {
             period: checked,
             from,
             body,
+        }
+    }
+
+    /// A loop that ends when a condition holds, of the host or of a scalar tensor.
+    fn until(
+        &mut self,
+        cond: &ast::Expr,
+        most: &ast::Expr,
+        block: &ast::Block,
+    ) -> Option<StmtKind> {
+        let cond = self.expr(cond);
+        let on_device = match &cond.ty {
+            Type::Mask(shape) if shape.axes.is_empty() => true,
+            Type::Bool | Type::Error => false,
+            _ => {
+                let expected = "a condition on scalars, such as `max(abs(x)) < 1e-6`".to_owned();
+                let (found, at) = (self.describe(&cond.ty), cond.span);
+                let help = "reduce the tensor first: `max(abs(x))`, `norm(x)`".to_owned();
+                self.report(CheckError::TypeMismatch {
+                    expected,
+                    found,
+                    help,
+                    at,
+                    origin: None,
+                });
+                return None;
+            }
+        };
+        let most = self.repeat_count(most);
+        let before = self.size;
+        let entered = on_device.then_some(self.locals.len() as u32);
+        let flow = Flow {
+            no_state: self.flow.no_state.or(Some("`until`")),
+            in_loop: true,
+            device_loop: self.flow.device_loop.or(entered),
+            ..self.flow
+        };
+        let body = self.within(flow, |inner| inner.block(block));
+        let turns = super::constant::constant(&most).unwrap_or(1.0);
+        self.size = before.saturating_add((self.size - before).saturating_mul(turns as u64));
+        Some(StmtKind::Until { cond, most, body })
+    }
+
+    /// Reports a host variable that would have to know how long the device went on.
+    fn outside_device_loop(&mut self, place: Place, ty: &Type, name: &Name) {
+        let outer = match (place, self.flow.device_loop) {
+            (Place::Local(local), Some(entered)) => local.as_u32() < entered,
+            (Place::Shared(_), Some(_)) => true,
+            _ => false,
+        };
+        if outer && !matches!(ty, Type::Tensor { .. } | Type::Error) {
+            self.report(CheckError::HostInUntil {
+                name: name.text.clone(),
+                at: name.span,
+            });
         }
     }
 

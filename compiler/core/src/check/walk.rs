@@ -29,6 +29,11 @@ fn stmt<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
             from.iter().for_each(|from| expr(from, visit));
             block(body, visit);
         }
+        StmtKind::Until { cond, most, body } => {
+            expr(cond, visit);
+            expr(most, visit);
+            block(body, visit);
+        }
         StmtKind::Chance { probability, body } => {
             expr(probability, visit);
             block(body, visit);

@@ -894,6 +894,33 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::until::host",
+        "a host value changes in a loop that the device ends",
+        "A loop whose condition is about tensors ends when the device finds it true. The host does not wait for that, so its numbers cannot depend on how long the loop ran; scalar tensors can.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        var turns = 0
+        until norm(x) < 1 at most 9 {
+            x = 0.5 * x
+            turns = turns + 1
+        }
+        w -= turns * x
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        var turns = 0 * sum(grad)
+        until norm(x) < 1 at most 9 {
+            x = 0.5 * x
+            turns = turns + 1
+        }
+        w -= turns * x
+    }
+}",
+    ),
+    page(
         "opt::random::in_function",
         "a function draws random numbers",
         "A function is pure: the same arguments give the same value. Random numbers belong to a place in a rule, a step and a parameter, so the rule draws them and hands them over.",

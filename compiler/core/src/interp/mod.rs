@@ -207,11 +207,7 @@ impl<'a> Interp<'a> {
         {
             return self.choose(
                 &data.results,
-                if self.host(cond) != 0.0 {
-                    then
-                } else {
-                    otherwise
-                },
+                if self.holds(cond) { then } else { otherwise },
             );
         }
         let made = match &data.kind {
@@ -224,6 +220,13 @@ impl<'a> Interp<'a> {
             self.values[result] = datum;
         }
         Ok(())
+    }
+
+    fn holds(&self, cond: Value) -> bool {
+        match &self.values[cond] {
+            Datum::Tensor(data) => data[0] != 0.0,
+            _ => self.host(cond) != 0.0,
+        }
     }
 
     fn choose(&mut self, results: &[Value], region: Region) -> Result<(), InterpError> {

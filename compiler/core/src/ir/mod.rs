@@ -369,7 +369,8 @@ pub enum OpKind {
         upper: bool,
     },
 
-    /// One of two regions, by a host value; results are what the region yields.
+    /// One of two regions, by a host value or a scalar tensor; results are what the region yields. Under a tensor there
+    /// are no host results.
     If {
         /// Not 0: the first.
         cond: Value,

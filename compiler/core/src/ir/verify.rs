@@ -79,7 +79,9 @@ impl Verifier<'_> {
                 then,
                 otherwise,
             } => {
-                self.host(op, *cond);
+                if self.function.dims(*cond).iter().product::<u64>() != 1 {
+                    self.fail(op, format_args!("{cond} is not a scalar"));
+                }
                 self.branches(op, *then, *otherwise);
             }
             OpKind::Product(product) => self.product(op, product),

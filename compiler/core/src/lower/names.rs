@@ -83,6 +83,10 @@ fn in_stmt<'p>(stmt: &'p Stmt, found: &mut Vec<&'p str>) {
             in_block(then, found);
             in_block(otherwise, found);
         }
+        StmtKind::Until { cond, body, .. } => {
+            in_expr(cond, found);
+            in_block(body, found);
+        }
         StmtKind::OnFirst(body) | StmtKind::Each(_, body) => in_block(body, found),
         StmtKind::Every { body, .. } | StmtKind::Repeat { body, .. } => in_block(body, found),
         StmtKind::State(_) | StmtKind::Skip => {}

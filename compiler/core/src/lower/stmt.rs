@@ -3,7 +3,7 @@
 use super::{Lowerer, Val};
 use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
-use crate::plan::HostBinary;
+use crate::plan::{HostBinary, HostUnary, Role};
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -64,6 +64,11 @@ impl<'p> Lowerer<'p> {
                 count,
                 body,
             } => self.repeat(row, table.as_ref(), count.as_ref(), body),
+            StmtKind::Until { cond, most, body } => {
+                for _ in 0..self.count(most) {
+                    self.turn(cond, body);
+                }
+            }
             StmtKind::Skip => return true,
         }
         false
@@ -121,6 +126,32 @@ impl<'p> Lowerer<'p> {
             ended = self.stmts(part.stmts, part.next);
             rest = part.next;
         }
+    }
+
+    /// One turn of a loop, unless its condition holds.
+    fn turn(&mut self, cond: &'p Expr, body: &'p Block) {
+        let go_on = match self.expr(cond) {
+            Val::Number(x) if x != 0.0 => return,
+            Val::Number(_) => {
+                self.stmts(&body.stmts, None);
+                return;
+            }
+            Val::Tensor(done) => {
+                let dtype = self.build.function.slots[0].ty.dtype.compute();
+                let [zero, one] = [0.0, 1.0].map(|x| self.build.constant(x));
+                let scalar = TensorType {
+                    dtype,
+                    dims: Vec::new(),
+                };
+                let stop = self.build.fill(zero, scalar);
+                self.build.select(done, stop, one)
+            }
+            done => match self.host_fn(HostUnary::Not, done) {
+                Val::Host(go_on) => go_on,
+                other => unreachable!("a condition of the step is {other:?}"),
+            },
+        };
+        self.branch(go_on, |this| _ = this.stmts(&body.stmts, None), |_| {});
     }
 
     fn repeat(

@@ -230,7 +230,7 @@ fn merged(dims: &[u64], limit: u64, from_right: bool) -> Vec<u64> {
             open = d;
         }
     }
-    if open > 1 || result.is_empty() {
+    if open != 1 || result.is_empty() {
         result.push(open);
     }
     if from_right {

@@ -54,6 +54,8 @@ impl Plan {
                     },
                     regs,
                 ),
+                // As if it always held: how long a loop runs is not known.
+                Thunk::IfFlag { then, .. } => self.cost_of(then, regs),
                 thunk => self.cost_of_one(thunk),
             };
         }
@@ -90,7 +92,7 @@ impl Plan {
             | Thunk::Identity { out, .. }
             | Thunk::Random { out, .. }
             | Thunk::Triangle { out, .. } => (self.bytes(*out), 0),
-            Thunk::If { .. } => (0, 0),
+            Thunk::If { .. } | Thunk::IfFlag { .. } => (0, 0),
         };
         Cost {
             bytes,

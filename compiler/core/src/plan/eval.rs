@@ -212,6 +212,14 @@ impl<'a> Machine<'a> {
                     .collect();
                 self.store("identity", *out, &made)
             }
+            Thunk::IfFlag {
+                flag,
+                then,
+                otherwise,
+            } => {
+                let holds = self.load(*flag).first().is_some_and(|&x| x != 0.0);
+                self.thunks(if holds { then } else { otherwise })
+            }
             Thunk::If {
                 cond,
                 then,

@@ -451,6 +451,15 @@ pub enum Thunk {
         /// The diagonal.
         scale: Reg,
     },
+    /// One of two lists, by a scalar tensor.
+    IfFlag {
+        /// Not 0: the first.
+        flag: Buffer,
+        /// When it holds.
+        then: Vec<Thunk>,
+        /// Otherwise.
+        otherwise: Vec<Thunk>,
+    },
     /// One of two lists, by a host scalar.
     If {
         /// Not 0: the first.

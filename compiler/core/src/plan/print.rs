@@ -68,17 +68,36 @@ impl Plan {
                     otherwise,
                 } => {
                     writeln!(f, "if r{cond} {{")?;
-                    self.print_thunks(f, then, depth + 1)?;
-                    if !otherwise.is_empty() {
-                        writeln!(f, "{pad}}} else {{")?;
-                        self.print_thunks(f, otherwise, depth + 1)?;
-                    }
-                    writeln!(f, "{pad}}}")?;
+                    self.print_sides(f, then, otherwise, depth)?;
+                }
+                Thunk::IfFlag {
+                    flag,
+                    then,
+                    otherwise,
+                } => {
+                    writeln!(f, "if {} {{", name(*flag))?;
+                    self.print_sides(f, then, otherwise, depth)?;
                 }
                 thunk => self.print_thunk(f, thunk)?,
             }
         }
         Ok(())
+    }
+
+    fn print_sides(
+        &self,
+        f: &mut Formatter<'_>,
+        then: &[Thunk],
+        otherwise: &[Thunk],
+        depth: usize,
+    ) -> fmt::Result {
+        let pad = "  ".repeat(depth);
+        self.print_thunks(f, then, depth + 1)?;
+        if !otherwise.is_empty() {
+            writeln!(f, "{pad}}} else {{")?;
+            self.print_thunks(f, otherwise, depth + 1)?;
+        }
+        writeln!(f, "{pad}}}")
     }
 
     fn print_thunk(&self, f: &mut Formatter<'_>, thunk: &Thunk) -> fmt::Result {
@@ -209,7 +228,7 @@ impl Plan {
             Thunk::Identity { out, scale, .. } => {
                 writeln!(f, "identity r{scale} -> {}", name(*out))
             }
-            Thunk::If { .. } => Ok(()),
+            Thunk::If { .. } | Thunk::IfFlag { .. } => Ok(()),
         }
     }
 }

@@ -95,8 +95,11 @@ impl Timeline {
     fn op(&mut self, function: &Function, op: Op, at: u32, path: &Path) {
         match &function.ops[op].kind {
             OpKind::If {
-                then, otherwise, ..
+                cond,
+                then,
+                otherwise,
             } => {
+                self.read(function, *cond, at, path, Reading::Anyhow);
                 for (side, region) in [(true, *then), (false, *otherwise)] {
                     let inner = [path.clone(), vec![(op, side)]].concat();
                     self.region(function, region, &inner);

@@ -145,7 +145,6 @@ impl Planner<'_> {
         otherwise: Region,
         results: &[Value],
     ) -> Vec<Thunk> {
-        let cond = self.reg(cond);
         let mut sides = [then, otherwise].map(|region| {
             let mut thunks = self.thunks(region);
             let yields = &self.function.regions[region].results;
@@ -165,10 +164,20 @@ impl Planner<'_> {
         if then.is_empty() && otherwise.is_empty() {
             Vec::new()
         } else {
-            vec![Thunk::If {
-                cond,
-                then,
-                otherwise,
+            vec![if self.function.is_host(cond) {
+                let cond = self.reg(cond);
+                Thunk::If {
+                    cond,
+                    then,
+                    otherwise,
+                }
+            } else {
+                let flag = self.buffer(cond);
+                Thunk::IfFlag {
+                    flag,
+                    then,
+                    otherwise,
+                }
             }]
         }
     }

@@ -23,6 +23,7 @@ fn promised_lengths() {
         ("std.soap", 60),
         ("std.shampoo", 80),
         ("std.distributed_shampoo", 80),
+        ("std.distributed_shampoo_evc", 80),
         ("std.psgd_kron", 90),
     ];
     for (name, lines) in promised {

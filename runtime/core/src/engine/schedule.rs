@@ -179,6 +179,8 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
                 .first()
                 .map_or(0.0, |&a| call_time(plan, *routine, a)),
         ),
+        // As if it always held: how long a loop runs is not known.
+        Thunk::IfFlag { then, .. } => cost_of(frame, then),
         Thunk::If {
             cond,
             then,

@@ -189,6 +189,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::If {
             then, otherwise, ..
         } => then.iter().chain(otherwise).find_map(unsupported),
+        Thunk::IfFlag { .. } => Some("a loop that ends by a tensor"),
         Thunk::Gemm(_) => Some("a matrix product"),
         Thunk::Call { routine, .. } => Some(match routine {
             Routine::Eigh { .. } => "eigh",
