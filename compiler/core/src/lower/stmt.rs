@@ -2,9 +2,10 @@
 
 use super::{Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
+use crate::hir::{Block, Expr, Fact, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, Role};
+use crate::quantized::Format;
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -190,6 +191,10 @@ impl<'p> Lowerer<'p> {
 
     fn read_slot(&mut self, slot: usize) -> Value {
         let value = self.build.slot(slot as u32);
+        if let Some(&format) = self.formats.get(&slot) {
+            let scales = self.build.slot(slot as u32 + 1);
+            return self.build.dequantize(value, scales, format);
+        }
         let dtype = self.build.function.slots[slot].ty.dtype;
         self.build.cast(value, dtype.compute())
     }
@@ -338,7 +343,8 @@ impl<'p> Lowerer<'p> {
 
     fn declare_one(&mut self, state: StateId, mode: Option<u32>) {
         let data = &self.rule_data().states[state];
-        let dtype = data.dtype.unwrap_or(self.build.function.slots[0].ty.dtype);
+        let stored = data.format.map(|_| DType::F32).or(data.dtype);
+        let dtype = stored.unwrap_or(self.build.function.slots[0].ty.dtype);
         let dims = data
             .dims
             .as_ref()
@@ -347,11 +353,47 @@ impl<'p> Lowerer<'p> {
         let dims = self.build.function.dims(initial).to_vec();
         let mode_name = mode.map_or_else(String::new, |mode| format!(".{mode}"));
         let name = format!("{}{}{mode_name}", self.frame.through.part, data.name);
-        let slot = self.slot(&name, Role::State, dtype, &dims, data.fact);
-        self.initial.push(initial);
-        let value = self.read_slot(slot);
-        self.current.push(value);
+        let slot = match data.format {
+            Some(format) => self.declare_codes(&name, &dims, initial, format),
+            None => {
+                self.initial.push(initial);
+                self.slot(&name, Role::State, dtype, &dims, data.fact)
+            }
+        };
+        self.read_missing_slots(self.build.function.slots.len());
         self.frame.states.insert((state, mode), slot);
+    }
+
+    /// Two slots: `exp_avg` for the codes, `exp_avg.absmax` for the scales.
+    fn declare_codes(&mut self, name: &str, dims: &[u64], initial: Value, format: Format) -> usize {
+        let body = std::mem::replace(&mut self.build.region, self.build.function.init);
+        let first = self.build.quantize(initial, format);
+        self.build.region = body;
+        self.initial.extend(first);
+        let scales = [format.scales(dims.iter().product())];
+        let slot = self.slot(name, Role::State, DType::U8, dims, Fact::General);
+        let name = format!("{name}.absmax");
+        self.slot(&name, Role::State, DType::F32, &scales, Fact::General);
+        self.formats.insert(slot, format);
+        slot
+    }
+
+    /// The codes and scales of what changed.
+    pub(super) fn store_codes(&mut self) {
+        for (slot, format) in self.formats.clone() {
+            let is_old = match *self.build.function.def(self.current[slot]) {
+                OpKind::Dequantize { codes, .. } => {
+                    *self.build.function.def(codes) == OpKind::Slot(slot as u32)
+                }
+                _ => false,
+            };
+            let [codes, scales] = if is_old {
+                [slot, slot + 1].map(|slot| self.build.slot(slot as u32))
+            } else {
+                self.build.quantize(self.current[slot], format)
+            };
+            (self.current[slot], self.current[slot + 1]) = (codes, scales);
+        }
     }
 
     /// Lowers a state's first value into `init`, where the parameter is what it is before the first step.
@@ -408,8 +450,12 @@ impl<'p> Lowerer<'p> {
     fn assign_state(&mut self, state: StateId, mode: Option<u32>, value: Val) {
         let slot = self.frame.states[&(state, mode)];
         let ty = self.build.function.slots[slot].ty.clone();
+        let dtype = match self.formats.contains_key(&slot) {
+            true => DType::F32,
+            false => ty.dtype.compute(),
+        };
         let ty = TensorType {
-            dtype: ty.dtype.compute(),
+            dtype,
             dims: ty.dims,
         };
         self.current[slot] = self.filled(value, ty);

@@ -19,6 +19,7 @@ pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::{Fold, MapKernel};
+use crate::quantized::Format;
 use std::sync::Arc;
 
 /// A register of the host program; every register is an f64 (a bool is 0 or 1).
@@ -359,6 +360,28 @@ pub enum Thunk {
         axis: Along,
         /// The first one.
         from: u64,
+    },
+    /// Floats to codes, and a scale for each block.
+    Quantize {
+        /// `F32`.
+        x: Buffer,
+        /// `U8`, as many.
+        codes: Buffer,
+        /// `F32`, one for each block.
+        scales: Buffer,
+        /// How.
+        format: Format,
+    },
+    /// Codes and scales to floats.
+    Dequantize {
+        /// `U8`.
+        codes: Buffer,
+        /// `F32`, one for each block.
+        scales: Buffer,
+        /// `F32`, as many as codes.
+        out: Buffer,
+        /// How.
+        format: Format,
     },
     /// `out[p, from + j, q] = x[p, j, q]`; the others stay.
     Paste {
