@@ -173,7 +173,7 @@ const SLIPS: [(&str, &str); 13] = [
     ("@", "write `*` for the product of matrices"),
     ("#", "comments begin with `//`"),
     ("/*", "comments begin with `//`"),
-    ("\"", "there are no strings; names stand without quotes"),
+    ("\"", "a text ends with `\"` on its line"),
     ("elif", "write `else if`"),
     ("elseif", "write `else if`"),
     ("return", "write the value as the last line of the body"),

@@ -141,10 +141,7 @@ fn other_languages_get_a_translation() {
     check_help("w = !a", "write `not`");
     check_help("w = a @ b", "write `*` for the product of matrices");
     check_help("# hello", "comments begin with `//`");
-    check_help(
-        "w = \"a\"",
-        "there are no strings; names stand without quotes",
-    );
+    check_help("w = \"a", "a text ends with `\"` on its line");
 }
 
 #[test]

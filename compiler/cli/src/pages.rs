@@ -325,6 +325,12 @@ pub(crate) const PAGES: &[Page] = &[
         SAME_RUN,
     ),
     Page::new(
+        "opt::checkpoint::version",
+        "The checkpoint is of another version of the rule",
+        "The rule says in `migrate from \"1\" { rename m -> exp_avg }` what has changed since a version; it has none \
+         from the version of this file. Add it, or load the file with the rule that wrote it.",
+    ),
+    Page::new(
         "opt::cli::artifact",
         "The command wants a source, and was given an artifact",
         "`optc inspect` reads both. The others want the `.opt` file.",
@@ -505,6 +511,12 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::python::overlapping",
         "Elements of a parameter share memory with each other",
         "An expanded tensor has several indices for one element, so a step would write it several times. Make it contiguous.",
+    ),
+    Page::new(
+        "opt::python::pattern",
+        "A group says not which parameters it takes",
+        "Each dict in `groups` has a `pattern`, a regular expression that is found in the names of its parameters: \
+         `{\"pattern\": \"norm|bias\", \"weight_decay\": 0.0}`.",
     ),
     Page::new(
         "opt::python::shared",

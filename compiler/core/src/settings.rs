@@ -21,6 +21,28 @@ pub enum StaticValue {
     Table(Vec<Vec<f64>>),
 }
 
+impl std::fmt::Display for StaticValue {
+    /// As a person writes it on a command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StaticValue::Number(number) => write!(f, "{number}"),
+            StaticValue::Bool(value) => write!(f, "{value}"),
+            StaticValue::Word(word) => f.write_str(word),
+            StaticValue::DType(Some(dtype)) => write!(f, "{dtype}"),
+            StaticValue::DType(None) => f.write_str("same"),
+            StaticValue::Table(rows) => f.write_str(&cells(rows)),
+        }
+    }
+}
+
+fn cells(rows: &[Vec<f64>]) -> String {
+    let row = |row: &Vec<f64>| {
+        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        cells.join(",")
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(";")
+}
+
 impl StaticValue {
     /// Reads a value as a person writes it on a command line: `5`, `true`, `match_rms_adamw`, `f32`, `3,-3.2,1.2;…`.
     pub fn parse(text: &str, ty: &StaticType) -> Option<StaticValue> {
@@ -251,7 +273,7 @@ fn check_static(
     let wrong = |expected: String| SettingError::WrongStatic {
         name: declared.name.clone(),
         expected,
-        found: format!("{value:?}"),
+        found: value.to_string(),
     };
     match (&declared.ty, value) {
         (StaticType::Int, StaticValue::Number(x)) if x.fract() == 0.0 => {

@@ -8,7 +8,7 @@ use miette::Diagnostic;
 use optc_core::hir::{ExprKind, Static, StaticType, UnaryOp};
 use optc_core::settings::{Overrides, SettingError, Settings, StaticValue, check_hyper, settle};
 use optc_runtime::Group;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -169,12 +169,20 @@ fn number(py: Python<'_>, place: &Field, value: &Bound<'_, PyAny>) -> PyResult<f
         .map(|numel| numel.call0()?.extract::<u64>())
         .transpose()?
     {
-        None | Some(1) => value.extract(),
+        None | Some(1) => value.extract().map_err(|_| not_a_number(place, value)),
         Some(_) => {
             let message = format!("Tensor {} must be 1-element", place.name);
             Err(PyValueError::new_err(message))
         }
     }
+}
+
+fn not_a_number(place: &Field, value: &Bound<'_, PyAny>) -> PyErr {
+    let (option, kind) = (&place.key, value.get_type());
+    let kind = kind
+        .name()
+        .map_or_else(|_| "this".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("`{option}` must be a number, not {kind}"))
 }
 
 /// torch's words for a value outside of its interval.

@@ -87,6 +87,30 @@ def test_a_parameter_that_two_patterns_match() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("group", "message", "code"),
+    [
+        ({"pattern": "("}, "`\\(` is no regular expression", "opt::bind::pattern"),
+        ({"pattern": 3}, "`3` is no regular expression", "opt::bind::pattern"),
+        ({"patern": "bias"}, "a group has no `pattern`", "opt::python::pattern"),
+    ],
+)
+def test_a_pattern_that_is_none(group: dict[str, Any], message: str, code: str) -> None:
+    with pytest.raises(optc.OptError, match=message) as caught:
+        optc.Optimizer(Problem().named, "adamw", groups=[group])
+    assert caught.value.code == code
+
+
+def test_an_option_that_is_no_number() -> None:
+    with pytest.raises(TypeError, match="`lr` must be a number, not str"):
+        optc.Optimizer(Problem().params, "adamw", lr="small")
+
+
+def test_a_name_that_is_almost_known() -> None:
+    with pytest.raises(optc.OptError, match="did you mean `adamw`?"):
+        optc.Optimizer(Problem().params, "adamww")
+
+
 def test_patterns_without_names() -> None:
     refuse(
         lambda: adamw(Problem().params, groups=[{"pattern": "w"}]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +73,11 @@ def standard_module(name: str) -> str | None:
 
 def missing(source: str) -> OptError:
     """A name that is neither a file nor a module."""
-    names = ", ".join(name.removeprefix("std.") for name in standard_library())
+    known = [name.removeprefix("std.") for name in standard_library()]
+    near = difflib.get_close_matches(source.removeprefix("std."), known, n=1)
+    everything = f"give a `.opt` or `.optc` file, the text of a rule, or one of {', '.join(known)}"
     return OptError(
         f"there is no file `{source}`, and no rule of that name in the standard library",
         code="opt::load::file",
-        help=f"give a `.opt` or `.optc` file, the text of a rule, or one of {names}",
+        help=f"did you mean `{near[0]}`?" if near else everything,
     )

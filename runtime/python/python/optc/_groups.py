@@ -34,9 +34,27 @@ def split(params: Any, groups: Sequence[Group] | None) -> Any:
             code="opt::python::names",
             help="pass `model.named_parameters()`",
         )
-    members = assign(named, [re.compile(group["pattern"]) for group in groups])
+    members = assign(named, [pattern_of(group) for group in groups])
     rest = {"params": members[0], "param_names": []}
     return [rest] + [fill(group, found) for group, found in zip(groups, members[1:])]
+
+
+def pattern_of(group: Group) -> re.Pattern[str]:
+    """What a group looks for in names."""
+    if "pattern" not in group:
+        raise OptError(
+            f"a group has no `pattern`: {group}",
+            code="opt::python::pattern",
+            help='write which names it takes, such as {"pattern": "norm|bias", "weight_decay": 0.0}',
+        )
+    try:
+        return re.compile(group["pattern"])
+    except (re.error, TypeError) as error:
+        raise OptError(
+            f"`{group['pattern']}` is no regular expression: {error}",
+            code="opt::bind::pattern",
+            help="escape brackets and dots that are meant as they are",
+        ) from None
 
 
 def for_this_torch(params: Any) -> Any:
