@@ -245,7 +245,7 @@ impl std::fmt::Display for Shape {
 }
 
 fn dtype(name: &str) -> Result<DType, String> {
-    let dtype = DType::from_name(name).filter(|&dtype| dtype != DType::I64);
+    let dtype = DType::from_name(name).filter(|dtype| dtype.is_float());
     dtype.ok_or_else(|| "a parameter is `f32`, `f64`, `bf16` or `f16`".into())
 }
 

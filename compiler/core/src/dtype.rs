@@ -17,6 +17,8 @@ pub enum DType {
     F16,
     /// Indices, the result of `argsort`.
     I64,
+    /// Codes of state in 8 bits, see [`crate::quantized`].
+    U8,
 }
 
 impl DType {
@@ -26,7 +28,13 @@ impl DType {
             DType::F64 | DType::I64 => 8,
             DType::F32 => 4,
             DType::BF16 | DType::F16 => 2,
+            DType::U8 => 1,
         }
+    }
+
+    /// Whether tensors of this type hold numbers to compute with.
+    pub fn is_float(self) -> bool {
+        !matches!(self, DType::I64 | DType::U8)
     }
 
     /// The type arithmetic happens in.
@@ -40,7 +48,7 @@ impl DType {
     /// `x` rounded once to this type, to nearest, ties to even; from f64 to a half type without a stop at f32.
     pub fn round(self, x: f64) -> f64 {
         match self {
-            DType::F64 | DType::I64 => x,
+            DType::F64 | DType::I64 | DType::U8 => x,
             DType::F32 => f64::from(x as f32),
             DType::BF16 => half::bf16::from_f32(round_to_odd(x)).to_f64(),
             DType::F16 => half::f16::from_f32(round_to_odd(x)).to_f64(),
@@ -55,17 +63,18 @@ impl DType {
             DType::BF16 => half::bf16::from_f64(x).to_ne_bytes().to_vec(),
             DType::F16 => half::f16::from_f64(x).to_ne_bytes().to_vec(),
             DType::I64 => (x as i64).to_ne_bytes().to_vec(),
+            DType::U8 => vec![x as u8],
         }
     }
 
-    /// The distance from 1 to the next number; 1 of indices.
+    /// The distance from 1 to the next number; 1 of indices and codes.
     pub fn epsilon(self) -> f64 {
         match self {
             DType::F64 => f64::EPSILON,
             DType::F32 => f64::from(f32::EPSILON),
             DType::BF16 => half::bf16::EPSILON.to_f64(),
             DType::F16 => half::f16::EPSILON.to_f64(),
-            DType::I64 => 1.0,
+            DType::I64 | DType::U8 => 1.0,
         }
     }
 
@@ -77,14 +86,21 @@ impl DType {
             DType::BF16 => "bf16",
             DType::F16 => "f16",
             DType::I64 => "i64",
+            DType::U8 => "u8",
         }
     }
 
     /// The type of that name.
     pub fn from_name(name: &str) -> Option<DType> {
-        [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64]
-            .into_iter()
-            .find(|dtype| dtype.name() == name)
+        let all = [
+            DType::F64,
+            DType::F32,
+            DType::BF16,
+            DType::F16,
+            DType::I64,
+            DType::U8,
+        ];
+        all.into_iter().find(|dtype| dtype.name() == name)
     }
 }
 

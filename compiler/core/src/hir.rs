@@ -5,6 +5,7 @@
 
 use crate::dtype::DType;
 use crate::kernel::Fold;
+use crate::quantized::Format;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
 
@@ -539,6 +540,8 @@ pub struct State {
     pub modes: Option<ModesId>,
     /// The declared storage type; the parameter's when absent.
     pub dtype: Option<DType>,
+    /// It is stored in 8 bits.
+    pub format: Option<Format>,
     /// The declared fact.
     pub fact: Fact,
     /// The declared shape as host expressions (the mode variable may occur); the shape of `init` when absent.

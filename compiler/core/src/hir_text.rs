@@ -421,9 +421,11 @@ impl Text<'_> {
             Some(_) => names.state_of_mode(id),
             None => state.name.clone(),
         };
-        let dtype = state
-            .dtype
-            .map_or_else(String::new, |dtype| format!("{dtype} "));
+        let dtype = match (state.format, state.dtype) {
+            (Some(format), _) => format!("{format} "),
+            (None, Some(dtype)) => format!("{dtype} "),
+            (None, None) => String::new(),
+        };
         self.line(format!(
             "state {name}: {dtype}{} = {}",
             names.ty(&state.ty),

@@ -103,6 +103,7 @@ pub fn encode(dtype: DType, values: &[f64]) -> Vec<u8> {
         DType::BF16 => half::bf16::from_f64(*x).to_le_bytes().to_vec(),
         DType::F16 => half::f16::from_f64(*x).to_le_bytes().to_vec(),
         DType::I64 => (*x as i64).to_le_bytes().to_vec(),
+        DType::U8 => vec![*x as u8],
     };
     values.iter().flat_map(bytes).collect()
 }
@@ -120,6 +121,7 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
             DType::BF16 => half::bf16::from_bits(bits as u16).into(),
             DType::F16 => half::f16::from_bits(bits as u16).into(),
             DType::I64 => bits as i64 as f64,
+            DType::U8 => bits as f64,
         }
     };
     bytes.chunks_exact(size).map(number).collect()

@@ -40,8 +40,8 @@ pub fn verify(kernel: &MapKernel) -> Result<(), String> {
         faults.push(format!("compute type {}", kernel.compute));
     }
     for (n, input) in kernel.inputs.iter().enumerate() {
-        if input.dtype == DType::I64 {
-            faults.push(format!("%{n} is stored as i64"));
+        if !input.dtype.is_float() {
+            faults.push(format!("%{n} is stored as {}", input.dtype));
         }
         if kernel.space == Space::Flat && matches!(input.access, Access::Row | Access::Col) {
             faults.push(format!("%{n} is read by row or column of a flat space"));
@@ -130,8 +130,8 @@ fn output_faults(kernel: &MapKernel, output: &Output) -> Vec<String> {
     let mut faults: Vec<String> = kind_fault(&kernel.insts, Kind::Float, output.value)
         .into_iter()
         .collect();
-    if output.dtype == DType::I64 {
-        faults.push("is stored as i64".to_owned());
+    if !output.dtype.is_float() {
+        faults.push(format!("is stored as {}", output.dtype));
     }
     if kernel.space == Space::Flat
         && matches!(output.kind, OutputKind::Cols(_) | OutputKind::Rows(_))

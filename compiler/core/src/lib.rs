@@ -20,6 +20,7 @@ pub mod lower;
 pub mod passes;
 pub mod plan;
 pub mod planner;
+pub mod quantized;
 pub mod random;
 pub mod settings;
 pub mod source;

@@ -109,7 +109,7 @@ fn digits(dtype: DType) -> u32 {
         DType::F64 | DType::I64 => 53,
         DType::F32 => 24,
         DType::F16 => 11,
-        DType::BF16 => 8,
+        DType::BF16 | DType::U8 => 8,
     }
 }
 

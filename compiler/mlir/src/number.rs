@@ -13,7 +13,8 @@ pub(crate) fn storage(dtype: DType) -> Elem {
         DType::F32 => Elem::F32,
         DType::BF16 => Elem::I16,
         DType::F16 => Elem::F16,
-        DType::I64 => Elem::I64,
+        // Kernels read and write floats alone.
+        DType::I64 | DType::U8 => Elem::I64,
     }
 }
 
@@ -60,7 +61,9 @@ pub(crate) fn store(
 pub(crate) fn widen(t: &mut Text, stored: Value, dtype: DType, ty: Type) -> Value {
     let single = ty.of(Elem::F32);
     match dtype {
-        DType::F64 | DType::F32 | DType::I64 => convert(t, stored, ty.of(storage(dtype)), ty.elem),
+        DType::F64 | DType::F32 | DType::I64 | DType::U8 => {
+            convert(t, stored, ty.of(storage(dtype)), ty.elem)
+        }
         DType::F16 => {
             let value = emit!(t, "arith.extf {stored} : {} to {single}", ty.of(Elem::F16));
             convert(t, value, single, ty.elem)
@@ -79,7 +82,7 @@ pub(crate) fn widen(t: &mut Text, stored: Value, dtype: DType, ty: Type) -> Valu
 /// A value of type `ty` as it is stored: one rounding, to nearest, ties to even.
 pub(crate) fn narrow(t: &mut Text, value: Value, ty: Type, dtype: DType) -> Value {
     match dtype {
-        DType::F64 | DType::F32 | DType::I64 => convert(t, value, ty, storage(dtype)),
+        DType::F64 | DType::F32 | DType::I64 | DType::U8 => convert(t, value, ty, storage(dtype)),
         DType::F16 => {
             let value = single(t, value, ty);
             emit!(

@@ -38,7 +38,9 @@ pub use state::{
     ParamInfo, StateInfo, optc_lend_state, optc_param_count, optc_param_get, optc_reclaim_state,
     optc_state_get, optc_step_count,
 };
-pub use tensor::{OPTC_BF16, OPTC_CPU, OPTC_CUDA, OPTC_F16, OPTC_F32, OPTC_F64, OPTC_I64, Tensor};
+pub use tensor::{
+    OPTC_BF16, OPTC_CPU, OPTC_CUDA, OPTC_F16, OPTC_F32, OPTC_F64, OPTC_I64, OPTC_U8, Tensor,
+};
 
 use std::ffi::c_char;
 

@@ -17,6 +17,8 @@ pub const OPTC_BF16: i32 = 3;
 pub const OPTC_F16: i32 = 4;
 /// 64-bit integers: only state may hold them.
 pub const OPTC_I64: i32 = 5;
+/// Bytes: the codes of state in 8 bits.
+pub const OPTC_U8: i32 = 6;
 
 /// Host memory.
 pub const OPTC_CPU: i32 = 0;
@@ -60,9 +62,10 @@ pub(crate) fn dtype(number: i32) -> Result<DType, Failure> {
         OPTC_BF16 => DType::BF16,
         OPTC_F16 => DType::F16,
         OPTC_I64 => DType::I64,
+        OPTC_U8 => DType::U8,
         _ => {
             let message = format!("there is no dtype {number}");
-            let help = "dtypes are the constants `OPTC_F64` to `OPTC_I64`";
+            let help = "dtypes are the constants `OPTC_F64` to `OPTC_U8`";
             return Err(Failure::argument("dtype", message, help));
         }
     })
@@ -75,6 +78,7 @@ pub(crate) fn dtype_number(dtype: DType) -> i32 {
         DType::BF16 => OPTC_BF16,
         DType::F16 => OPTC_F16,
         DType::I64 => OPTC_I64,
+        DType::U8 => OPTC_U8,
     }
 }
 

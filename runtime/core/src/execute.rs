@@ -8,10 +8,12 @@ use crate::moves::{self, Axes};
 use crate::pool::{Panicked, Pool};
 use crate::prepared::{Prepared, partials, shape_of};
 use crate::product::Product;
+use crate::quantized;
 use crate::routine::{Call, Failure, Operand};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, Fold, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::plan::{Buffer, Gemm, Matrix, OnFailure, Reg, Routine, Thunk};
+use optc_core::quantized::Format;
 use optc_core::random::{Distribution, Draw, Noise};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -409,6 +411,30 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 let size = frame.shape(*x).0.size();
                 in_range("gather", moves::gather(source, index, target, size, axis))
             }
+            Thunk::Quantize {
+                x,
+                codes,
+                scales,
+                format,
+            } => {
+                let at = [*x, *codes, *scales].map(|b| frame.address(b));
+                let count = frame.count(*x);
+                in_blocks(team, count, format, &|first, last| {
+                    quantized::encode(at, format, count, [first, last])
+                })
+            }
+            Thunk::Dequantize {
+                codes,
+                scales,
+                out,
+                format,
+            } => {
+                let at = [*codes, *scales, *out].map(|b| frame.address(b));
+                let count = frame.count(*out);
+                in_blocks(team, count, format, &|first, last| {
+                    quantized::decode(at, format, count, [first, last])
+                })
+            }
             Thunk::Scatter {
                 x,
                 index,
@@ -445,6 +471,32 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
             }
         }
     }
+}
+
+/// Runs blocks `first..last` by one worker at a time, all of them by the team.
+///
+/// # Safety
+///
+/// `run` may be called for every range of blocks, for several apart at the same time.
+unsafe fn in_blocks(
+    team: Team<'_>,
+    count: u64,
+    format: &Format,
+    run: &(impl Fn(u64, u64) + Sync),
+) -> Result<(), Stop> {
+    let blocks = format.scales(count);
+    let share = (CHUNK * 16).div_ceil(format.block);
+    match team.pool {
+        Some(pool) if blocks > share => {
+            let tasks = blocks.div_ceil(share) as usize;
+            pool.run(tasks, &|_, task| {
+                let first = task as u64 * share;
+                run(first, blocks.min(first + share));
+            })?;
+        }
+        _ => run(0, blocks),
+    }
+    Ok(())
 }
 
 fn in_range(what: &'static str, inside: bool) -> Result<(), Stop> {
@@ -489,6 +541,8 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Call { .. }
             | Thunk::Gather { .. }
             | Thunk::Scatter { .. }
+            | Thunk::Quantize { .. }
+            | Thunk::Dequantize { .. }
             | Thunk::Argsort { .. }
             | Thunk::IfFlag { .. }
             | Thunk::If { .. } => {}

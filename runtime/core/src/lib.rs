@@ -36,6 +36,7 @@ mod optimizer;
 pub mod pool;
 mod prepared;
 mod product;
+mod quantized;
 mod report;
 mod routine;
 mod rules;

@@ -26,6 +26,7 @@ pub(crate) unsafe fn load(at: Pointer, dtype: DType, n: u64) -> f64 {
             DType::BF16 => (*at.0.cast::<bf16>().add(n)).to_f64(),
             DType::F16 => (*at.0.cast::<f16>().add(n)).to_f64(),
             DType::I64 => *at.0.cast::<i64>().add(n) as f64,
+            DType::U8 => f64::from(*at.0.cast::<u8>().add(n)),
         }
     }
 }
@@ -45,6 +46,7 @@ pub(crate) unsafe fn store(at: Pointer, dtype: DType, n: u64, value: f64) {
             DType::BF16 => *at.0.cast::<bf16>().add(n) = bf16::from_f64(dtype.round(value)),
             DType::F16 => *at.0.cast::<f16>().add(n) = f16::from_f64(dtype.round(value)),
             DType::I64 => *at.0.cast::<i64>().add(n) = value as i64,
+            DType::U8 => *at.0.cast::<u8>().add(n) = value as u8,
         }
     }
 }
@@ -398,7 +400,7 @@ pub(crate) unsafe fn all_finite(x: Pointer, dtype: DType, begin: u64, end: u64) 
             DType::F32 => no_bits_full(at.cast::<u32>(), count, 0x7f80_0000),
             DType::BF16 => no_bits_full(at.cast::<u16>(), count, 0x7f80),
             DType::F16 => no_bits_full(at.cast::<u16>(), count, 0x7c00),
-            DType::I64 => true,
+            DType::I64 | DType::U8 => true,
         }
     }
 }

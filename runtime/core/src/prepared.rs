@@ -14,6 +14,7 @@ use optc_core::kernel::{Access, CHUNK, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::plan::{
     Along, Buffer, Gemm, HostInst, Matrix, OnFailure, Plan, Reg, Role, Routine, Thunk,
 };
+use optc_core::quantized::Format;
 use std::sync::Arc;
 
 /// What is wrong with a plan.
@@ -240,7 +241,9 @@ fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
         | Thunk::Diag { x, .. }
         | Thunk::Slice { x, .. }
         | Thunk::Paste { x, .. }
+        | Thunk::Quantize { x, .. }
         | Thunk::Copy { x, .. } => view(*x),
+        Thunk::Dequantize { codes, scales, .. } => view(*codes) || view(*scales),
         Thunk::Gather { x, index, .. } => view(*x) || view(*index),
         Thunk::IfFlag { flag, .. } => view(*flag),
         Thunk::Scatter { x, index, y, .. } => [x, index, y].into_iter().any(|&b| view(b)),
@@ -347,6 +350,25 @@ impl Checker<'_> {
                 self.part(*x, *y, axis)?;
                 self.holds(*x, self.count(*out)?)?;
                 self.written(*out, self.count(*x)?)
+            }
+            Thunk::Quantize {
+                x,
+                codes,
+                scales,
+                format,
+            } => {
+                self.written(*codes, 0)?;
+                self.written(*scales, 0)?;
+                self.codes(*codes, *scales, *x, format)
+            }
+            Thunk::Dequantize {
+                codes,
+                scales,
+                out,
+                format,
+            } => {
+                self.written(*out, 0)?;
+                self.codes(*codes, *scales, *out, format)
             }
             Thunk::Slice { x, out, axis, from } => {
                 self.same_dtype(*x, *out)?;
@@ -616,6 +638,19 @@ impl Checker<'_> {
         self.holds(index, axis.count)
     }
 
+    /// Codes, scales and numbers belong together.
+    fn codes(&self, codes: Buffer, scales: Buffer, x: Buffer, format: &Format) -> Check {
+        let types = (self.dtype(codes)?, self.dtype(scales)?, self.dtype(x)?);
+        ensure(types == (DType::U8, DType::F32, DType::F32), || {
+            "codes are not bytes of f32".into()
+        })?;
+        ensure(format.block > 0, || "a block has no elements".into())?;
+        let count = self.count(x)?;
+        self.holds(codes, count)?;
+        self.holds(x, self.count(codes)?)?;
+        self.holds(scales, format.scales(count))
+    }
+
     /// Both tensors hold what the axis says.
     fn part(&self, whole: Buffer, part: Buffer, axis: &Along) -> Check {
         self.holds(whole, product_of(&axis.whole())?)?;
@@ -667,8 +702,8 @@ impl Checker<'_> {
     }
 
     fn floats(&self, buffer: Buffer) -> Check {
-        ensure(self.dtype(buffer)? != DType::I64, || {
-            format!("{buffer:?} holds indices, not numbers")
+        ensure(self.dtype(buffer)?.is_float(), || {
+            format!("{buffer:?} holds no numbers")
         })
     }
 

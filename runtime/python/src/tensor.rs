@@ -106,7 +106,7 @@ impl Layout {
         let torch_dtype = tensor.getattr(intern!(py, "dtype"))?;
         let name = torch_dtype.str()?.to_string();
         let known = crate::value::dtype_name(name.trim_start_matches("torch."));
-        let Some(dtype) = known.filter(|&dtype| dtype != DType::I64) else {
+        let Some(dtype) = known.filter(|dtype| dtype.is_float()) else {
             return Err(raise(py, &label.dtype(name, "a float".into())));
         };
         let layout = Layout {

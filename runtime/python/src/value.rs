@@ -69,6 +69,7 @@ pub(crate) fn dtype_name(name: &str) -> Option<DType> {
         "bfloat16" => Some(DType::BF16),
         "float16" => Some(DType::F16),
         "int64" => Some(DType::I64),
+        "uint8" => Some(DType::U8),
         _ => None,
     }
 }
@@ -87,5 +88,6 @@ pub(crate) fn torch_name(dtype: DType) -> &'static str {
         DType::BF16 => "bfloat16",
         DType::F16 => "float16",
         DType::I64 => "int64",
+        DType::U8 => "uint8",
     }
 }

@@ -5,3 +5,4 @@ mod indices;
 mod papers;
 mod parts;
 mod reductions;
+mod storage;

@@ -13,13 +13,19 @@ use crate::dtype::DType;
 use crate::hir::{
     self, BinaryOp, Builtin, Expr, ExprKind, Fact, Modes, ModesId, StateId, StmtKind, Type,
 };
+use crate::quantized::Format;
 use optc_grammar::ast::{self, Name, Span};
+
+/// Storage in 8 bits: with a sign, and without.
+const FORMATS: [&str; 2] = ["q8", "uq8"];
 
 /// The type of a state before its initial value is known.
 enum Written {
     Nothing,
     /// `state m: bf16 = …`
     Storage(DType),
+    /// `state m: q8[256] = …`
+    Quantized(Format),
     Full(Declared),
 }
 
@@ -97,8 +103,37 @@ impl Body<'_> {
             Some(ast::Type::Word(word)) if dtype(&word.text).is_some() => {
                 dtype(&word.text).map(Written::Storage)
             }
+            Some(ast::Type::Applied { word, shape }) if FORMATS.contains(&word.text.as_str()) => {
+                self.format(word, shape).map(Written::Quantized)
+            }
             Some(ty) => self.tensor_type(ty).map(Written::Full),
         }
+    }
+
+    /// `q8[256]`: how many elements share a scale.
+    fn format(&mut self, word: &Name, shape: &ast::Shape) -> Option<Format> {
+        let block = match shape.axes.as_slice() {
+            [ast::Axis::Dim(length)] => match length.kind {
+                ast::ExprKind::Number(block) if block.fract() == 0.0 => Some(block),
+                _ => None,
+            },
+            _ => None,
+        };
+        let known = block.filter(|&block| (1.0..=65536.0).contains(&block));
+        if known.is_none() {
+            self.report(CheckError::UnknownType {
+                name: word.text.clone(),
+                help: format!(
+                    "write `{}[256]`: how many elements share a scale, 1 to 65536",
+                    word.text
+                ),
+                at: shape.span,
+            });
+        }
+        known.map(|block| Format {
+            block: block as u64,
+            signed: word.text == "q8",
+        })
     }
 
     fn new_state(
@@ -110,10 +145,16 @@ impl Body<'_> {
         span: Span,
     ) -> hir::State {
         let known = written.is_some();
+        let format = match written {
+            Some(Written::Quantized(format)) => Some(format),
+            _ => None,
+        };
         let (dtype, fact, dims, declared) = match written {
             Some(Written::Full(full)) => (full.dtype, full.fact, full.dims, Some(full.shape)),
             Some(Written::Storage(dtype)) => (Some(dtype), Fact::General, None, None),
-            Some(Written::Nothing) | None => (None, Fact::General, None, None),
+            Some(Written::Quantized(_) | Written::Nothing) | None => {
+                (None, Fact::General, None, None)
+            }
         };
         let expected = match (declared, known) {
             (Some(shape), _) => Some(Type::Tensor { shape, fact }),
@@ -134,6 +175,7 @@ impl Body<'_> {
             name: name.text.clone(),
             modes,
             dtype,
+            format,
             fact,
             dims,
             init,

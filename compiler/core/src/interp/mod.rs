@@ -17,6 +17,7 @@ use crate::dtype::DType;
 use crate::ir::{Function, Op, OpKind, Region, Summand, Value};
 use crate::kernel_eval;
 use crate::plan::Role;
+use crate::quantized::Format;
 use crate::random::{Distribution, Draw, Noise};
 use cranelift_entity::SecondaryMap;
 use thiserror::Error;
@@ -290,6 +291,18 @@ impl<'a> Interp<'a> {
                 around(self.dims(*x), *axis as usize),
                 self.tensor(*index),
             )),
+            OpKind::Quantize { x, format } => Ok(quantize(self.tensor(*x), *format)
+                .map(Datum::Tensor)
+                .to_vec()),
+            OpKind::Dequantize {
+                codes,
+                scales,
+                format,
+            } => one(dequantize(
+                self.tensor(*codes),
+                self.tensor(*scales),
+                *format,
+            )),
             OpKind::Slice { x, axis, from } => {
                 let count = self.dims(result)[*axis as usize];
                 let extent = around(self.dims(*x), *axis as usize);
@@ -395,6 +408,26 @@ pub(crate) fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
         }
     });
     order.into_iter().map(|k| k as f64).collect()
+}
+
+/// Codes, and the scales of their blocks.
+pub(crate) fn quantize(x: &[f64], format: Format) -> [Vec<f64>; 2] {
+    let (mut codes, mut scales) = (Vec::new(), Vec::new());
+    for block in x.chunks(format.block as usize) {
+        let block: Vec<f32> = block.iter().map(|&x| x as f32).collect();
+        let mut made = vec![0; block.len()];
+        scales.push(f64::from(format.encode(&block, &mut made)));
+        codes.extend(made.into_iter().map(f64::from));
+    }
+    [codes, scales]
+}
+
+pub(crate) fn dequantize(codes: &[f64], scales: &[f64], format: Format) -> Vec<f64> {
+    let blocks = codes.chunks(format.block as usize).zip(scales);
+    let element = |code: &f64, scale: f64| f64::from(format.decode(*code as u8, scale as f32));
+    blocks
+        .flat_map(|(block, &scale)| block.iter().map(move |code| element(code, scale)))
+        .collect()
 }
 
 /// Elements before an axis, on it and after it.

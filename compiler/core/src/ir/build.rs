@@ -7,6 +7,7 @@ use super::{
 use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
 use crate::plan::{HostBinary, HostUnary};
+use crate::quantized::Format;
 use cranelift_entity::PrimaryMap;
 use std::collections::HashSet;
 
@@ -221,6 +222,31 @@ impl Builder {
         let count = self.function.dims(index)[0];
         let ty = self.along(x, axis, count);
         self.push_one(OpKind::Gather { x, axis, index }, ty)
+    }
+
+    /// Codes and scales of a tensor.
+    pub fn quantize(&mut self, x: Value, format: Format) -> [Value; 2] {
+        let x = self.cast(x, DType::F32);
+        let dims = self.function.dims(x).to_vec();
+        let scales = vec![format.scales(dims.iter().product())];
+        let types = [(DType::U8, dims), (DType::F32, scales)]
+            .map(|(dtype, dims)| Type::Tensor(TensorType { dtype, dims }));
+        let made = self.push(OpKind::Quantize { x, format }, types.to_vec());
+        [made[0], made[1]]
+    }
+
+    /// The tensor of codes and scales.
+    pub fn dequantize(&mut self, codes: Value, scales: Value, format: Format) -> Value {
+        let ty = TensorType {
+            dtype: DType::F32,
+            dims: self.function.dims(codes).to_vec(),
+        };
+        let kind = OpKind::Dequantize {
+            codes,
+            scales,
+            format,
+        };
+        self.push_one(kind, Type::Tensor(ty))
     }
 
     /// `count` elements along an axis.

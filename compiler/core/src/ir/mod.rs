@@ -40,6 +40,7 @@ use crate::dtype::DType;
 use crate::hir::Fact;
 use crate::kernel::{BinaryOp, CompareOp, Fold, LogicOp, MapKernel, UnaryOp};
 use crate::plan::{HostBinary, HostUnary, Role};
+use crate::quantized::Format;
 use crate::random::Distribution;
 use cranelift_entity::{PrimaryMap, entity_impl};
 
@@ -296,6 +297,22 @@ pub enum OpKind {
         /// The first one.
         from: u64,
     },
+    /// Floats → codes, and a scale for each block of the elements in order.
+    Quantize {
+        /// `f32`.
+        x: Value,
+        /// How.
+        format: Format,
+    },
+    /// Codes and scales → `f32`.
+    Dequantize {
+        /// `u8`.
+        codes: Value,
+        /// `f32`, one for each block.
+        scales: Value,
+        /// How.
+        format: Format,
+    },
     /// Tensors one after the other along one axis; at least one.
     Concat {
         /// In order.
@@ -508,6 +525,7 @@ impl OpKind {
             | OpKind::Diag(a)
             | OpKind::Argsort { x: a, .. }
             | OpKind::Slice { x: a, .. }
+            | OpKind::Quantize { x: a, .. }
             | OpKind::If { cond: a, .. } => f(a),
             OpKind::HostBinary(_, a, b)
             | OpKind::Binary(_, a, b)
@@ -515,6 +533,11 @@ impl OpKind {
             | OpKind::Compare(_, a, b)
             | OpKind::Logic(_, a, b)
             | OpKind::Gather { x: a, index: b, .. }
+            | OpKind::Dequantize {
+                codes: a,
+                scales: b,
+                ..
+            }
             | OpKind::Contract { x: a, q: b, .. }
             | OpKind::SolveTriangular { a, b, .. } => {
                 f(a);

@@ -154,6 +154,12 @@ fn print_op(
         OpKind::Scatter { x, axis, index, y } => {
             write!(f, "scatter {y} into {x} axis {axis} by {index}")
         }
+        OpKind::Quantize { x, format } => write!(f, "quantize {x} as {format}"),
+        OpKind::Dequantize {
+            codes,
+            scales,
+            format,
+        } => write!(f, "dequantize {codes} by {scales} from {format}"),
         OpKind::Slice { x, axis, from } => write!(f, "slice {x} axis {axis} from {from}"),
         OpKind::Concat { parts, axis } => write!(f, "concat {} axis {axis}", list(parts)),
         OpKind::Product(product) => print_product(f, product),

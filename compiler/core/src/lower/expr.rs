@@ -1,7 +1,6 @@
 //! Expressions: what is known now is computed, host scalars and tensors become operations.
 
 use super::{Frame, Lowerer, Val};
-use crate::dtype::DType;
 use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
 use crate::ir::{OnFailure, OpKind, Reduce, Type, Value};
 use crate::kernel;
@@ -90,7 +89,7 @@ impl<'p> Lowerer<'p> {
                     .build
                     .function
                     .tensor(value)
-                    .is_some_and(|ty| ty.dtype != DType::I64) =>
+                    .is_some_and(|ty| ty.dtype.is_float()) =>
             {
                 Val::Tensor(self.build.cast(value, dtype))
             }

@@ -29,6 +29,7 @@ use crate::hir::{
 };
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
 use crate::plan::Role;
+use crate::quantized::Format;
 use crate::settings::{Settings, StaticValue};
 use cranelift_entity::SecondaryMap;
 use std::collections::{BTreeMap, HashMap};
@@ -285,6 +286,9 @@ struct Lowerer<'p> {
     frame: Frame,
     /// The value of each slot at this point.
     current: Vec<Value>,
+    /// The slots that hold codes; their scales are in the next one. The value of such a slot at this point is that of
+    /// the state.
+    formats: BTreeMap<usize, Format>,
     /// The first value of each state slot, in `init`.
     initial: Vec<Value>,
     /// Tensors read here are cast to this type.
@@ -310,6 +314,7 @@ impl<'p> Lowerer<'p> {
             build: Builder::default(),
             frame,
             current: Vec::new(),
+            formats: BTreeMap::new(),
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
@@ -337,6 +342,7 @@ impl<'p> Lowerer<'p> {
 
     fn finish(mut self) -> Function {
         let (init, body) = (self.build.function.init, self.build.function.body);
+        self.store_codes();
         for slot in 0..self.current.len() {
             let stored = self.build.function.slots[slot].ty.dtype;
             self.current[slot] = self.build.cast(self.current[slot], stored);

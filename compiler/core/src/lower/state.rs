@@ -6,9 +6,10 @@
 
 use super::{Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{Expr, ModesId, StateId};
+use crate::hir::{Expr, Fact, ModesId, StateId};
 use crate::ir::{Function, Op, OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, Role};
+use crate::quantized::Format;
 use std::collections::HashSet;
 
 impl<'p> Lowerer<'p> {
@@ -50,7 +51,8 @@ impl<'p> Lowerer<'p> {
 
     fn declare_one(&mut self, state: StateId, mode: Option<u32>) {
         let data = self.state_data(state);
-        let dtype = data.dtype.unwrap_or(self.build.function.slots[0].ty.dtype);
+        let stored = data.format.map(|_| DType::F32).or(data.dtype);
+        let dtype = stored.unwrap_or(self.build.function.slots[0].ty.dtype);
         let dims = data
             .dims
             .as_ref()
@@ -63,14 +65,50 @@ impl<'p> Lowerer<'p> {
             Some(mode) => format!("{name}.{mode}"),
             None => name,
         };
-        let slot = self.slot(&name, Role::State, dtype, &dims, data.fact);
-        self.initial.push(initial);
-        let value = self.read_slot(slot);
-        self.current.push(value);
+        let slot = match data.format {
+            Some(format) => self.declare_codes(&name, &dims, initial, format),
+            None => {
+                self.initial.push(initial);
+                self.slot(&name, Role::State, dtype, &dims, data.fact)
+            }
+        };
+        self.read_missing_slots(self.build.function.slots.len());
         if depends {
-            self.begin(slot, &data.init);
+            self.begin(slot, TensorType { dtype, dims }, &data.init);
         }
         self.frame.states.insert((state, mode), slot);
+    }
+
+    /// Two slots: `exp_avg` for the codes, `exp_avg.absmax` for the scales.
+    fn declare_codes(&mut self, name: &str, dims: &[u64], initial: Value, format: Format) -> usize {
+        let body = std::mem::replace(&mut self.build.region, self.build.function.init);
+        let first = self.build.quantize(initial, format);
+        self.build.region = body;
+        self.initial.extend(first);
+        let scales = [format.scales(dims.iter().product())];
+        let slot = self.slot(name, Role::State, DType::U8, dims, Fact::General);
+        let name = format!("{name}.absmax");
+        self.slot(&name, Role::State, DType::F32, &scales, Fact::General);
+        self.formats.insert(slot, format);
+        slot
+    }
+
+    /// The codes and scales of what changed.
+    pub(super) fn store_codes(&mut self) {
+        for (slot, format) in self.formats.clone() {
+            let is_old = match *self.build.function.def(self.current[slot]) {
+                OpKind::Dequantize { codes, .. } => {
+                    *self.build.function.def(codes) == OpKind::Slot(slot as u32)
+                }
+                _ => false,
+            };
+            let [codes, scales] = if is_old {
+                [slot, slot + 1].map(|slot| self.build.slot(slot as u32))
+            } else {
+                self.build.quantize(self.current[slot], format)
+            };
+            (self.current[slot], self.current[slot + 1]) = (codes, scales);
+        }
     }
 
     /// Lowers a state's first value into `init`, and says whether it depends on what is known only in the body: it is
@@ -155,11 +193,10 @@ impl<'p> Lowerer<'p> {
     }
 
     /// Gives a state its first value in the body, at the first step.
-    fn begin(&mut self, slot: usize, init: &'p Expr) {
+    fn begin(&mut self, slot: usize, ty: TensorType, init: &'p Expr) {
         let step = self.step();
         let first = self.host_op(HostBinary::Eq, step, Val::Number(1.0));
         let first = self.host(first);
-        let ty = self.build.function.slots[slot].ty.clone();
         let fill = |this: &mut Self| {
             let now = (this.frame.param, this.frame.grad);
             if let Some([param, grad]) = this.frame.given {

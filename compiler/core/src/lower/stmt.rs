@@ -1,9 +1,10 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
 use super::{Lowerer, Val};
+use crate::dtype::DType;
 use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
-use crate::plan::{HostBinary, HostUnary, Role};
+use crate::plan::{HostBinary, HostUnary};
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -211,7 +212,7 @@ impl<'p> Lowerer<'p> {
     }
 
     /// State declared in the other branch keeps its value in this one.
-    fn read_missing_slots(&mut self, count: usize) {
+    pub(super) fn read_missing_slots(&mut self, count: usize) {
         for slot in self.current.len()..count {
             let value = self.read_slot(slot);
             self.current.push(value);
@@ -220,6 +221,10 @@ impl<'p> Lowerer<'p> {
 
     pub(super) fn read_slot(&mut self, slot: usize) -> Value {
         let value = self.build.slot(slot as u32);
+        if let Some(&format) = self.formats.get(&slot) {
+            let scales = self.build.slot(slot as u32 + 1);
+            return self.build.dequantize(value, scales, format);
+        }
         let dtype = self.build.function.slots[slot].ty.dtype;
         self.build.cast(value, dtype.compute())
     }
@@ -348,8 +353,12 @@ impl<'p> Lowerer<'p> {
     fn assign_state(&mut self, state: StateId, mode: Option<u32>, value: Val) {
         let slot = self.frame.states[&(state, mode)];
         let ty = self.build.function.slots[slot].ty.clone();
+        let dtype = match self.formats.contains_key(&slot) {
+            true => DType::F32,
+            false => ty.dtype.compute(),
+        };
         let ty = TensorType {
-            dtype: ty.dtype.compute(),
+            dtype,
             dims: ty.dims,
         };
         self.current[slot] = self.filled(value, ty);

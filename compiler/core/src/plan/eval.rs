@@ -16,7 +16,9 @@ use super::{
 };
 use crate::dtype::DType;
 use crate::interp::dense::{self, Dense};
-use crate::interp::{argsort, diagonal, gather, paste, permute, scatter, slice, triangle};
+use crate::interp::{
+    argsort, dequantize, diagonal, gather, paste, permute, quantize, scatter, slice, triangle,
+};
 use crate::kernel::{Access, MapKernel, OutputKind};
 use crate::kernel_eval::{self, round_once};
 use crate::random::{Draw, Noise};
@@ -151,6 +153,27 @@ impl<'a> Machine<'a> {
                 out,
                 axis,
             } => self.scatter([*x, *index, *y, *out], axis),
+            Thunk::Quantize {
+                x,
+                codes,
+                scales,
+                format,
+            } => {
+                let [made, of_blocks] = quantize(&self.load(*x), *format);
+                self.apart("quantize", *codes, &[*scales])?;
+                self.moved("quantize", *x, *scales, &of_blocks)?;
+                self.moved("quantize", *x, *codes, &made)
+            }
+            Thunk::Dequantize {
+                codes,
+                scales,
+                out,
+                format,
+            } => {
+                let made = dequantize(&self.load(*codes), &self.load(*scales), *format);
+                self.apart("dequantize", *out, &[*scales])?;
+                self.moved("dequantize", *codes, *out, &made)
+            }
             Thunk::Slice { x, out, axis, from } => {
                 let made = slice(&self.load(*x), axis.whole(), *from, axis.count);
                 self.moved("slice", *x, *out, &made)
@@ -656,5 +679,6 @@ fn decode(dtype: DType, bytes: &[u8]) -> f64 {
         DType::BF16 => half::bf16::from_ne_bytes(array(bytes)).to_f64(),
         DType::F16 => half::f16::from_ne_bytes(array(bytes)).to_f64(),
         DType::I64 => i64::from_ne_bytes(array(bytes)) as f64,
+        DType::U8 => f64::from(bytes[0]),
     }
 }

@@ -19,6 +19,7 @@ pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::{Fold, MapKernel};
+use crate::quantized::Format;
 use crate::random::{Distribution, Draw, Noise};
 use std::sync::Arc;
 
@@ -378,6 +379,28 @@ pub enum Thunk {
         axis: Along,
         /// The first one.
         from: u64,
+    },
+    /// Floats to codes, and a scale for each block.
+    Quantize {
+        /// `F32`.
+        x: Buffer,
+        /// `U8`, as many.
+        codes: Buffer,
+        /// `F32`, one for each block.
+        scales: Buffer,
+        /// How.
+        format: Format,
+    },
+    /// Codes and scales to floats.
+    Dequantize {
+        /// `U8`.
+        codes: Buffer,
+        /// `F32`, one for each block.
+        scales: Buffer,
+        /// `F32`, as many as codes.
+        out: Buffer,
+        /// How.
+        format: Format,
     },
     /// `out[p, from + j, q] = x[p, j, q]`; the others stay.
     Paste {

@@ -189,6 +189,30 @@ impl Plan {
                 name(*out),
                 axis.part()
             ),
+            Thunk::Quantize {
+                x,
+                codes,
+                scales,
+                format,
+            } => writeln!(
+                f,
+                "quantize {} as {format} -> {}, {}",
+                name(*x),
+                name(*codes),
+                name(*scales)
+            ),
+            Thunk::Dequantize {
+                codes,
+                scales,
+                out,
+                format,
+            } => writeln!(
+                f,
+                "dequantize {}, {} from {format} -> {}",
+                name(*codes),
+                name(*scales),
+                name(*out)
+            ),
             Thunk::Paste { x, out, axis, from } => writeln!(
                 f,
                 "paste {} {:?} -> {} {:?} from {from}",

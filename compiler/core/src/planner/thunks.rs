@@ -89,6 +89,22 @@ impl Planner<'_> {
                 out: self.buffer(result),
                 axis: self.along(*x, *y, *axis),
             },
+            OpKind::Quantize { x, format } => Thunk::Quantize {
+                x: self.buffer(*x),
+                codes: self.buffer(data.results[0]),
+                scales: self.buffer(data.results[1]),
+                format: *format,
+            },
+            OpKind::Dequantize {
+                codes,
+                scales,
+                format,
+            } => Thunk::Dequantize {
+                codes: self.buffer(*codes),
+                scales: self.buffer(*scales),
+                out: self.buffer(result),
+                format: *format,
+            },
             OpKind::Slice { x, axis, from } => Thunk::Slice {
                 x: self.buffer(*x),
                 out: self.buffer(result),

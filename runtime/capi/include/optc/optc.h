@@ -57,6 +57,11 @@
 #define OPTC_I64 5
 
 /**
+ * Bytes: the codes of state in 8 bits.
+ */
+#define OPTC_U8 6
+
+/**
  * Host memory.
  */
 #define OPTC_CPU 0

@@ -20,6 +20,7 @@ inline int32_t dtype_number(torch::ScalarType type) {
     case torch::kBFloat16: return OPTC_BF16;
     case torch::kHalf: return OPTC_F16;
     case torch::kLong: return OPTC_I64;
+    case torch::kByte: return OPTC_U8;
     default: return 0;
   }
 }
@@ -30,6 +31,7 @@ inline torch::ScalarType torch_type(int32_t dtype) {
     case OPTC_F32: return torch::kFloat;
     case OPTC_BF16: return torch::kBFloat16;
     case OPTC_F16: return torch::kHalf;
+    case OPTC_U8: return torch::kByte;
     default: return torch::kLong;
   }
 }

@@ -64,6 +64,7 @@ fn stored(dtype: DType) -> Dtype {
         DType::BF16 => Dtype::BF16,
         DType::F16 => Dtype::F16,
         DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
     }
 }
 

@@ -191,6 +191,8 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Scatter { out, .. }
         | Thunk::Slice { out, .. }
         | Thunk::Paste { x: out, .. }
+        | Thunk::Quantize { x: out, .. }
+        | Thunk::Dequantize { out, .. }
         | Thunk::Argsort { out, .. }
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }

@@ -201,6 +201,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Permute { .. } => Some("a permutation of axes"),
         Thunk::Gather { .. } => Some("a choice of elements by index"),
         Thunk::Scatter { .. } => Some("scatter"),
+        Thunk::Quantize { .. } | Thunk::Dequantize { .. } => Some("state in 8 bits"),
         Thunk::Slice { .. } | Thunk::Paste { .. } => Some("a view of parts"),
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),

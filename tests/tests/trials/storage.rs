@@ -1,0 +1,96 @@
+//! How state is stored: in 8 bits, in halves with what they leave out, in a wider copy.
+
+use optc_tests::trial::Trial;
+use serde_json::json;
+
+/// The codes' numbers, by the rule and not by the compiler's table.
+fn numbers(signed: bool) -> Vec<f32> {
+    let mut all = vec![0.0f32, 1.0];
+    for power in 0..7 {
+        let cells = if signed { 1 << power } else { 2 << power };
+        for cell in 0..cells {
+            let middle = 0.1 + 0.9 * (cell as f64 + 0.5) / cells as f64;
+            let number = (middle * 10f64.powi(power - 6)) as f32;
+            all.push(number);
+            all.extend(signed.then_some(-number));
+        }
+    }
+    all
+}
+
+/// What a block of numbers is after it was stored.
+fn stored(block: &[f32], numbers: &[f32]) -> Vec<f32> {
+    let scale = block.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let nearest = |x: f32| {
+        let far = |number: &f32| (f64::from(x) - f64::from(*number)).abs();
+        let by_distance = |a: &&f32, b: &&f32| far(a).total_cmp(&far(b));
+        *numbers.iter().min_by(by_distance).unwrap()
+    };
+    let quotient = |x: f32| if scale > 0.0 { x / scale } else { 0.0 };
+    block
+        .iter()
+        .map(|&x| nearest(quotient(x)) * scale)
+        .collect()
+}
+
+#[test]
+fn adamw_in_8_bits() {
+    let trial = Trial::of_std("std.adamw_8bit", &[&[3, 300], &[10]]);
+    let run = trial
+        .set("min_8bit_size", json!(64))
+        .hyper("lr", 0.05)
+        .run();
+    assert!(run.is_near(0, |w, grads| {
+        let (mut m, mut v) = (vec![0.0f32; w.len()], vec![0.0f32; w.len()]);
+        let (signed, unsigned) = (numbers(true), numbers(false));
+        for (g, t) in grads.iter().zip(1..) {
+            let (ones, twos) = (1.0 - 0.9f64.powi(t), (1.0 - 0.999f64.powi(t)).sqrt());
+            // State is held in 32 bits, and numbers that meet it are rounded to them.
+            let (factor, eps) = ((0.05 * (twos / ones)) as f32, (1e-8 * twos) as f32);
+            for (at, w) in w.iter_mut().enumerate() {
+                m[at] = (f64::from(0.9f32 * m[at]) + (1.0 - 0.9) * g[at]) as f32;
+                v[at] = (f64::from(0.999f32 * v[at]) + (1.0 - 0.999) * (g[at] * g[at])) as f32;
+                *w -= f64::from(factor * (m[at] / (v[at].sqrt() + eps)));
+                *w *= 1.0 - 0.05 * 0.01;
+            }
+            m = m
+                .chunks(256)
+                .flat_map(|block| stored(block, &signed))
+                .collect();
+            v = v
+                .chunks(256)
+                .flat_map(|block| stored(block, &unsigned))
+                .collect();
+        }
+    }));
+    assert_eq!(run.state(0, "state1").len(), 900);
+    assert_eq!(
+        run.state(0, "state1.absmax").len(),
+        4,
+        "the last block is shorter"
+    );
+    assert!(
+        run.state(0, "state2")
+            .iter()
+            .all(|code| (0.0..256.0).contains(code))
+    );
+}
+
+/// State that a step leaves alone keeps its codes.
+#[test]
+fn codes_rest_when_nothing_is_assigned() {
+    let text = "optimizer Tried { hyper lr = 0.1
+        rule each(w: [n]) { state first: q8[4] = grad  w -= lr * first } }";
+    let run = Trial::new(text, &[&[6], &[0], &[1]]).run();
+    assert!(run.is_near(0, |w, grads| {
+        let first: Vec<f32> = grads[0].iter().map(|&g| g as f32).collect();
+        let kept = first
+            .chunks(4)
+            .flat_map(|block| stored(block, &numbers(true)));
+        let kept: Vec<f32> = kept.collect();
+        for _ in grads {
+            let pairs = w.iter_mut().zip(&kept);
+            pairs.for_each(|(w, kept)| *w -= f64::from(0.1f32 * kept));
+        }
+    }));
+}
