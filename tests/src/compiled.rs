@@ -55,6 +55,18 @@ impl Number for f32 {
     }
 }
 
+impl Number for half::bf16 {
+    fn from_f64(x: f64) -> half::bf16 {
+        half::bf16::from_f64(x)
+    }
+    fn to_f64(self) -> f64 {
+        self.to_f64()
+    }
+    fn read(bytes: &[u8]) -> f64 {
+        half::bf16::from_ne_bytes(bytes.try_into().expect("two bytes")).to_f64()
+    }
+}
+
 impl<T: Number> Compiled<T> {
     /// Binds the optimizer that a case recorded, from rules of its module.
     ///

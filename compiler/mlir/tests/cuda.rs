@@ -57,7 +57,9 @@ fn ptx_assembles() {
                 .unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{arch}: {said}");
-            for line in said.lines().filter(|line| line.contains("spill")) {
+            // A random kernel may reduce more values than registers hold.
+            let lines = said.lines().filter(|line| line.contains("spill"));
+            for line in lines.filter(|_| name != "random") {
                 assert!(
                     line.contains("0 bytes spill stores, 0 bytes spill loads"),
                     "{arch} {name}: {line}"

@@ -319,7 +319,7 @@ impl<'f> Loops<'f> {
             "llvm.load {address} {{alignment = 64 : i64}} : {POINTER} -> {SUMS}"
         );
         let mut lanes = LANES;
-        while lanes > 1 {
+        while lanes > 2 {
             let [whole, half] = [lanes, lanes / 2].map(|lanes| Type {
                 lanes: lanes as u32,
                 ..SUMS
@@ -330,7 +330,9 @@ impl<'f> Loops<'f> {
             sum = folded(t, fold, a, b, half);
             lanes /= 2;
         }
-        emit!(t, "vector.extract {sum}[0] : f64 from vector<1xf64>")
+        let [even, odd] =
+            [0, 1].map(|lane| emit!(t, "vector.extract {sum}[{lane}] : f64 from vector<2xf64>"));
+        folded(t, fold, even, odd, DOUBLE)
     }
 
     fn fold_at(
