@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 58] = [
+pub const FILES: [(&str, usize); 59] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -69,6 +69,7 @@ pub const FILES: [(&str, usize); 58] = [
     ("galore_adamw", 7),
     ("distributed_shampoo", 8),
     ("distributed_shampoo_evc", 4),
+    ("distributed_shampoo_other", 7),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),
@@ -362,6 +363,7 @@ fn values(view: &TensorView) -> Vec<f64> {
             .iter()
             .map(|b| i64::from_le_bytes(*b) as f64)
             .collect(),
+        Dtype::BOOL => bytes.iter().map(|&b| b.into()).collect(),
         other => panic!("unexpected dtype {other:?}"),
     }
 }
