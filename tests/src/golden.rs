@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 61] = [
+pub const FILES: [(&str, usize); 62] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -69,6 +69,7 @@ pub const FILES: [(&str, usize); 61] = [
     ("galore_adamw", 7),
     ("distributed_shampoo", 8),
     ("distributed_shampoo_evc", 4),
+    ("distributed_shampoo_other", 7),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),
@@ -390,6 +391,7 @@ fn values(view: &TensorView) -> Vec<f64> {
             .iter()
             .map(|b| i64::from_le_bytes(*b) as f64)
             .collect(),
+        Dtype::BOOL => bytes.iter().map(|&b| b.into()).collect(),
         other => panic!("unexpected dtype {other:?}"),
     }
 }

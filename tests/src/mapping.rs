@@ -232,6 +232,36 @@ const OPEN: &[(&str, &str, &str)] = &[
         "exponent_packed",
         "its factors are packed triangles, and each mode has an exponent of its own",
     ),
+    (
+        "distributed_shampoo_other",
+        "kl",
+        "the statistics of a mode are of the gradient preconditioned along all modes but that one",
+    ),
+    (
+        "distributed_shampoo_other",
+        "primal_averaging",
+        "averages of the iterates around another rule are not written yet",
+    ),
+    (
+        "distributed_shampoo_other",
+        "schedule_free",
+        "averages of the iterates around another rule are not written yet",
+    ),
+    (
+        "distributed_shampoo_other",
+        "sign",
+        "sign descent scaled by the sum of sizes is not written yet",
+    ),
+    (
+        "distributed_shampoo_other",
+        "spectral_newton_schulz",
+        "spectral descent of Distributed Shampoo is not written yet",
+    ),
+    (
+        "distributed_shampoo_other",
+        "spectral_svd_nuclear",
+        "spectral descent of Distributed Shampoo is not written yet",
+    ),
 ];
 
 /// Why no rule can follow this case yet.

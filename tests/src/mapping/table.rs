@@ -68,6 +68,7 @@ const ROW: Row = Row {
 pub(super) fn row(case: &Case) -> &'static Row {
     let file = match case.file.as_str() {
         file if file.starts_with("soap") => "soap",
+        "distributed_shampoo_other" => "distributed_shampoo",
         file => file.trim_end_matches("_options"),
     };
     TABLE
@@ -1204,6 +1205,7 @@ const TABLE: &[Row] = &[
             ("weight_decay_type", "weight_decay_type", || {
                 json!("DECOUPLED")
             }),
+            ("peak_lr", "peak_lr", || json!(null)),
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
@@ -1215,6 +1217,9 @@ const TABLE: &[Row] = &[
             ("filtered_grad", plain),
             ("momentum_buffer", plain),
             ("adagrad", plain),
+            ("weight_buffer", plain),
+            ("lr_sum", unread),
+            ("train_mode", unread),
             // One for the whole group.
             ("step", unread),
         ],
