@@ -448,6 +448,32 @@ pub(crate) const PAGES: &[Page] = &[
         "`optc compile` calls LLVM's linker, `ld.lld`, which Debian has in the package `lld-22`.",
     ),
     Page::new(
+        "opt::entry::device",
+        "An entry is asked of a parameter on a device",
+        "Entries run on the host. Move the parameter, its gradient and its state there for the call, or leave the entry \
+         to a program that has them there.",
+    ),
+    Page::new(
+        "opt::entry::missing_input",
+        "An entry is not given something that it takes",
+        "The message lists the inputs: numbers by name, and tensors by name with one for each parameter.",
+    ),
+    Page::new(
+        "opt::entry::tensor",
+        "A tensor that an entry is given is not like its parameter",
+        "An input `x: like w` has the shape, dtype and device of the parameter.",
+    ),
+    Page::new(
+        "opt::entry::unknown",
+        "No rule of the bound parameters has that entry",
+        "Entries are what rules declare with `entry name { … }`; the message lists those there are.",
+    ),
+    Page::new(
+        "opt::entry::unknown_input",
+        "An entry is given something that it does not take",
+        "The message lists the inputs: numbers by name, and tensors by name with one for each parameter.",
+    ),
+    Page::new(
         "opt::load::code",
         "The artifact's machine code cannot be loaded",
         "It is loaded from memory, which this process is not allowed to make executable. Allow it, or load the \

@@ -89,6 +89,24 @@ impl Rules {
         }
     }
 
+    /// A composition of optimizers of the standard library, as it would stand in a file.
+    ///
+    /// ```
+    /// use optc_runtime::Rules;
+    ///
+    /// let rules = Rules::compose("Sam(base = Soap(precondition_frequency = 5), rho = 0.1)")?;
+    /// assert_eq!(rules.optimizers().collect::<Vec<_>>(), ["Composed"]);
+    /// # Ok::<(), optc_runtime::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Source`] with every mistake: an optimizer that the library lacks, a setting that one lacks.
+    pub fn compose(composition: &str) -> Result<Rules, LoadError> {
+        let text = format!("{}\noptimizer Composed = {composition}\n", uses(composition));
+        Rules::from_source("composition", &text)
+    }
+
     /// A `.opt` file; its imports are looked for beside it, then in the standard library.
     ///
     /// # Errors
@@ -149,7 +167,8 @@ impl Rules {
         Rules::of_sources(&Artifact::parse(bytes)?)
     }
 
-    /// Whatever `path` is: an artifact, a `.opt` file, or the name of a module of the standard library.
+    /// Whatever `path` is: an artifact, a `.opt` file, the name of a module of the standard library, or a composition
+    /// of its optimizers, such as `Clip(base = AdamW)`.
     ///
     /// # Errors
     ///
@@ -165,6 +184,11 @@ impl Rules {
             .filter(|name| optc_stdlib::source(name).is_some())
         {
             return Rules::from_std(name);
+        }
+        if let Some(composition) = path.to_str().filter(|text| text.ends_with(')'))
+            && !path.exists()
+        {
+            return Rules::compose(composition);
         }
         let bytes = read(path)?;
         if Artifact::recognises(&bytes) {
@@ -273,6 +297,26 @@ impl Rules {
             .map_err(|message| BindError::QuickTier { message })?;
         Ok(set)
     }
+}
+
+/// Imports of what a composition names, from the modules of the standard library that declare it.
+fn uses(composition: &str) -> String {
+    let separates = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut names: Vec<&str> = composition.split(separates).collect();
+    names.sort_unstable();
+    names.dedup();
+    let declares = |module: &str, name: &str| {
+        let text = optc_stdlib::source(module).unwrap_or_default();
+        let rest = text.lines().filter_map(|line| line.strip_prefix("optimizer "));
+        rest.map(|line| line.split(separates).next()).any(|found| found == Some(name))
+    };
+    let mut uses = String::new();
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        for module in optc_stdlib::NAMES.iter().filter(|module| declares(module, name)) {
+            uses += &format!("use {module}.{name}\n");
+        }
+    }
+    uses
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

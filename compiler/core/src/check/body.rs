@@ -360,6 +360,15 @@ impl<'a> Body<'a> {
                 origin: entry.span,
             };
         }
+        if self.in_entry && self.declared_later(name).is_some() {
+            return CheckError::NotAvailable {
+                name: owned,
+                place: "an entry".to_owned(),
+                help: "an entry sees the state of its rule, not what a step computes: keep it in state, or compute it here"
+                    .to_owned(),
+                at,
+            };
+        }
         if let Some(origin) = self.declared_later(name) {
             return CheckError::BeforeDeclaration {
                 name: owned,

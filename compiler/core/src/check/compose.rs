@@ -188,6 +188,10 @@ pub(super) fn composition(
     maker.cx.weights.insert(id, weight);
     let of = maker.cx.origin(made);
     maker.cx.origins.insert(id, of);
+    // What was made for this name is spoken of once.
+    if let Some(place) = maker.cx.places.remove(&made) {
+        maker.cx.places.insert(id, place);
+    }
 }
 
 /// Gives every composition the rules of the optimizer that takes the others.

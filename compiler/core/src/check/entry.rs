@@ -148,7 +148,10 @@ impl RuleSet<'_> {
 
 /// Reports entries that two optimizers of a composition have.
 pub(super) fn collisions(cx: &mut Context) {
-    let ids: Vec<OptimizerId> = cx.program.optimizers.keys().collect();
+    let ids = cx.program.optimizers.keys();
+    let ids: Vec<OptimizerId> = ids
+        .filter(|id| cx.places.contains_key(id) || !cx.origins.contains_key(id))
+        .collect();
     for id in ids {
         for (name, parts) in shared_entries(cx, id) {
             let optimizer = &cx.program.optimizers[id];
