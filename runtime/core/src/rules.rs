@@ -103,7 +103,10 @@ impl Rules {
     ///
     /// [`LoadError::Source`] with every mistake: an optimizer that the library lacks, a setting that one lacks.
     pub fn compose(composition: &str) -> Result<Rules, LoadError> {
-        let text = format!("{}\noptimizer Composed = {composition}\n", uses(composition));
+        let text = format!(
+            "{}\noptimizer Composed = {composition}\n",
+            uses(composition)
+        );
         Rules::from_source("composition", &text)
     }
 
@@ -307,12 +310,18 @@ fn uses(composition: &str) -> String {
     names.dedup();
     let declares = |module: &str, name: &str| {
         let text = optc_stdlib::source(module).unwrap_or_default();
-        let rest = text.lines().filter_map(|line| line.strip_prefix("optimizer "));
-        rest.map(|line| line.split(separates).next()).any(|found| found == Some(name))
+        let rest = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("optimizer "));
+        rest.map(|line| line.split(separates).next())
+            .any(|found| found == Some(name))
     };
     let mut uses = String::new();
     for name in names.into_iter().filter(|name| !name.is_empty()) {
-        for module in optc_stdlib::NAMES.iter().filter(|module| declares(module, name)) {
+        for module in optc_stdlib::NAMES
+            .iter()
+            .filter(|module| declares(module, name))
+        {
             uses += &format!("use {module}.{name}\n");
         }
     }
