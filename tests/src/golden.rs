@@ -168,6 +168,15 @@ impl Case {
         self.extra.get(&(step, kind.to_owned()))
     }
 
+    /// Whether the run is steps alone: no entries beside them, and no random numbers that were drawn.
+    pub fn is_steps_alone(&self) -> bool {
+        let entries = ["grad_first", "grad_hessian", "eval"];
+        let mut kinds = self.extra.keys().map(|(_, kind)| kind.as_str());
+        self.draws.is_empty()
+            && self.chances.is_empty()
+            && !kinds.any(|kind| entries.contains(&kind))
+    }
+
     /// What was recorded of a parameter after a step.
     pub fn snapshot(&self, step: u64, param: &str) -> &Snapshot {
         let key = (step, param.to_owned());

@@ -66,6 +66,10 @@ impl Stepper for Recorder<'_> {
         self.steps += "step\n";
     }
 
+    fn entry(&mut self, name: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
+        unreachable!("a run of steps alone has no entry `{name}`");
+    }
+
     fn param(&self, name: &str) -> Vec<f64> {
         self.case.params[name].init.clone()
     }
@@ -188,6 +192,10 @@ impl Stepper for Replay<'_> {
     fn step(&mut self, _: Option<f64>, _: &BTreeMap<String, Vec<f64>>) {
         self.step += 1;
         self.read();
+    }
+
+    fn entry(&mut self, name: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
+        unreachable!("a run of steps alone has no entry `{name}`");
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
