@@ -40,13 +40,15 @@ fn module(from: &str) -> Result<String, CommandError> {
     }
 }
 
-/// The module's text with the optimizer renamed, and a line on top that says where it comes from.
+/// The module's text with its first optimizer renamed, and a line on top that says where it comes from.
 fn copy(name: &str, module: &str) -> String {
     let text = optc_stdlib::source(module).unwrap_or_default();
     let mut copied = format!("//! {name}, begun from {module}.\n//!\n");
+    let mut renamed = false;
     for line in text.lines() {
-        match line.strip_prefix("optimizer ") {
+        match line.strip_prefix("optimizer ").filter(|_| !renamed) {
             Some(rest) => {
+                renamed = true;
                 let rest = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
                 copied += &format!("optimizer {name}{rest}\n");
             }

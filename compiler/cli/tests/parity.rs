@@ -56,7 +56,9 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
         let report = compiled.report();
         ahead += report.count(Tier::Artifact);
         quick += report.count(Tier::Quick);
-        assert!(report.products.iter().all(|(_, ours)| *ours), "{report}");
+        if !report.products.iter().all(|(_, ours)| *ours) {
+            failures.push_str(&format!("{}: {report}\n", case.id()));
+        }
         let outcome = run(&case, precision, &mut compiled);
         if !outcome.passed() {
             failures.push_str(&outcome.to_string());

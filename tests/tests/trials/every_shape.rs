@@ -29,7 +29,7 @@ const SHAPES: &[&[u64]] = &[
 ];
 
 /// Rules in eigenbases: where a Gram matrix is larger than its rank, any basis of its null space will do.
-const EIGENBASES: [&str; 2] = ["std.soap", "std.splus"];
+const EIGENBASES: [&str; 3] = ["std.graft", "std.soap", "std.splus"];
 
 /// In the basis of its own singular vectors a gradient is diagonal: what rounding leaves beside the diagonal is divided
 /// by itself.
