@@ -43,17 +43,45 @@ fn module(from: &str) -> Result<String, CommandError> {
 /// The module's text with its first optimizer renamed, and a line on top that says where it comes from.
 fn copy(name: &str, module: &str) -> String {
     let text = optc_stdlib::source(module).unwrap_or_default();
+    let mut heads = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("optimizer "));
+    let old = heads.next().map_or("", first_word);
     let mut copied = format!("//! {name}, begun from {module}.\n//!\n");
-    let mut renamed = false;
     for line in text.lines() {
-        match line.strip_prefix("optimizer ").filter(|_| !renamed) {
-            Some(rest) => {
-                renamed = true;
-                let rest = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
-                copied += &format!("optimizer {name}{rest}\n");
-            }
-            None => copied += &format!("{line}\n"),
+        match line.trim_start().starts_with("//") {
+            true => copied += line,
+            false => copied += &renamed(line, old, name),
         }
+        copied.push('\n');
     }
     copied
+}
+
+fn is_of_a_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn first_word(text: &str) -> &str {
+    let end = text.find(|c| !is_of_a_word(c)).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// A line with every word `old` replaced; module paths such as `std.sam.Sam` stay.
+fn renamed(line: &str, old: &str, new: &str) -> String {
+    let (mut done, mut rest, mut before) = (String::new(), line, ' ');
+    while let Some(c) = rest.chars().next() {
+        let word = match first_word(rest) {
+            "" => &rest[..c.len_utf8()],
+            word => word,
+        };
+        done += if word == old && before != '.' {
+            new
+        } else {
+            word
+        };
+        before = word.chars().next_back().unwrap_or(' ');
+        rest = &rest[word.len()..];
+    }
+    done
 }

