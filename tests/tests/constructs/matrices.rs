@@ -124,19 +124,21 @@ fn a_failure_anywhere_keeps_the_old_state() {
         state root:   [n, n] = identity
         state factor: [n, n] = identity
         state values: [n] = 7
-        root   = inverse_root(gram(grad) - 2 * identity(n), 2) or retry f64 or keep
+        root   = inverse_root(gram(grad) - identity(n), 2) or retry f64 or keep
         factor = half(gram(grad) - 2 * identity(n)) or keep
         values = eigh(grad / 0).values or keep
         w = root + factor + diag(values)
     } }";
-    // The second gradient has no definite Gram matrix once 2 is subtracted, and is not finite once divided.
+    // The second gradient's Gram matrix is 0 once the identity is subtracted, indefinite once 2 is, and the gradient is
+    // not finite once divided.
     let run = Run {
         text,
         dims: &[2, 2],
         start: &[0.0; 4],
         grads: &[&[6f64.sqrt(), 0.0, 0.0, 6f64.sqrt()], &[1.0, 0.0, 0.0, 1.0]],
     };
-    run.ends_at(&[0.5 + 2.0 + 7.0, 0.0, 0.0, 0.5 + 2.0 + 7.0], 1e-12);
+    let kept = 5f64.sqrt().recip() + 2.0 + 7.0;
+    run.ends_at(&[kept, 0.0, 0.0, kept], 1e-12);
 }
 
 #[test]
