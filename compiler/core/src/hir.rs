@@ -101,12 +101,8 @@ impl Program {
                     into.push(entry.signature());
                 }
             }
-            if let RuleBody::Delegate {
-                target: Target::Optimizer { id, .. },
-                ..
-            } = &rule.body
-            {
-                self.collect_entries(*id, into);
+            if let Some(id) = rule.body.delegated() {
+                self.collect_entries(id, into);
             }
         }
         for base in &optimizer.bases {
@@ -120,12 +116,8 @@ impl Program {
         into.extend(shared.map(|shared| format!("{path}{}", shared.name)));
         into.extend((0..optimizer.sums).map(|n| format!("{path}across.{n}")));
         for rule in &optimizer.rules {
-            if let RuleBody::Delegate {
-                target: Target::Optimizer { id, .. },
-                ..
-            } = &rule.body
-            {
-                self.shared_names(*id, &format!("{path}{}.", rule.name), into);
+            if let Some(id) = rule.body.delegated() {
+                self.shared_names(id, &format!("{path}{}.", rule.name), into);
             }
         }
         for base in &optimizer.bases {
@@ -436,6 +428,19 @@ pub enum RuleBody {
         /// The views to apply, first to last.
         view: Vec<View>,
     },
+}
+
+impl RuleBody {
+    /// The other optimizer that takes the parameter, if one does.
+    pub fn delegated(&self) -> Option<OptimizerId> {
+        match self {
+            RuleBody::Delegate {
+                target: Target::Optimizer { id, .. },
+                ..
+            } => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 /// Whom a rule delegates to.

@@ -44,3 +44,12 @@ class Problem:
     def run(self, optimizer: torch.optim.Optimizer, steps: int) -> None:
         for _ in range(steps):
             optimizer.step(self.closure(optimizer))
+
+
+def twin(problem: Problem) -> Problem:
+    """The same problem with parameters of its own."""
+    other = Problem()
+    with torch.no_grad():
+        for mine, its in zip(other.params, problem.params):
+            mine.copy_(its)
+    return other

@@ -15,16 +15,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from problem import Problem
+from problem import Problem, twin
 from rules import RULES, Rule, title
-
-
-def continued(problem: Problem) -> Problem:
-    other = Problem()
-    with torch.no_grad():
-        for mine, its in zip(other.params, problem.params):
-            mine.copy_(its)
-    return other
 
 
 @pytest.mark.parametrize("rule", [*RULES, "soap"], ids=title)
@@ -35,7 +27,7 @@ def test_a_run_continues_bit_for_bit(rule: Rule | str, tmp_path: Path) -> None:
     optimizer.param_groups[0]["lr"] = 3e-3
     problem.run(optimizer, 3)
     optimizer.save(tmp_path / "x")
-    other = continued(problem)
+    other = twin(problem)
     resumed = make(other.named)
     resumed.load(tmp_path / "x")
     assert resumed.param_groups[0]["lr"] == 3e-3
@@ -95,7 +87,7 @@ def test_groups_with_other_rules(tmp_path: Path) -> None:
     optimizer = optc.Optimizer(problem.named, "soap", groups=groups)
     problem.run(optimizer, 3)
     optimizer.save(tmp_path / "x")
-    other = continued(problem)
+    other = twin(problem)
     resumed = optc.Optimizer(other.named, "soap", groups=groups)
     resumed.load(tmp_path / "x")
     problem.run(optimizer, 3)

@@ -11,18 +11,9 @@ import optc
 import pytest
 import torch
 
-from problem import Problem
+from problem import Problem, twin
 from rules import RULES, Rule, cases, fresh, title
 from same import assert_same
-
-
-def twin(problem: Problem) -> Problem:
-    """The same problem with parameters of its own."""
-    other = Problem()
-    with torch.no_grad():
-        for mine, its in zip(other.params, problem.params):
-            mine.copy_(its)
-    return other
 
 
 @pytest.mark.parametrize(("rule", "options"), cases(), ids=title)

@@ -4,7 +4,7 @@ use super::body::{Body, Context, Room};
 use super::error::CheckError;
 use super::items::Items;
 use super::names::did_you_mean;
-use crate::hir::{Change, FileId, Migration, Optimizer, OptimizerId, RuleBody, Target};
+use crate::hir::{Change, FileId, Migration, Optimizer, OptimizerId, RuleBody};
 use optc_grammar::ast::{self, Name, Span};
 use std::collections::{BTreeSet, HashMap};
 
@@ -178,12 +178,5 @@ fn numbers(optimizer: &Optimizer) -> impl Iterator<Item = String> {
 
 fn delegates(optimizer: &Optimizer) -> Vec<OptimizerId> {
     let bodies = optimizer.rules.iter().map(|rule| &rule.body);
-    let targets = bodies.filter_map(|body| match body {
-        RuleBody::Delegate {
-            target: Target::Optimizer { id, .. },
-            ..
-        } => Some(*id),
-        _ => None,
-    });
-    targets.collect()
+    bodies.filter_map(RuleBody::delegated).collect()
 }

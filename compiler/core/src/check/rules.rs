@@ -424,13 +424,8 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
 }
 
 fn delegated_optimizer(rule: &Rule) -> Option<(usize, Span)> {
-    match &rule.body {
-        RuleBody::Delegate {
-            target: Target::Optimizer { id, .. },
-            ..
-        } => Some((id.index(), rule.span)),
-        _ => None,
-    }
+    let id = rule.body.delegated()?;
+    Some((id.index(), rule.span))
 }
 
 pub(super) fn show_path<'a>(names: impl Iterator<Item = &'a str>) -> String {

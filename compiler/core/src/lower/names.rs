@@ -83,12 +83,22 @@ fn in_stmt<'p>(stmt: &'p Stmt, found: &mut Vec<&'p str>) {
             in_block(then, found);
             in_block(otherwise, found);
         }
-        StmtKind::Until { cond, body, .. } => {
-            in_expr(cond, found);
+        StmtKind::Until { cond, most, body } => {
+            [cond, most].into_iter().for_each(|x| in_expr(x, found));
+            in_block(body, found);
+        }
+        StmtKind::Every { period, from, body } => {
+            [period, from].into_iter().for_each(|x| in_expr(x, found));
+            in_block(body, found);
+        }
+        StmtKind::Repeat {
+            table, count, body, ..
+        } => {
+            let given = table.iter().chain(count);
+            given.for_each(|x| in_expr(x, found));
             in_block(body, found);
         }
         StmtKind::OnFirst(body) | StmtKind::Each(_, body) => in_block(body, found),
-        StmtKind::Every { body, .. } | StmtKind::Repeat { body, .. } => in_block(body, found),
         StmtKind::State(_) | StmtKind::Skip => {}
     }
 }

@@ -30,13 +30,7 @@ fn inputs(program: &Program, id: OptimizerId) -> usize {
 }
 
 fn target_inputs(program: &Program, body: &RuleBody) -> usize {
-    match body {
-        RuleBody::Delegate {
-            target: Target::Optimizer { id, .. },
-            ..
-        } => inputs(program, *id),
-        _ => 0,
-    }
+    body.delegated().map_or(0, |id| inputs(program, id))
 }
 
 impl<'p> Lowerer<'p> {
@@ -77,13 +71,9 @@ impl<'p> Lowerer<'p> {
     /// Where the inputs of what a rule delegates to begin: a rule of the same optimizer has the same.
     pub(super) fn inputs_of_target(&self, rule: usize) -> usize {
         let optimizer = &self.program.optimizers[self.frame.optimizer];
-        let RuleBody::Delegate {
-            target: Target::Optimizer { .. },
-            ..
-        } = &optimizer.rules[rule].body
-        else {
+        if optimizer.rules[rule].body.delegated().is_none() {
             return self.frame.first_input;
-        };
+        }
         let before = optimizer.rules[..rule].iter();
         let before: usize = before
             .map(|rule| target_inputs(self.program, &rule.body))

@@ -6,7 +6,7 @@
 use super::About;
 use crate::error::CheckpointError;
 use crate::groups::Terms;
-use optc_core::hir::{Change, FIRST_VERSION, Optimizer, OptimizerId, Program, RuleBody, Target};
+use optc_core::hir::{Change, FIRST_VERSION, Optimizer, OptimizerId, Program};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The versions of the optimizers of all groups and of those that they delegate to; the first is not mentioned.
@@ -24,21 +24,11 @@ fn reached(program: &Program, id: OptimizerId) -> Vec<&Optimizer> {
     while let Some(id) = open.pop() {
         if seen.insert(id) {
             let rules = program.optimizers[id].rules.iter();
-            open.extend(rules.filter_map(|rule| delegate(&rule.body)));
+            open.extend(rules.filter_map(|rule| rule.body.delegated()));
         }
     }
     let optimizers = seen.into_iter().map(|id| &program.optimizers[id]);
     optimizers.collect()
-}
-
-fn delegate(body: &RuleBody) -> Option<OptimizerId> {
-    match body {
-        RuleBody::Delegate {
-            target: Target::Optimizer { id, .. },
-            ..
-        } => Some(*id),
-        _ => None,
-    }
 }
 
 /// What has changed for the parameters of one group.

@@ -6,7 +6,7 @@
 use super::sums::{Summand, total};
 use super::{Engine, Param, StepInput};
 use crate::error::{StepError, Which};
-use crate::execute::{self, Frame, Stop, Team};
+use crate::execute::{self, Stop};
 use crate::memory::{Memory, Pointer};
 use crate::moves;
 use crate::prepared::Prepared;
@@ -243,23 +243,9 @@ impl Engine {
     }
 
     fn run_one(&self, param: &Param, entry: &BoundEntry, worker: usize) -> Result<(), Stop> {
-        let plan = &entry.prepared.plan;
-        // SAFETY: `worker` is this thread's number, and the reference ends here.
-        let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
-        let frame = Frame {
-            prepared: &entry.prepared,
-            slots: &entry.slots,
-            arena,
-            regs: &self.regs[entry.regs..entry.regs + plan.host.len()],
-            ..param.frame(&self.regs, arena)
-        };
-        let team = Team {
-            pool: None,
-            scratches: &self.scratches,
-            me: worker,
-        };
-        // SAFETY: the slots are this parameter's and what it was given, as `place` set them; the arena is this worker's.
-        unsafe { execute::run(&frame, team, &plan.body) }
+        let plan = (&*entry.prepared, entry.regs);
+        // SAFETY: the slots are this parameter's and what it was given, as `place` set them.
+        unsafe { self.run_beside_step(param, plan, &entry.slots, worker) }
     }
 
     fn finish_entry(&mut self, inputs: &[StepInput<'_>]) {

@@ -135,14 +135,32 @@ impl Engine {
         summand: &Summand,
         worker: usize,
     ) -> Result<(), execute::Stop> {
-        let plan = &summand.prepared.plan;
+        let plan = (&*summand.prepared, summand.regs);
+        // SAFETY: the slots are those of the parameter and the summand's own, as `place` set them.
+        unsafe { self.run_beside_step(param, plan, &summand.slots, worker) }
+    }
+
+    /// Runs a plan of a parameter that is not its step, with the host scalars that begin there: a summand or an entry.
+    ///
+    /// # Safety
+    ///
+    /// The slots are those of the plan, each of its size, and nobody else writes them meanwhile; `worker` is the number
+    /// of this thread.
+    pub(super) unsafe fn run_beside_step(
+        &self,
+        param: &Param,
+        (prepared, regs): (&Prepared, usize),
+        slots: &[Pointer],
+        worker: usize,
+    ) -> Result<(), execute::Stop> {
+        let plan = &prepared.plan;
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
         let frame = Frame {
-            prepared: &summand.prepared,
-            slots: &summand.slots,
+            prepared,
+            slots,
             arena,
-            regs: &self.regs[summand.regs..summand.regs + plan.host.len()],
+            regs: &self.regs[regs..regs + plan.host.len()],
             ..param.frame(&self.regs, arena)
         };
         let team = Team {
@@ -150,7 +168,7 @@ impl Engine {
             scratches: &self.scratches,
             me: worker,
         };
-        // SAFETY: the slots are those of the parameter and the summand's own, as `place` set them.
+        // SAFETY: the caller's promise; the arena is this worker's.
         unsafe { execute::run(&frame, team, &plan.body) }
     }
 
