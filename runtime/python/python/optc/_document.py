@@ -13,13 +13,19 @@ from ._optc import Artifact, Engine
 
 
 def signature(artifact: Artifact) -> inspect.Signature:
-    """The call that makes an optimizer of this rule, with all defaults."""
+    """The call that makes an optimizer of this rule, with all defaults.
+
+    Options with a path, such as `base.lr`, are no names of Python: they are given as `**{"base.lr": 0.1}`.
+    """
     params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    options = [
+    defaults = artifact.complete({})
+    named = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for name, default in artifact.complete({}).items()
+        for name, default in defaults.items()
+        if name.isidentifier()
     ]
-    return inspect.Signature([params, *options])
+    rest = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
+    return inspect.Signature([params, *named] + [rest] * (len(named) < len(defaults)))
 
 
 def docstring(artifact: Artifact) -> str:
