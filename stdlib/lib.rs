@@ -4,6 +4,10 @@
 //! assert!(optc_stdlib::source("std.soap").is_some_and(|text| text.contains("optimizer Soap")));
 //! ```
 
+mod composition;
+
+pub use composition::{composition, is_composition};
+
 /// Every module's name, in alphabetical order.
 pub const NAMES: &[&str] = &[
     "std.adabelief",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import inspect
 from typing import Any
 
@@ -206,3 +207,16 @@ def test_a_notebook_shows_rule_state_and_cost() -> None:
     html = optc.Optimizer(Problem().named, "adamw")._repr_html_()
     assert "<td>weight</td><td>10x5</td><td>each</td><td>400 B</td>" in html
     assert "optimizer AdamW {" in html and "cost of a step" in html
+
+
+def test_a_composition_is_a_source() -> None:
+    problem = Problem()
+    optimizer = optc.Optimizer(problem.named, "Clip(base = AdamW(weight_decay = 0.5))", lr=0.1)
+    optimizer.step(problem.closure(optimizer))
+    assert set(optimizer.state[problem.weight]) == {"step", "base.exp_avg", "base.exp_avg_sq"}
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert pickle.loads(pickle.dumps(optimizer)).param_groups[0]["weight_decay"] == 0.5
+    assert optc.check("Clip(base = AdamW)") == []
+    assert [error.code for error in optc.check("Clip(base = Nothing)")] == ["opt::name::unknown_target"]
+    with pytest.raises(optc.OptError, match="Nothing"):
+        optc.Optimizer(problem.named, "Clip(base = Nothing)")
