@@ -171,6 +171,8 @@ pub struct Optimizer {
     pub shared: Vec<Shared>,
     /// `absent grad: zeros` or `absent grad: skip`.
     pub absent_grad: Option<Name>,
+    /// `nonfinite grad: skip`, `raise` or `pass`.
+    pub nonfinite_grad: Option<Name>,
     /// `version "2"`, without the quotation marks.
     pub version: Option<Name>,
     /// `migrate from "1" { … }` entries in order.

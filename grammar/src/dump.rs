@@ -142,12 +142,17 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
         .absent_grad
         .iter()
         .map(|policy| list("absent-grad", [name(policy)]));
+    let nonfinite = optimizer
+        .nonfinite_grad
+        .iter()
+        .map(|policy| list("nonfinite-grad", [name(policy)]));
     let version = optimizer.version.iter();
     let version = version.map(|version| list("version", [name(version)]));
     list(
         "optimizer",
         parts
             .chain(absent)
+            .chain(nonfinite)
             .chain(version)
             .chain(optimizer.migrations.iter().map(migration))
             .chain(optimizer.rules.iter().map(rule)),

@@ -142,7 +142,7 @@ pub enum ParseError {
         at: Span,
     },
 
-    /// `absent grad` or `version` twice in one optimizer.
+    /// `absent grad`, `nonfinite grad` or `version` twice in one optimizer.
     #[error("`{member}` is given twice")]
     #[diagnostic(code(opt::syntax::repeated_member), help("keep one of the two"))]
     RepeatedMember {
@@ -318,10 +318,11 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::static_member
         | Rule::shared_member
         | Rule::absent_member
+        | Rule::nonfinite_member
         | Rule::version_member
         | Rule::migrate_member
         | Rule::rule_member => {
-            "a member (`hyper`, `static`, `shared`, `absent grad`, `version`, `migrate from` or `rule`)"
+            "a member (`hyper`, `static`, `shared`, `absent grad`, `nonfinite grad`, `version`, `migrate from` or `rule`)"
         }
         Rule::migration | Rule::rename | Rule::drop | Rule::add => {
             "a change (`rename a -> b`, `drop a` or `add a = 0`)"
@@ -340,6 +341,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::range_open => "`[` or `(`",
         Rule::range_close => "`]` or `)`",
         Rule::absent_policy => "`zeros` or `skip`",
+        Rule::nonfinite_policy => "`skip`, `raise` or `pass`",
         Rule::guard => "`where`",
         Rule::delegate => "`=`",
         Rule::settings => "settings in parentheses",
@@ -403,6 +405,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_migrate => "`migrate`",
         Rule::kw_most => "`most`",
         Rule::kw_modes => "`modes`",
+        Rule::kw_nonfinite => "`nonfinite`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",
         Rule::kw_optimizer => "`optimizer`",
@@ -460,7 +463,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add at choice drop first from grad migrate most of probability rename step steps table take until version with zeros";
+        let words = "absent add at choice drop first from grad migrate most nonfinite of probability rename step steps table take until version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

@@ -120,6 +120,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_migrate
             | kw_modes
             | kw_most
+            | kw_nonfinite
             | kw_of
             | kw_on
             | kw_optimizer

@@ -130,6 +130,16 @@ fn an_absent_gradient_has_a_policy() {
 }
 
 #[test]
+fn a_gradient_that_is_not_finite_has_a_policy() {
+    for policy in ["skip", "raise", "pass"] {
+        check_members(
+            &format!("nonfinite grad: {policy}"),
+            &format!("(nonfinite-grad {policy})"),
+        );
+    }
+}
+
+#[test]
 fn rules_have_patterns_guards_and_bodies() {
     check_members(
         "/// Matrices.\nrule hidden(w: [m, n]) where m > 1 { skip }",

@@ -208,6 +208,7 @@ fn what_is_expected_is_said_in_words() {
         "optimizer O { static a = 1 }",
         "optimizer O { static a: table(x) = 1 }",
         "optimizer O { absent grad: 3 }",
+        "optimizer O { nonfinite grad }",
         "optimizer O { state x = 1 }",
     ];
     let bodies = bodies.map(|body| {

@@ -158,12 +158,26 @@ pub struct Optimizer {
     pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
+    /// What is done about a gradient that holds a NaN or an infinity.
+    pub nonfinite_grad: NonfiniteGrad,
     /// Which version of it checkpoints of today are.
     pub version: String,
     /// What checkpoints of earlier versions are in the terms of this one.
     pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
+}
+
+/// What is done about a gradient that holds a NaN or an infinity; the later ones go before the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum NonfiniteGrad {
+    /// The rule computes with it.
+    #[default]
+    Pass,
+    /// The parameter is left as if it had no gradient in this step.
+    Skip,
+    /// The step is an error, before anything is written.
+    Raise,
 }
 
 /// An optimizer that another one takes: `base: optimizer = Sgd`.

@@ -514,6 +514,11 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
     }
+    match optimizer.nonfinite_grad {
+        NonfiniteGrad::Pass => {}
+        NonfiniteGrad::Skip => writeln!(f, "  nonfinite grad: skip")?,
+        NonfiniteGrad::Raise => writeln!(f, "  nonfinite grad: raise")?,
+    }
     if optimizer.version != FIRST_VERSION {
         writeln!(f, "  version {:?}", optimizer.version)?;
     }

@@ -7,8 +7,8 @@ use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
 use super::phase::{Level, Phase};
 use crate::hir::{
-    self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId,
-    Symbol, Type,
+    self, Dim, FileId, Local, LocalData, Modes, ModesId, NonfiniteGrad, OptimizerId, Place, Shape,
+    StateId, Symbol, Type,
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
@@ -39,6 +39,8 @@ pub(super) struct Context {
     pub(super) places: HashMap<OptimizerId, (FileId, Span)>,
     /// What optimizers say themselves of absent gradients.
     pub(super) absent: HashMap<OptimizerId, bool>,
+    /// The same of gradients that are not finite.
+    pub(super) nonfinite: HashMap<OptimizerId, NonfiniteGrad>,
     /// The rule that assigns a shared number, and where.
     pub(super) shared_by: HashMap<(OptimizerId, usize), (usize, Span)>,
     pub(super) sink: Sink,

@@ -114,6 +114,7 @@ fn run(
         broken: HashSet::new(),
         places: HashMap::new(),
         absent: HashMap::new(),
+        nonfinite: HashMap::new(),
         shared_by: HashMap::new(),
         sink,
     };

@@ -50,7 +50,7 @@ pub(super) const CODES: &[Code] = &[
     Code {
         code: "opt::syntax::repeated_member",
         summary: "a member that stands once is given twice",
-        explanation: "An optimizer has one policy for absent gradients.\nKeep one of the two lines.",
+        explanation: "An optimizer has one policy for absent gradients, one for those that are not finite, and one version.\nKeep one of the two lines.",
         failing: r"optimizer Shown {
     absent grad: zeros
     absent grad: skip
