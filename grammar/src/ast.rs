@@ -596,8 +596,13 @@ pub struct Arg {
 pub enum Policy {
     /// `retry f64`
     Retry(Name),
-    /// `keep`: the assigned state keeps its value.
-    Keep(Span),
+    /// `keep`, `keep at most 3 times`: the assigned state keeps its value.
+    Keep {
+        /// How many failures in a row it is kept for.
+        most: Option<Box<Expr>>,
+        /// From `keep` to its end.
+        span: Span,
+    },
 }
 
 /// Operators with one operand.

@@ -422,7 +422,10 @@ fn arg(arg: &Arg) -> Sexp {
 fn policy(policy: &Policy) -> Sexp {
     match policy {
         Policy::Retry(dtype) => list("retry", [name(dtype)]),
-        Policy::Keep(_) => atom("keep"),
+        Policy::Keep { most: None, .. } => atom("keep"),
+        Policy::Keep {
+            most: Some(most), ..
+        } => list("keep", [expr(most)]),
     }
 }
 

@@ -398,7 +398,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_hyper => "`hyper`",
         Rule::kw_if => "`if`",
         Rule::kw_in => "`in`",
-        Rule::kw_keep => "`keep`",
+        Rule::keep | Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
         Rule::kw_like => "`like`",
         Rule::kw_max => "`max`",
@@ -424,6 +424,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_steps => "`steps`",
         Rule::kw_table => "`table`",
         Rule::kw_take => "`take`",
+        Rule::kw_times => "`times`",
         Rule::kw_until => "`until`",
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
@@ -463,7 +464,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add at choice drop first from grad migrate most nonfinite of probability rename step steps table take until version with zeros";
+        let words = "absent add at choice drop first from grad migrate most nonfinite of probability rename step steps table take times until version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

@@ -295,6 +295,10 @@ fn a_factorization_may_have_policies() {
         "(or-else (. (call eigh a) vectors) (retry f64) keep)",
     );
     check_expr("a or b or keep", "(or-else (or a b) keep)");
+    check_expr(
+        "eigh(a).vectors or retry f64 or keep at most n + 1 times",
+        "(or-else (. (call eigh a) vectors) (retry f64) (keep (+ n 1)))",
+    );
 }
 
 #[test]

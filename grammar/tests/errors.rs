@@ -165,6 +165,7 @@ fn what_is_expected_is_said_in_words() {
         "w = in f32 a",
         "w = a. b.3",
         "w = a or retry",
+        "w = a or keep at most 3",
         "if a skip",
         "if a {} else b",
         "on second step {}",

@@ -561,6 +561,8 @@ pub struct State {
     pub dtype: Option<DType>,
     /// It is stored in 8 bits.
     pub format: Option<Format>,
+    /// A policy counts the failures in a row for which it kept its value: more state, `NAME.failures`.
+    pub counts_failures: bool,
     /// The declared fact.
     pub fact: Fact,
     /// The declared shape as host expressions (the mode variable may occur); the shape of `init` when absent.
@@ -888,8 +890,17 @@ pub enum ExprKind {
         /// Once more in f64.
         retry_f64: bool,
         /// The assigned state keeps its value.
-        keep: Option<Place>,
+        keep: Option<Keep>,
     },
+}
+
+/// The policy that state keeps its value when a factorization fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keep {
+    /// What is assigned.
+    pub place: Place,
+    /// A host int known at bind: for how many failures in a row; for all of them when absent.
+    pub most: Option<Box<Expr>>,
 }
 
 /// Results of factorizations.

@@ -23,6 +23,8 @@ use std::ffi::c_void;
 pub(crate) enum Stop {
     /// A factorization or gather failed, and the rule has no policy for it.
     Failed(&'static str, Failure),
+    /// The state of this slot was kept for as many failures in a row as its policy allows, and there is one more.
+    KeptTooOften(u32, u32),
     /// A panic: a bug.
     Panicked,
 }
@@ -447,6 +449,14 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 let size = frame.shape(*x).0.size();
                 in_range("scatter", moves::scatter(source, index, target, size, axis))
             }
+            Thunk::Limit { x, out, most, kept } => {
+                let count = moves::load(frame.address(*x), frame.shape(*x).0, 0);
+                if count > f64::from(*most) {
+                    return Err(Stop::KeptTooOften(*kept, *most));
+                }
+                copy(frame, *x, *out, 0, 1);
+                Ok(())
+            }
             Thunk::Argsort {
                 x,
                 out,
@@ -543,6 +553,7 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Scatter { .. }
             | Thunk::Quantize { .. }
             | Thunk::Dequantize { .. }
+            | Thunk::Limit { .. }
             | Thunk::Argsort { .. }
             | Thunk::IfFlag { .. }
             | Thunk::If { .. } => {}

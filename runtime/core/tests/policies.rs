@@ -131,6 +131,63 @@ fn an_entry_that_reads_the_gradient_has_the_policy_too() {
     assert_eq!(bound.values, [[1.0, 2.0], [0.0, 0.0]]);
 }
 
+/// The root of a gradient, which must be positive, kept for two failures in a row.
+const ROOTS: &str = "optimizer Roots {
+    rule each(w: [n]) {
+        state root: [n, n] = 0
+        root = cholesky(diag(grad)) or keep at most 2 times
+        w += diag(root)
+    }
+}";
+
+const ONE: [[f64; 2]; 2] = [[1.0, 4.0], [9.0, 16.0]];
+const ONE_BAD: [[f64; 2]; 2] = [[1.0, 4.0], [9.0, -16.0]];
+
+fn failures(bound: &Bound, param: &str) -> f32 {
+    let view = bound
+        .optimizer
+        .state(param, "root.failures")
+        .expect("a count");
+    let bytes = view.bytes().expect("host memory");
+    f32::from_ne_bytes(bytes.as_ref().try_into().expect("one number"))
+}
+
+#[test]
+fn one_failure_more_than_allowed_is_an_error() {
+    let mut bound = Bound::new(ROOTS, NonFinite::Propagate);
+    bound.step(ONE).unwrap();
+    for expected in [1.0, 2.0] {
+        bound.step(ONE_BAD).unwrap();
+        assert_eq!(failures(&bound, "b"), expected);
+    }
+    let error = bound.step(ONE_BAD).expect_err("the third in a row");
+    let StepError::KeptTooOften { name, state, most } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((name.as_str(), state.as_str(), most), ("b", "root", 2));
+    assert_eq!(bound.values, [[4.0, 8.0], [9.0, 12.0]]);
+    assert_eq!(bound.steps(), [Some(4), Some(3)]);
+    bound.step(ONE).unwrap();
+    assert_eq!(failures(&bound, "b"), 0.0);
+    assert_eq!(failures(&bound, "a"), 0.0);
+    bound.step(ONE_BAD).unwrap();
+}
+
+#[test]
+fn a_count_of_failures_resumes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x");
+    let mut bound = Bound::new(ROOTS, NonFinite::Propagate);
+    bound.step(ONE_BAD).unwrap();
+    bound.step(ONE_BAD).unwrap();
+    bound.optimizer.save(&path).unwrap();
+    let mut resumed = Bound::new(ROOTS, NonFinite::Propagate);
+    resumed.optimizer.load(&path).unwrap();
+    assert_eq!(failures(&resumed, "b"), 2.0);
+    let error = resumed.step(ONE_BAD).expect_err("the third in a row");
+    assert!(matches!(error, StepError::KeptTooOften { .. }), "{error:?}");
+}
+
 #[test]
 fn a_wrapper_has_the_policy_of_its_base_unless_it_has_one() {
     let wrapped = |policy: &str| {

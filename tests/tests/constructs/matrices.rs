@@ -142,6 +142,26 @@ fn a_failure_anywhere_keeps_the_old_state() {
 }
 
 #[test]
+fn failures_in_a_row_are_counted() {
+    let text = "optimizer Shown { rule each(w: [n, n]) {
+        state root: [n, n] = 0
+        state whole: [n, n] = 0
+        root  = cholesky(gram(grad) - identity(n)) or retry f64 or keep at most 2 times
+        whole = 2 * cholesky(gram(grad) - identity(n)) or keep at most n times
+        w += root + whole
+    } }";
+    // The identity less itself is no positive matrix: kept twice, then twice again after a success.
+    let (good, bad) = ([2f64.sqrt(), 0.0, 0.0, 2f64.sqrt()], [1.0, 0.0, 0.0, 1.0]);
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[0.0; 4],
+        grads: &[&good, &bad, &bad, &good, &bad, &bad],
+    };
+    run.ends_at(&[18.0, 0.0, 0.0, 18.0], 1e-12);
+}
+
+#[test]
 fn triangles() {
     let x = [1.0, 2.0, 3.0, 4.0];
     square("w = triu(grad)", &x, &x, &[1.0, 2.0, 0.0, 4.0]);

@@ -176,6 +176,7 @@ impl Body<'_> {
             modes,
             dtype,
             format,
+            counts_failures: false,
             fact,
             dims,
             init,

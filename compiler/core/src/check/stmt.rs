@@ -671,7 +671,16 @@ impl Body<'_> {
     }
 
     fn repeat_count(&mut self, count: &ast::Expr) -> Expr {
-        let checked = self.whole_number(count, "a repeat count");
+        self.count_of(count, "a repeat count")
+    }
+
+    /// For how many failures in a row something is kept.
+    pub(super) fn keep_count(&mut self, count: &ast::Expr) -> Expr {
+        self.count_of(count, "a number of failures")
+    }
+
+    fn count_of(&mut self, count: &ast::Expr, what: &str) -> Expr {
+        let checked = self.whole_number(count, what);
         match super::constant::constant(&checked) {
             Some(turns) if !(0.0..=10_000.0).contains(&turns) => {
                 self.report(CheckError::BadCount {

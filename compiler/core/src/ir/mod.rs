@@ -386,6 +386,16 @@ pub enum OpKind {
         upper: bool,
     },
 
+    /// A scalar, while it is not above a number; then the step is an error.
+    Limit {
+        /// `f32 []`: failures in a row.
+        x: Value,
+        /// The largest that is none.
+        most: u32,
+        /// The state that was kept, for the error.
+        kept: u32,
+    },
+
     /// One of two regions, by a host value or a scalar tensor; results are what the region yields. Under a tensor there
     /// are no host results.
     If {
@@ -526,6 +536,7 @@ impl OpKind {
             | OpKind::Argsort { x: a, .. }
             | OpKind::Slice { x: a, .. }
             | OpKind::Quantize { x: a, .. }
+            | OpKind::Limit { x: a, .. }
             | OpKind::If { cond: a, .. } => f(a),
             OpKind::HostBinary(_, a, b)
             | OpKind::Binary(_, a, b)

@@ -160,6 +160,7 @@ fn print_op(
             scales,
             format,
         } => write!(f, "dequantize {codes} by {scales} from {format}"),
+        OpKind::Limit { x, most, kept } => write!(f, "limit {x} to {most} of slot {kept}"),
         OpKind::Slice { x, axis, from } => write!(f, "slice {x} axis {axis} from {from}"),
         OpKind::Concat { parts, axis } => write!(f, "concat {} axis {axis}", list(parts)),
         OpKind::Product(product) => print_product(f, product),

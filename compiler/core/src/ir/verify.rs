@@ -95,7 +95,7 @@ impl Verifier<'_> {
                     self.fail(op, "operand counts differ from the kernel's");
                 }
             }
-            OpKind::Reshape(a) => self.same_count(op, *a),
+            OpKind::Reshape(a) | OpKind::Limit { x: a, .. } => self.same_count(op, *a),
             OpKind::Slice { x, axis, from } => self.slice(op, *x, *axis, *from),
             OpKind::Concat { parts, axis } => self.concat(op, parts, *axis),
             kind if kind.is_map() => self.broadcast(op, kind),

@@ -176,6 +176,8 @@ struct Frame {
     symbols: SecondaryMap<hir::Symbol, u64>,
     locals: HashMap<hir::Local, Val>,
     states: HashMap<(StateId, Option<u32>), usize>,
+    /// The slots that count failures.
+    failures: HashMap<(StateId, Option<u32>), usize>,
     modes: HashMap<ModesId, Vec<u32>>,
     mode: Option<u32>,
     /// Where its shared numbers are among the host inputs.
@@ -246,6 +248,7 @@ impl Frame {
             symbols: SecondaryMap::new(),
             locals: HashMap::new(),
             states: HashMap::new(),
+            failures: HashMap::new(),
             modes: HashMap::new(),
             mode: None,
             first_input: 0,

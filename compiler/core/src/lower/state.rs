@@ -72,11 +72,29 @@ impl<'p> Lowerer<'p> {
                 self.slot(&name, Role::State, dtype, &dims, data.fact)
             }
         };
+        if data.counts_failures {
+            let count = self.declare_count(&name);
+            self.frame.failures.insert((state, mode), count);
+        }
         self.read_missing_slots(self.build.function.slots.len());
         if depends {
             self.begin(slot, TensorType { dtype, dims }, &data.init);
         }
         self.frame.states.insert((state, mode), slot);
+    }
+
+    /// `basis.failures`: for how many failures in a row a state was kept.
+    fn declare_count(&mut self, name: &str) -> usize {
+        let ty = TensorType {
+            dtype: DType::F32,
+            dims: Vec::new(),
+        };
+        let body = std::mem::replace(&mut self.build.region, self.build.function.init);
+        let first = self.filled(Val::Number(0.0), ty);
+        self.build.region = body;
+        self.initial.push(first);
+        let name = format!("{name}.failures");
+        self.slot(&name, Role::State, DType::F32, &[], Fact::General)
     }
 
     /// Two slots: `exp_avg` for the codes, `exp_avg.absmax` for the scales.

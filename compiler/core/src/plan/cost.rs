@@ -87,7 +87,7 @@ impl Plan {
             Thunk::Gather { out, .. } | Thunk::Slice { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Quantize { x, codes, .. } => (self.bytes(*x) + self.bytes(*codes), 0),
             Thunk::Dequantize { codes, out, .. } => (self.bytes(*codes) + self.bytes(*out), 0),
-            Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
+            Thunk::Limit { x, .. } | Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
             Thunk::Scatter { x, y, .. } => (2 * (self.bytes(*x) + self.bytes(*y)), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Fill { out, .. }

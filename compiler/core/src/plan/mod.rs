@@ -380,6 +380,17 @@ pub enum Thunk {
         /// The first one.
         from: u64,
     },
+    /// Copies a scalar; an error if it is above a number.
+    Limit {
+        /// Failures in a row.
+        x: Buffer,
+        /// Receives it.
+        out: Buffer,
+        /// The largest that is no error.
+        most: u32,
+        /// The slot of the state that was kept.
+        kept: u32,
+    },
     /// Floats to codes, and a scale for each block.
     Quantize {
         /// `F32`.

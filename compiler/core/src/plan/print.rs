@@ -213,6 +213,13 @@ impl Plan {
                 name(*scales),
                 name(*out)
             ),
+            Thunk::Limit { x, out, most, kept } => writeln!(
+                f,
+                "limit {} to {most} failures of {} -> {}",
+                name(*x),
+                name(Buffer::Slot(*kept)),
+                name(*out)
+            ),
             Thunk::Paste { x, out, axis, from } => writeln!(
                 f,
                 "paste {} {:?} -> {} {:?} from {from}",

@@ -105,6 +105,12 @@ impl Planner<'_> {
                 out: self.buffer(result),
                 format: *format,
             },
+            OpKind::Limit { x, most, kept } => Thunk::Limit {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                most: *most,
+                kept: *kept,
+            },
             OpKind::Slice { x, axis, from } => Thunk::Slice {
                 x: self.buffer(*x),
                 out: self.buffer(result),

@@ -193,6 +193,7 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Paste { x: out, .. }
         | Thunk::Quantize { x: out, .. }
         | Thunk::Dequantize { out, .. }
+        | Thunk::Limit { out, .. }
         | Thunk::Argsort { out, .. }
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }

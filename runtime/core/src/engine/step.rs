@@ -50,7 +50,7 @@ impl Engine {
     pub(super) fn outcome(&mut self) -> Result<(), StepError> {
         let failure = self.failure.get_mut();
         match failure.unwrap_or_else(PoisonError::into_inner).take() {
-            Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
+            Some((n, stop)) => Err(stopped(&self.params[n], stop)),
             None => Ok(()),
         }
     }
@@ -477,8 +477,14 @@ fn index_of(mut at: u64, dims: &[i64]) -> Vec<u64> {
     index
 }
 
-fn stopped(name: &str, stop: Stop) -> StepError {
+fn stopped(param: &Param, stop: Stop) -> StepError {
+    let name = &param.name;
     match stop {
+        Stop::KeptTooOften(slot, most) => StepError::KeptTooOften {
+            name: name.into(),
+            state: param.prepared.plan.slots[slot as usize].name.clone(),
+            most,
+        },
         Stop::Failed(routine, source) => StepError::Failed {
             name: name.into(),
             routine,
