@@ -1048,6 +1048,22 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("the {asked} triangle of a matrix that is {known} triangular")]
+    #[diagnostic(
+        code(opt::fact::triangle),
+        help(
+            "leave `triangle` out, or write `triangle: {known}`; `transposed: true` solves with the transpose"
+        )
+    )]
+    OtherTriangle {
+        asked: String,
+        known: String,
+        #[label(primary, "holds only zeros beside the diagonal")]
+        at: Span,
+        #[label("{known} triangular")]
+        origin: Span,
+    },
+
     #[error("`{name}` is never used")]
     #[diagnostic(
         code(opt::unused::local),

@@ -438,6 +438,23 @@ optimizer Shown(base: optimizer = Averaged) {
 }",
     ),
     page(
+        "opt::fact::triangle",
+        "a triangle is asked for that a matrix is known not to have",
+        "`cholesky(s)` is lower triangular and `qr(x).r` upper, so the other triangle of either holds only zeros beside the diagonal: to solve with it is a mistake.\nLeave `triangle` out where the triangle is known; to solve with the transpose, write `transposed: true`.",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        let l = cholesky(gram(grad) + identity(m))
+        w -= solve_triangular(l, grad, triangle: upper)
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        let l = cholesky(gram(grad) + identity(m))
+        w -= solve_triangular(l, grad, transposed: true)
+    }
+}",
+    ),
+    page(
         "opt::fact::unproven",
         "a value is not known to have the structure that is declared",
         "The compiler uses what `sym`, `orthogonal` and the like promise, to skip work.\nThis warning says that it cannot see why the promise holds: a product of two symmetric matrices, say, is symmetric only if they commute.\nMake the structure visible (`gram(x)`, `s + s'`, `qr(x).q`), or leave the word out.",
