@@ -381,6 +381,8 @@ pub enum StmtKind {
         name: Name,
         /// `[i]`: one per mode.
         index: Option<Name>,
+        /// `packed`: one triangle of it is stored.
+        packed: Option<Span>,
         /// Its declared type.
         ty: Option<Type>,
         /// Its value before the first step.

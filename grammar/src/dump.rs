@@ -281,11 +281,13 @@ fn statement(stmt: &Stmt) -> Sexp {
         StmtKind::State {
             name,
             index,
+            packed,
             ty: written,
             init,
         } => {
             let parts = [indexed(name, index.as_ref())]
                 .into_iter()
+                .chain(packed.map(|_| atom("packed")))
                 .chain(written.as_ref().map(ty));
             list("state", parts.chain([expr(init)]))
         }

@@ -142,6 +142,24 @@ pub enum ParseError {
         at: Span,
     },
 
+    /// `until c { … }`, `repeat { … }`
+    #[error("a loop without a bound")]
+    #[diagnostic(
+        code(opt::syntax::unbounded_loop),
+        help("write {bound}, as in `{example}`: a step must end")
+    )]
+    UnboundedLoop {
+        /// `until` or `repeat`.
+        word: &'static str,
+        /// What is missing.
+        bound: &'static str,
+        /// How it is written.
+        example: &'static str,
+        /// The word's place.
+        #[label("`{word}` needs {bound}")]
+        at: Span,
+    },
+
     /// `absent grad`, `nonfinite grad` or `version` twice in one optimizer.
     #[error("`{member}` is given twice")]
     #[diagnostic(code(opt::syntax::repeated_member), help("keep one of the two"))]
@@ -370,6 +388,7 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::expr | Rule::term | Rule::primary | Rule::prefix | Rule::arg => "an expression",
         Rule::paren | Rule::list | Rule::truth => "an expression",
+        Rule::packed => "`packed`",
         Rule::row => "names in parentheses",
         Rule::take => "`take`",
         Rule::assign_op => "`=`",
@@ -464,7 +483,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add at choice drop first from grad migrate most nonfinite of probability rename step steps table take times until version with zeros";
+        let words = "absent add at choice drop first from grad migrate most nonfinite of packed probability rename step steps table take times until version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

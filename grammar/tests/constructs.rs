@@ -130,6 +130,14 @@ fn an_absent_gradient_has_a_policy() {
 }
 
 #[test]
+fn state_may_be_packed() {
+    check_members(
+        "rule r(w: [n]) { state a: packed sym[n] = 0  state packed: f32 = w }",
+        "(rule r w (shape n) (do (state a packed (sym (shape n)) 0) (state packed f32 w)))",
+    );
+}
+
+#[test]
 fn a_gradient_that_is_not_finite_has_a_policy() {
     for policy in ["skip", "raise", "pass"] {
         check_members(

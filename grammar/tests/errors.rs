@@ -127,6 +127,13 @@ fn missing_else() {
 }
 
 #[test]
+fn unbounded_loop() {
+    let rule = |body: &str| format!("optimizer O {{ rule r(w: [n]) {{ {body} }} }}");
+    render("unbounded_loop", &rule("until norm(w) < 1 { w *= 0.5 }"));
+    render("unbounded_repeat", &rule("repeat { w *= 0.5 }"));
+}
+
+#[test]
 fn repeated_member() {
     render(
         "repeated_member",

@@ -5,6 +5,7 @@
 
 use crate::dtype::DType;
 use crate::kernel::Fold;
+use crate::packed::Packing;
 use crate::quantized::Format;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
@@ -561,6 +562,8 @@ pub struct State {
     pub dtype: Option<DType>,
     /// It is stored in 8 bits.
     pub format: Option<Format>,
+    /// Only this half of it is stored.
+    pub packed: Option<Packing>,
     /// A policy counts the failures in a row for which it kept its value: more state, `NAME.failures`.
     pub counts_failures: bool,
     /// The declared fact.
@@ -1068,6 +1071,9 @@ pub enum Builtin {
     Normal,
     /// What `with probability` compares: a number in [0, 1), on the host
     Chance,
+    /// `stochastic(x)`: all that is assigned to the parameter or to state, rounded to one of the two neighbours in its
+    /// storage type
+    Stochastic,
     /// `mod(x, y)`: the remainder of two numbers, with the sign of `y`
     Mod,
     /// `trace(a)` → scalar tensor

@@ -535,6 +535,12 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
                 moves::paste(at(*x), at(*out), dtype(*x).size(), axis, *from)
             }
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
+            Thunk::Pack { x, out, n, packing } => {
+                moves::pack(at(*x), at(*out), dtype(*x).size(), *n, *packing)
+            }
+            Thunk::Unpack { x, out, n, packing } => {
+                moves::unpack(at(*x), at(*out), dtype(*x).size(), *n, *packing)
+            }
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
             Thunk::Triangle { out, n, upper } => moves::triangle(at(*out), dtype(*out), *n, *upper),

@@ -54,7 +54,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 61] = [
+static SIGNATURES: [Signature; 62] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -137,6 +137,7 @@ static SIGNATURES: [Signature; 61] = [
     ),
     signature("triu", Builtin::Triu, A),
     signature("tril", Builtin::Tril, A),
+    signature("stochastic", Builtin::Stochastic, X),
     signature("mod", Builtin::Mod, XY),
     signature("normal_like", Builtin::NormalLike, X),
     signature("uniform_like", Builtin::UniformLike, X),
@@ -313,6 +314,10 @@ impl Call<'_, '_, '_> {
             Tril => self.triangle(Fact::Lower),
             NormalLike | UniformLike => {
                 let ty = self.tensor(0).cloned().map(general)?;
+                self.random(ty)
+            }
+            Stochastic => {
+                let ty = self.map(self.args[0].ty.clone())?;
                 self.random(ty)
             }
             Normal => {

@@ -125,6 +125,12 @@ impl Body<'_> {
     }
 
     fn call_builtin(&mut self, signature: &'static Signature, args: &[Arg], span: Span) -> Expr {
+        let rounds = std::mem::replace(&mut self.rounds, false);
+        if signature.builtin == Builtin::Stochastic && !rounds {
+            let help = "write it around all that is assigned to the parameter or to state, as in \
+                        `w = stochastic(w - lr * u)`";
+            self.rounds_nothing(help, span);
+        }
         let params = Params {
             callee: signature.name,
             names: signature.params.iter().map(|(name, _)| *name).collect(),
@@ -148,6 +154,11 @@ impl Body<'_> {
             ty,
             span,
         }
+    }
+
+    pub(super) fn rounds_nothing(&mut self, help: &str, at: Span) {
+        let help = help.to_owned();
+        self.report(CheckError::RoundsNothing { help, at });
     }
 
     fn builtin_argument(&mut self, kind: Kind, arg: Option<&ast::Expr>, span: Span) -> Expr {

@@ -208,7 +208,7 @@ pub(super) fn finish(cx: &mut Context) {
 
 impl Context {
     /// The optimizer whose rules a composition has.
-    fn origin(&self, id: OptimizerId) -> OptimizerId {
+    pub(super) fn origin(&self, id: OptimizerId) -> OptimizerId {
         self.origins.get(&id).copied().unwrap_or(id)
     }
 }

@@ -107,6 +107,26 @@ optimizer Shown {
         repeated: 1_048_576,
     },
     Code {
+        code: "opt::syntax::unbounded_loop",
+        summary: "a loop has no bound",
+        explanation: "A step must end, on every device: `repeat` takes a number of turns or a table, and `until` ends `at most` after so many turns, whatever its condition says.",
+        failing: r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        until norm(x) < 1 { x = 0.5 * x }
+        w -= x
+    }
+}",
+        corrected: r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        until norm(x) < 1 at most 20 { x = 0.5 * x }
+        w -= x
+    }
+}",
+        repeated: 1,
+    },
+    Code {
         code: "opt::syntax::unclosed",
         summary: "a bracket is never closed",
         explanation: "The message shows the opening bracket, and the place where its partner is missed first.",

@@ -299,6 +299,12 @@ impl<'a> Interp<'a> {
                 around(self.dims(*x), *axis as usize),
                 self.tensor(*index),
             )),
+            OpKind::Pack { x, packing } => {
+                one(packing.pack(self.tensor(*x), self.dims(*x)[0] as usize))
+            }
+            OpKind::Unpack { x, packing } => {
+                one(packing.unpack(self.tensor(*x), self.dims(result)[0] as usize))
+            }
             OpKind::Limit { x, most, kept } if self.tensor(*x)[0] > f64::from(*most) => {
                 Err(InterpError::KeptTooOften {
                     state: self.function.slots[*kept as usize].name.clone(),

@@ -267,6 +267,11 @@ impl<'p> Lowerer<'p> {
         *draws - 1
     }
 
+    /// Numbers in [0, 1) for what is rounded here.
+    pub(super) fn noise(&mut self) -> OpKind {
+        OpKind::Random(Distribution::Uniform, self.site(false))
+    }
+
     fn chance(&mut self) -> Value {
         let kind = OpKind::Chance(self.site(true));
         self.build.push_one(kind, Type::Host)

@@ -28,6 +28,7 @@ use crate::hir::{
     Target,
 };
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
+use crate::packed::Packing;
 use crate::plan::Role;
 use crate::quantized::Format;
 use crate::settings::{Settings, StaticValue};
@@ -292,6 +293,8 @@ struct Lowerer<'p> {
     /// The slots that hold codes; their scales are in the next one. The value of such a slot at this point is that of
     /// the state.
     formats: BTreeMap<usize, Format>,
+    /// The slots that hold one half of a matrix with so many rows; the value of such a slot at this point is the matrix.
+    packed: BTreeMap<usize, (Packing, u64)>,
     /// The first value of each state slot, in `init`.
     initial: Vec<Value>,
     /// Tensors read here are cast to this type.
@@ -318,6 +321,7 @@ impl<'p> Lowerer<'p> {
             frame,
             current: Vec::new(),
             formats: BTreeMap::new(),
+            packed: BTreeMap::new(),
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
@@ -346,6 +350,7 @@ impl<'p> Lowerer<'p> {
     fn finish(mut self) -> Function {
         let (init, body) = (self.build.function.init, self.build.function.body);
         self.store_codes();
+        self.store_packed();
         for slot in 0..self.current.len() {
             let stored = self.build.function.slots[slot].ty.dtype;
             self.current[slot] = self.build.cast(self.current[slot], stored);

@@ -180,6 +180,14 @@ impl<'a> Machine<'a> {
                 self.apart("dequantize", *out, &[*scales])?;
                 self.moved("dequantize", *codes, *out, &made)
             }
+            Thunk::Pack { x, out, n, packing } => {
+                let made = packing.pack(&self.load(*x), *n as usize);
+                self.moved("pack", *x, *out, &made)
+            }
+            Thunk::Unpack { x, out, n, packing } => {
+                let made = packing.unpack(&self.load(*x), *n as usize);
+                self.moved("unpack", *x, *out, &made)
+            }
             Thunk::Limit { x, out, most, kept } => {
                 let made = self.load(*x);
                 if made[0] > f64::from(*most) {

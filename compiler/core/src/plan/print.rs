@@ -213,6 +213,14 @@ impl Plan {
                 name(*scales),
                 name(*out)
             ),
+            Thunk::Pack {
+                x, out, packing, ..
+            } => {
+                writeln!(f, "pack {} {packing} -> {}", name(*x), name(*out))
+            }
+            Thunk::Unpack {
+                x, out, packing, ..
+            } => writeln!(f, "unpack {} {packing} -> {}", name(*x), name(*out)),
             Thunk::Limit { x, out, most, kept } => writeln!(
                 f,
                 "limit {} to {most} failures of {} -> {}",

@@ -194,6 +194,8 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Quantize { x: out, .. }
         | Thunk::Dequantize { out, .. }
         | Thunk::Limit { out, .. }
+        | Thunk::Pack { out, .. }
+        | Thunk::Unpack { out, .. }
         | Thunk::Argsort { out, .. }
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }

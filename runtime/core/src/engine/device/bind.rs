@@ -203,6 +203,7 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Scatter { .. } => Some("scatter"),
         Thunk::Quantize { .. } | Thunk::Dequantize { .. } => Some("state in 8 bits"),
         Thunk::Slice { .. } | Thunk::Paste { .. } => Some("a view of parts"),
+        Thunk::Pack { .. } | Thunk::Unpack { .. } => Some("a packed triangle"),
         Thunk::Limit { .. } => Some("a count of failures"),
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),
