@@ -171,6 +171,8 @@ pub struct Optimizer {
     pub shared: Vec<Shared>,
     /// `absent grad: zeros` or `absent grad: skip`.
     pub absent_grad: Option<Name>,
+    /// `nonfinite grad: skip`, `raise` or `pass`.
+    pub nonfinite_grad: Option<Name>,
     /// `version "2"`, without the quotation marks.
     pub version: Option<Name>,
     /// `migrate from "1" { … }` entries in order.
@@ -379,6 +381,8 @@ pub enum StmtKind {
         name: Name,
         /// `[i]`: one per mode.
         index: Option<Name>,
+        /// `packed`: one triangle of it is stored.
+        packed: Option<Span>,
         /// Its declared type.
         ty: Option<Type>,
         /// Its value before the first step.
@@ -594,8 +598,13 @@ pub struct Arg {
 pub enum Policy {
     /// `retry f64`
     Retry(Name),
-    /// `keep`: the assigned state keeps its value.
-    Keep(Span),
+    /// `keep`, `keep at most 3 times`: the assigned state keeps its value.
+    Keep {
+        /// How many failures in a row it is kept for.
+        most: Option<Box<Expr>>,
+        /// From `keep` to its end.
+        span: Span,
+    },
 }
 
 /// Operators with one operand.

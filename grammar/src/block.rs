@@ -3,6 +3,7 @@
 use pest::iterators::Pair;
 
 use crate::ast::*;
+use crate::error::ParseError;
 use crate::pairs::{Node, name, only, span, subscript};
 use crate::parse::{Builder, Result, Rule};
 
@@ -36,11 +37,7 @@ impl<'a> Builder<'a> {
             Rule::assign => self.assign(&mut node)?,
             Rule::on_first => StmtKind::OnFirst(self.block(node.need(Rule::block))?),
             Rule::every => self.every(&mut node)?,
-            Rule::until => StmtKind::Until {
-                cond: self.expr(node.need(Rule::expr))?,
-                most: self.expr(node.need(Rule::expr))?,
-                body: self.block(node.need(Rule::block))?,
-            },
+            Rule::until => self.until(&mut node, span)?,
             Rule::chance => StmtKind::Chance {
                 probability: self.expr(node.need(Rule::expr))?,
                 body: self.block(node.need(Rule::block))?,
@@ -53,7 +50,7 @@ impl<'a> Builder<'a> {
                     body: self.block(node.need(Rule::block))?,
                 }
             }
-            Rule::repeat => self.repeat(&mut node)?,
+            Rule::repeat => self.repeat(&mut node, span)?,
             Rule::entry => self.entry(&mut node)?,
             _ => StmtKind::Skip,
         };
@@ -63,10 +60,12 @@ impl<'a> Builder<'a> {
     fn state(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
         let name = name(node.need(Rule::name));
         let index = node.maybe(Rule::subscript).map(subscript);
+        let packed = node.maybe(Rule::packed).map(|word| span(&word));
         let ty = node.maybe(Rule::ty).map(|ty| self.ty(ty)).transpose()?;
         Ok(StmtKind::State {
             name,
             index,
+            packed,
             ty,
             init: self.expr(node.need(Rule::expr))?,
         })
@@ -126,11 +125,26 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn repeat(&mut self, node: &mut Node<'a>) -> Result<StmtKind> {
+    fn until(&mut self, node: &mut Node<'a>, at: Span) -> Result<StmtKind> {
+        let cond = self.expr(node.need(Rule::expr))?;
+        let most = node
+            .maybe(Rule::expr)
+            .ok_or_else(|| unbounded("until", at))?;
+        Ok(StmtKind::Until {
+            cond,
+            most: self.expr(most)?,
+            body: self.block(node.need(Rule::block))?,
+        })
+    }
+
+    fn repeat(&mut self, node: &mut Node<'a>, at: Span) -> Result<StmtKind> {
         let row: Option<Vec<Name>> = node
             .maybe(Rule::row)
             .map(|row| Node::new(row).all(Rule::name).map(name).collect());
-        let first = self.expr(node.need(Rule::expr))?;
+        let first = node
+            .maybe(Rule::expr)
+            .ok_or_else(|| unbounded("repeat", at))?;
+        let first = self.expr(first)?;
         let (row, table, count) = match row {
             Some(row) => (
                 row,
@@ -258,5 +272,19 @@ fn block(mut stmts: Vec<Stmt>, tail: Option<Expr>, span: Span) -> Block {
         stmts,
         tail: tail.map(Box::new),
         span,
+    }
+}
+
+/// The word of a loop that says nothing of its end.
+fn unbounded(word: &'static str, whole: Span) -> ParseError {
+    let (bound, example) = match word {
+        "until" => ("`at most`", "until norm(x) < 1 at most 20 { … }"),
+        _ => ("a number of turns", "repeat 5 { … }"),
+    };
+    ParseError::UnboundedLoop {
+        word,
+        bound,
+        example,
+        at: Span::at(whole.start as usize, word.len()),
     }
 }

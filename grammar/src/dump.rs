@@ -142,12 +142,17 @@ fn optimizer(optimizer: &Optimizer) -> Sexp {
         .absent_grad
         .iter()
         .map(|policy| list("absent-grad", [name(policy)]));
+    let nonfinite = optimizer
+        .nonfinite_grad
+        .iter()
+        .map(|policy| list("nonfinite-grad", [name(policy)]));
     let version = optimizer.version.iter();
     let version = version.map(|version| list("version", [name(version)]));
     list(
         "optimizer",
         parts
             .chain(absent)
+            .chain(nonfinite)
             .chain(version)
             .chain(optimizer.migrations.iter().map(migration))
             .chain(optimizer.rules.iter().map(rule)),
@@ -276,11 +281,13 @@ fn statement(stmt: &Stmt) -> Sexp {
         StmtKind::State {
             name,
             index,
+            packed,
             ty: written,
             init,
         } => {
             let parts = [indexed(name, index.as_ref())]
                 .into_iter()
+                .chain(packed.map(|_| atom("packed")))
                 .chain(written.as_ref().map(ty));
             list("state", parts.chain([expr(init)]))
         }
@@ -417,7 +424,10 @@ fn arg(arg: &Arg) -> Sexp {
 fn policy(policy: &Policy) -> Sexp {
     match policy {
         Policy::Retry(dtype) => list("retry", [name(dtype)]),
-        Policy::Keep(_) => atom("keep"),
+        Policy::Keep { most: None, .. } => atom("keep"),
+        Policy::Keep {
+            most: Some(most), ..
+        } => list("keep", [expr(most)]),
     }
 }
 

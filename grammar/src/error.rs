@@ -142,7 +142,25 @@ pub enum ParseError {
         at: Span,
     },
 
-    /// `absent grad` or `version` twice in one optimizer.
+    /// `until c { … }`, `repeat { … }`
+    #[error("a loop without a bound")]
+    #[diagnostic(
+        code(opt::syntax::unbounded_loop),
+        help("write {bound}, as in `{example}`: a step must end")
+    )]
+    UnboundedLoop {
+        /// `until` or `repeat`.
+        word: &'static str,
+        /// What is missing.
+        bound: &'static str,
+        /// How it is written.
+        example: &'static str,
+        /// The word's place.
+        #[label("`{word}` needs {bound}")]
+        at: Span,
+    },
+
+    /// `absent grad`, `nonfinite grad` or `version` twice in one optimizer.
     #[error("`{member}` is given twice")]
     #[diagnostic(code(opt::syntax::repeated_member), help("keep one of the two"))]
     RepeatedMember {
@@ -318,10 +336,11 @@ fn describe(rule: Rule) -> &'static str {
         | Rule::static_member
         | Rule::shared_member
         | Rule::absent_member
+        | Rule::nonfinite_member
         | Rule::version_member
         | Rule::migrate_member
         | Rule::rule_member => {
-            "a member (`hyper`, `static`, `shared`, `absent grad`, `version`, `migrate from` or `rule`)"
+            "a member (`hyper`, `static`, `shared`, `absent grad`, `nonfinite grad`, `version`, `migrate from` or `rule`)"
         }
         Rule::migration | Rule::rename | Rule::drop | Rule::add => {
             "a change (`rename a -> b`, `drop a` or `add a = 0`)"
@@ -340,6 +359,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::range_open => "`[` or `(`",
         Rule::range_close => "`]` or `)`",
         Rule::absent_policy => "`zeros` or `skip`",
+        Rule::nonfinite_policy => "`skip`, `raise` or `pass`",
         Rule::guard => "`where`",
         Rule::delegate => "`=`",
         Rule::settings => "settings in parentheses",
@@ -368,6 +388,7 @@ fn describe(rule: Rule) -> &'static str {
         }
         Rule::expr | Rule::term | Rule::primary | Rule::prefix | Rule::arg => "an expression",
         Rule::paren | Rule::list | Rule::truth => "an expression",
+        Rule::packed => "`packed`",
         Rule::row => "names in parentheses",
         Rule::take => "`take`",
         Rule::assign_op => "`=`",
@@ -396,13 +417,14 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_hyper => "`hyper`",
         Rule::kw_if => "`if`",
         Rule::kw_in => "`in`",
-        Rule::kw_keep => "`keep`",
+        Rule::keep | Rule::kw_keep => "`keep`",
         Rule::kw_let => "`let`",
         Rule::kw_like => "`like`",
         Rule::kw_max => "`max`",
         Rule::kw_migrate => "`migrate`",
         Rule::kw_most => "`most`",
         Rule::kw_modes => "`modes`",
+        Rule::kw_nonfinite => "`nonfinite`",
         Rule::kw_of => "`of`",
         Rule::kw_on => "`on`",
         Rule::kw_optimizer => "`optimizer`",
@@ -421,6 +443,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_steps => "`steps`",
         Rule::kw_table => "`table`",
         Rule::kw_take => "`take`",
+        Rule::kw_times => "`times`",
         Rule::kw_until => "`until`",
         Rule::kw_use => "`use`",
         Rule::kw_var => "`var`",
@@ -460,7 +483,7 @@ mod tests {
 
     #[test]
     fn words_of_one_place_are_names_elsewhere() {
-        let words = "absent add at choice drop first from grad migrate most of probability rename step steps table take until version with zeros";
+        let words = "absent add at choice drop first from grad migrate most nonfinite of packed probability rename step steps table take times until version with zeros";
         for word in words.split(' ') {
             assert!(parse(&format!("table {word} = [{word}]")).is_ok(), "{word}");
         }

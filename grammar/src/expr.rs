@@ -20,12 +20,27 @@ impl<'a> Builder<'a> {
             let end = span(&pair);
             let mut node = Node::new(pair);
             let value = this.binary(&mut node, 0)?;
-            let policies: Vec<Policy> = node.all(Rule::policy).map(policy).collect();
+            let policies = node.all(Rule::policy).map(|pair| this.policy(pair));
+            let policies = policies.collect::<Result<Vec<Policy>>>()?;
             Ok(if policies.is_empty() {
                 value
             } else {
                 or_else(value, policies, end)
             })
+        })
+    }
+
+    fn policy(&mut self, pair: Pair<'a, Rule>) -> Result<Policy> {
+        let choice = only(pair);
+        if choice.as_rule() != Rule::keep {
+            return Ok(Policy::Retry(name(choice)));
+        }
+        let span = span(&choice);
+        let most = Node::new(choice).maybe(Rule::expr);
+        let most = most.map(|most| self.expr(most)).transpose()?;
+        Ok(Policy::Keep {
+            most: most.map(Box::new),
+            span,
         })
     }
 
@@ -229,14 +244,6 @@ fn or_else(value: Expr, policies: Vec<Policy>, end: Span) -> Expr {
             policies,
         },
         span,
-    }
-}
-
-fn policy(pair: Pair<Rule>) -> Policy {
-    let choice = only(pair);
-    match choice.as_rule() {
-        Rule::kw_keep => Policy::Keep(span(&choice)),
-        _ => Policy::Retry(name(choice)),
     }
 }
 

@@ -115,11 +115,13 @@ fn is_mark(rule: Rule) -> bool {
             | kw_grad
             | kw_hyper
             | kw_in
+            | kw_keep
             | kw_let
             | kw_like
             | kw_migrate
             | kw_modes
             | kw_most
+            | kw_nonfinite
             | kw_of
             | kw_on
             | kw_optimizer
@@ -138,6 +140,7 @@ fn is_mark(rule: Rule) -> bool {
             | kw_steps
             | kw_table
             | kw_take
+            | kw_times
             | kw_until
             | kw_use
             | kw_version

@@ -162,6 +162,7 @@ impl<'a> Builder<'a> {
             statics,
             shared,
             absent_grad: None,
+            nonfinite_grad: None,
             version: None,
             migrations: Vec::new(),
             rules,
@@ -221,6 +222,9 @@ impl<'a> Builder<'a> {
                 }
             }
             Rule::absent_member => once("absent grad", name(only(pair)), &mut into.absent_grad)?,
+            Rule::nonfinite_member => {
+                once("nonfinite grad", name(only(pair)), &mut into.nonfinite_grad)?;
+            }
             Rule::version_member => once("version", label(&only(pair)), &mut into.version)?,
             Rule::migrate_member => into.migrations.push(self.migration(pair)?),
             _ => into.rules.push(self.rule(pair)?),

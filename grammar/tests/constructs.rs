@@ -130,6 +130,24 @@ fn an_absent_gradient_has_a_policy() {
 }
 
 #[test]
+fn state_may_be_packed() {
+    check_members(
+        "rule r(w: [n]) { state a: packed sym[n] = 0  state packed: f32 = w }",
+        "(rule r w (shape n) (do (state a packed (sym (shape n)) 0) (state packed f32 w)))",
+    );
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_has_a_policy() {
+    for policy in ["skip", "raise", "pass"] {
+        check_members(
+            &format!("nonfinite grad: {policy}"),
+            &format!("(nonfinite-grad {policy})"),
+        );
+    }
+}
+
+#[test]
 fn rules_have_patterns_guards_and_bodies() {
     check_members(
         "/// Matrices.\nrule hidden(w: [m, n]) where m > 1 { skip }",
@@ -285,6 +303,10 @@ fn a_factorization_may_have_policies() {
         "(or-else (. (call eigh a) vectors) (retry f64) keep)",
     );
     check_expr("a or b or keep", "(or-else (or a b) keep)");
+    check_expr(
+        "eigh(a).vectors or retry f64 or keep at most n + 1 times",
+        "(or-else (. (call eigh a) vectors) (retry f64) (keep (+ n 1)))",
+    );
 }
 
 #[test]

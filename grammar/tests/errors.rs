@@ -127,6 +127,13 @@ fn missing_else() {
 }
 
 #[test]
+fn unbounded_loop() {
+    let rule = |body: &str| format!("optimizer O {{ rule r(w: [n]) {{ {body} }} }}");
+    render("unbounded_loop", &rule("until norm(w) < 1 { w *= 0.5 }"));
+    render("unbounded_repeat", &rule("repeat { w *= 0.5 }"));
+}
+
+#[test]
 fn repeated_member() {
     render(
         "repeated_member",
@@ -165,6 +172,7 @@ fn what_is_expected_is_said_in_words() {
         "w = in f32 a",
         "w = a. b.3",
         "w = a or retry",
+        "w = a or keep at most 3",
         "if a skip",
         "if a {} else b",
         "on second step {}",
@@ -208,6 +216,7 @@ fn what_is_expected_is_said_in_words() {
         "optimizer O { static a = 1 }",
         "optimizer O { static a: table(x) = 1 }",
         "optimizer O { absent grad: 3 }",
+        "optimizer O { nonfinite grad }",
         "optimizer O { state x = 1 }",
     ];
     let bodies = bodies.map(|body| {

@@ -213,14 +213,18 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
                 ),
             )
         }
-        Thunk::Permute { x, out, .. } | Thunk::Copy { x, out } | Thunk::Diag { x, out, .. } => {
-            (bytes(x).min(bytes(out)) + bytes(out), 0.0)
-        }
+        Thunk::Permute { x, out, .. }
+        | Thunk::Copy { x, out }
+        | Thunk::Pack { x, out, .. }
+        | Thunk::Unpack { x, out, .. }
+        | Thunk::Diag { x, out, .. } => (bytes(x).min(bytes(out)) + bytes(out), 0.0),
         Thunk::Gather { index, out, .. } => (bytes(index) + 2.0 * bytes(out), 0.0),
         Thunk::Scatter { x, index, y, .. } => (bytes(index) + 2.0 * (bytes(x) + bytes(y)), 0.0),
         Thunk::Quantize { x, codes, .. } => (bytes(x) + bytes(codes), 0.0),
         Thunk::Dequantize { codes, out, .. } => (bytes(codes) + bytes(out), 0.0),
-        Thunk::Slice { out: part, .. } | Thunk::Paste { x: part, .. } => (2.0 * bytes(part), 0.0),
+        Thunk::Slice { out: part, .. }
+        | Thunk::Paste { x: part, .. }
+        | Thunk::Limit { x: part, .. } => (2.0 * bytes(part), 0.0),
         Thunk::Argsort { x, out, .. } => (bytes(x) + bytes(out), 0.0),
         Thunk::Fill { out, .. }
         | Thunk::Identity { out, .. }

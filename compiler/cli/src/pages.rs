@@ -617,6 +617,13 @@ pub(crate) const PAGES: &[Page] = &[
          parameter; or say in the rule what should happen, with `or retry f64` or `or keep` after the call.",
     ),
     Page::new(
+        "opt::step::kept_too_often",
+        "A factorization failed in too many steps in a row",
+        "The rule keeps the old value of a state when a factorization fails, `or keep at most 3 times`, and there is \
+         one failure more. Look at the gradients of this parameter; the count is the state `NAME.failures`, and a \
+         success sets it back to 0.",
+    ),
+    Page::new(
         "opt::step::memory",
         "There is not enough memory for a copy of a strided tensor",
         "Make the tensor contiguous before the step, so that no copy is needed.",

@@ -55,6 +55,25 @@ impl DType {
         }
     }
 
+    /// A number of f32 rounded to one of its two neighbours in a half type: the one away from zero if the noise, in
+    /// [0, 1), is below its distance from the other. Other types have the number itself. A number beyond the largest
+    /// is one cell beyond it, which [`DType::round`] makes infinite.
+    pub fn round_stochastic(self, x: f64, noise: f64) -> f64 {
+        let (fraction, least) = match self {
+            DType::BF16 => (7, -126),
+            DType::F16 => (10, -14),
+            _ => return x,
+        };
+        if !x.is_finite() {
+            return x;
+        }
+        let exponent = (x.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+        let cell = 2f64.powi(exponent.max(least) - fraction);
+        let cells = x.abs() / cell;
+        let away = noise < cells - cells.floor();
+        ((cells.floor() + f64::from(u8::from(away))) * cell).copysign(x)
+    }
+
     /// `x` as it is stored, in the machine's byte order.
     pub fn bytes_of(self, x: f64) -> Vec<u8> {
         match self {

@@ -5,6 +5,7 @@
 
 use crate::dtype::DType;
 use crate::kernel::Fold;
+use crate::packed::Packing;
 use crate::quantized::Format;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use optc_grammar::ast::Span;
@@ -158,12 +159,26 @@ pub struct Optimizer {
     pub sums: usize,
     /// Whether an absent gradient counts as zeros; otherwise the parameter is skipped.
     pub absent_grad_is_zero: bool,
+    /// What is done about a gradient that holds a NaN or an infinity.
+    pub nonfinite_grad: NonfiniteGrad,
     /// Which version of it checkpoints of today are.
     pub version: String,
     /// What checkpoints of earlier versions are in the terms of this one.
     pub migrations: Vec<Migration>,
     /// Its rules, in matching order.
     pub rules: Vec<Rule>,
+}
+
+/// What is done about a gradient that holds a NaN or an infinity; the later ones go before the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum NonfiniteGrad {
+    /// The rule computes with it.
+    #[default]
+    Pass,
+    /// The parameter is left as if it had no gradient in this step.
+    Skip,
+    /// The step is an error, before anything is written.
+    Raise,
 }
 
 /// An optimizer that another one takes: `base: optimizer = Sgd`.
@@ -547,6 +562,10 @@ pub struct State {
     pub dtype: Option<DType>,
     /// It is stored in 8 bits.
     pub format: Option<Format>,
+    /// Only this half of it is stored.
+    pub packed: Option<Packing>,
+    /// A policy counts the failures in a row for which it kept its value: more state, `NAME.failures`.
+    pub counts_failures: bool,
     /// The declared fact.
     pub fact: Fact,
     /// The declared shape as host expressions (the mode variable may occur); the shape of `init` when absent.
@@ -874,8 +893,17 @@ pub enum ExprKind {
         /// Once more in f64.
         retry_f64: bool,
         /// The assigned state keeps its value.
-        keep: Option<Place>,
+        keep: Option<Keep>,
     },
+}
+
+/// The policy that state keeps its value when a factorization fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keep {
+    /// What is assigned.
+    pub place: Place,
+    /// A host int known at bind: for how many failures in a row; for all of them when absent.
+    pub most: Option<Box<Expr>>,
 }
 
 /// Results of factorizations.
@@ -1043,6 +1071,9 @@ pub enum Builtin {
     Normal,
     /// What `with probability` compares: a number in [0, 1), on the host
     Chance,
+    /// `stochastic(x)`: all that is assigned to the parameter or to state, rounded to one of the two neighbours in its
+    /// storage type
+    Stochastic,
     /// `mod(x, y)`: the remainder of two numbers, with the sign of `y`
     Mod,
     /// `trace(a)` → scalar tensor

@@ -286,7 +286,13 @@ impl<'a> Names<'a> {
                 keep,
             } => {
                 let retry = if *retry_f64 { " or retry f64" } else { "" };
-                let keep = if keep.is_some() { " or keep" } else { "" };
+                let keep = match keep {
+                    None => String::new(),
+                    Some(Keep { most: None, .. }) => " or keep".to_owned(),
+                    Some(Keep {
+                        most: Some(most), ..
+                    }) => format!(" or keep at most {} times", self.expr(most)),
+                };
                 format!("({}{retry}{keep})", self.expr(value))
             }
         }
@@ -513,6 +519,11 @@ fn write_optimizer(program: &Program, optimizer: &Optimizer, f: &mut Formatter<'
     }
     if optimizer.absent_grad_is_zero {
         writeln!(f, "  absent grad: zeros")?;
+    }
+    match optimizer.nonfinite_grad {
+        NonfiniteGrad::Pass => {}
+        NonfiniteGrad::Skip => writeln!(f, "  nonfinite grad: skip")?,
+        NonfiniteGrad::Raise => writeln!(f, "  nonfinite grad: raise")?,
     }
     if optimizer.version != FIRST_VERSION {
         writeln!(f, "  version {:?}", optimizer.version)?;

@@ -14,9 +14,12 @@ pub mod kernel_eval;
 pub mod kernel_math;
 #[doc(hidden)]
 pub mod kernel_random;
+#[doc(hidden)]
+pub mod kernel_round;
 pub mod kernel_support;
 pub mod kernel_verify;
 pub mod lower;
+pub mod packed;
 pub mod passes;
 pub mod plan;
 pub mod planner;

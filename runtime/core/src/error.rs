@@ -622,6 +622,25 @@ pub enum StepError {
         #[source]
         source: Failure,
     },
+    /// Factorizations failed in more steps in a row than the rule keeps a state for. This parameter's state may be
+    /// partly written, its step is not counted and the state is still the old one; the other parameters finished theirs.
+    #[error(
+        "`{state}` of parameter `{name}` could not be computed again after it was kept for {most} failures in a row"
+    )]
+    #[diagnostic(
+        code(opt::step::kept_too_often),
+        help(
+            "look at this parameter's gradients, or let the rule keep the state for longer: `or keep at most 10 times`"
+        )
+    )]
+    KeptTooOften {
+        /// The first such parameter.
+        name: String,
+        /// The state.
+        state: String,
+        /// How many failures in a row the rule allows.
+        most: u32,
+    },
     /// No rule of the bound parameters has that entry.
     #[error("`{optimizer}` has no entry `{name}`")]
     #[diagnostic(code(opt::entry::unknown), help("it has {known}"))]

@@ -23,6 +23,8 @@ use std::ffi::c_void;
 pub(crate) enum Stop {
     /// A factorization or gather failed, and the rule has no policy for it.
     Failed(&'static str, Failure),
+    /// The state of this slot was kept for as many failures in a row as its policy allows, and there is one more.
+    KeptTooOften(u32, u32),
     /// A panic: a bug.
     Panicked,
 }
@@ -447,6 +449,14 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 let size = frame.shape(*x).0.size();
                 in_range("scatter", moves::scatter(source, index, target, size, axis))
             }
+            Thunk::Limit { x, out, most, kept } => {
+                let count = moves::load(frame.address(*x), frame.shape(*x).0, 0);
+                if count > f64::from(*most) {
+                    return Err(Stop::KeptTooOften(*kept, *most));
+                }
+                copy(frame, *x, *out, 0, 1);
+                Ok(())
+            }
             Thunk::Argsort {
                 x,
                 out,
@@ -525,6 +535,12 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
                 moves::paste(at(*x), at(*out), dtype(*x).size(), axis, *from)
             }
             Thunk::Diag { x, out, n } => moves::diagonal(at(*x), at(*out), dtype(*x).size(), *n),
+            Thunk::Pack { x, out, n, packing } => {
+                moves::pack(at(*x), at(*out), dtype(*x).size(), *n, *packing)
+            }
+            Thunk::Unpack { x, out, n, packing } => {
+                moves::unpack(at(*x), at(*out), dtype(*x).size(), *n, *packing)
+            }
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
             Thunk::Triangle { out, n, upper } => moves::triangle(at(*out), dtype(*out), *n, *upper),
@@ -543,6 +559,7 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Scatter { .. }
             | Thunk::Quantize { .. }
             | Thunk::Dequantize { .. }
+            | Thunk::Limit { .. }
             | Thunk::Argsort { .. }
             | Thunk::IfFlag { .. }
             | Thunk::If { .. } => {}

@@ -5,6 +5,7 @@
 use crate::memory::Pointer;
 use half::{bf16, f16};
 use optc_core::dtype::DType;
+use optc_core::packed::Packing;
 use optc_core::plan::Along;
 use std::cmp::Ordering;
 
@@ -127,6 +128,65 @@ pub(crate) unsafe fn diagonal(x: Pointer, out: Pointer, size: u64, n: u64) {
     let axes = Axes::new(&[(n, n + 1)]);
     // SAFETY: the strided entries are the diagonal.
     unsafe { gather_strided(x, out, size, &axes) }
+}
+
+/// One half of an n × n matrix, row by row.
+///
+/// # Safety
+///
+/// n² elements of `x` are readable, n (n + 1) / 2 of `out` writable, and they do not overlap.
+pub(crate) unsafe fn pack(x: Pointer, out: Pointer, size: u64, n: u64, packing: Packing) {
+    let mut at = 0;
+    for i in 0..n {
+        let (from, count) = stored(i, n, packing);
+        // SAFETY: the columns lie in row i, and the rows before it filled `at` elements.
+        unsafe {
+            copy(
+                x.plus((i * n + from) * size),
+                out.plus(at * size),
+                count * size,
+            )
+        };
+        at += count;
+    }
+}
+
+/// The n × n matrix of one half; the other half is its mirror image, or zeros.
+///
+/// # Safety
+///
+/// n (n + 1) / 2 elements of `x` are readable, n² of `out` writable, and they do not overlap.
+pub(crate) unsafe fn unpack(x: Pointer, out: Pointer, size: u64, n: u64, packing: Packing) {
+    let mut at = 0;
+    for i in 0..n {
+        let (from, count) = stored(i, n, packing);
+        // SAFETY: row i has n elements, and its mirror image is column i from the diagonal on.
+        unsafe {
+            let row = out.plus(i * n * size);
+            if packing != Packing::Mirrored {
+                row.0.write_bytes(0, (n * size) as usize);
+            }
+            copy(x.plus(at * size), row.plus(from * size), count * size);
+            if packing == Packing::Mirrored {
+                let column = Axes::new(&[(count, n)]);
+                scatter_strided(x.plus(at * size), row.plus(i * size), size, &column);
+            }
+        }
+        at += count;
+    }
+}
+
+/// The first column of row i that is stored, and how many.
+fn stored(i: u64, n: u64, packing: Packing) -> (u64, u64) {
+    match packing {
+        Packing::Mirrored | Packing::Upper => (i, n - i),
+        Packing::Lower => (0, i + 1),
+    }
+}
+
+unsafe fn copy(from: Pointer, to: Pointer, bytes: u64) {
+    // SAFETY: by the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(from.0.cast_const(), to.0, bytes as usize) };
 }
 
 /// Dimensions and strides of a walk, the innermost axis last.

@@ -190,7 +190,7 @@ impl Optimizer {
     /// optimizer says `absent grad: zeros`.
     ///
     /// Parameters on a CUDA device are stepped in the order of their stream; the call does not wait for them, unless
-    /// `NonFinite::Error` needs to look at their gradients.
+    /// a policy for gradients that are not finite needs to look at theirs.
     ///
     /// Allocates nothing after the first step (a strided tensor gets a contiguous copy when first seen, and faer's own
     /// products keep a buffer per thread).
@@ -625,6 +625,7 @@ impl<'a> Planner<'a> {
             plan: self.plan(param, dims, group, rule),
             hypers: group,
             absent_zeros: terms.optimizer().absent_grad_is_zero,
+            non_finite: terms.optimizer().nonfinite_grad.into(),
             lent: self.state_is_lent,
         })
     }

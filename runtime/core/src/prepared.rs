@@ -240,6 +240,9 @@ fn reads(plan: &Plan, thunk: &Thunk, roles: &[Role]) -> bool {
         | Thunk::Argsort { x, .. }
         | Thunk::Diag { x, .. }
         | Thunk::Slice { x, .. }
+        | Thunk::Limit { x, .. }
+        | Thunk::Pack { x, .. }
+        | Thunk::Unpack { x, .. }
         | Thunk::Paste { x, .. }
         | Thunk::Quantize { x, .. }
         | Thunk::Copy { x, .. } => view(*x),
@@ -369,6 +372,27 @@ impl Checker<'_> {
             } => {
                 self.written(*out, 0)?;
                 self.codes(*codes, *scales, *out, format)
+            }
+            Thunk::Pack { x, out, n, .. } => {
+                self.same_dtype(*x, *out)?;
+                let whole = square(*n)?;
+                self.holds(*x, whole)?;
+                self.written(*out, (whole + *n) / 2)
+            }
+            Thunk::Unpack { x, out, n, .. } => {
+                self.same_dtype(*x, *out)?;
+                let whole = square(*n)?;
+                self.holds(*x, (whole + *n) / 2)?;
+                self.written(*out, whole)
+            }
+            Thunk::Limit { x, out, kept, .. } => {
+                ensure((*kept as usize) < self.plan.slots.len(), || {
+                    "a limit is of no state".into()
+                })?;
+                self.floats(*x)?;
+                self.same_dtype(*x, *out)?;
+                self.holds(*x, 1)?;
+                self.written(*out, 1)
             }
             Thunk::Slice { x, out, axis, from } => {
                 self.same_dtype(*x, *out)?;

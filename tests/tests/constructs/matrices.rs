@@ -142,6 +142,54 @@ fn a_failure_anywhere_keeps_the_old_state() {
 }
 
 #[test]
+fn triangular_systems_from_either_side() {
+    let grad = [2.0, 9.0, 6.0, 4.0];
+    let w = [1.0, 2.0, 3.0, 4.0];
+    // What is solved is `w` times a triangle: the rule gives `w` back.
+    let gives_back = |solved: &str| {
+        let text = format!(
+            "let l = tril(grad)
+            let u = triu(grad)
+            let v = l - diag(diag(grad)) + identity(n)
+            w = solve_triangular({solved})"
+        );
+        square(&text, &w, &grad, &w);
+    };
+    gives_back("l, l * w");
+    gives_back("u, u * w");
+    gives_back("l, w * l, side: right");
+    gives_back("u, w * u, side: right, triangle: upper");
+    gives_back("l, l' * w, transposed: true");
+    gives_back("u, w * u', side: right, transposed: true");
+    gives_back("l, v * w, unit: true");
+    gives_back("l, w * v', side: right, transposed: true, unit: n == 2");
+    // Of a matrix that is not known to be triangular one half is read.
+    gives_back("grad, l * w, triangle: lower");
+    gives_back("grad, w * u', side: right, triangle: upper, transposed: true");
+    gives_back("diag(diag(grad)), diag(diag(grad)) * w, triangle: upper");
+}
+
+#[test]
+fn failures_in_a_row_are_counted() {
+    let text = "optimizer Shown { rule each(w: [n, n]) {
+        state root: [n, n] = 0
+        state whole: [n, n] = 0
+        root  = cholesky(gram(grad) - identity(n)) or retry f64 or keep at most 2 times
+        whole = 2 * cholesky(gram(grad) - identity(n)) or keep at most n times
+        w += root + whole
+    } }";
+    // The identity less itself is no positive matrix: kept twice, then twice again after a success.
+    let (good, bad) = ([2f64.sqrt(), 0.0, 0.0, 2f64.sqrt()], [1.0, 0.0, 0.0, 1.0]);
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[0.0; 4],
+        grads: &[&good, &bad, &bad, &good, &bad, &bad],
+    };
+    run.ends_at(&[18.0, 0.0, 0.0, 18.0], 1e-12);
+}
+
+#[test]
 fn triangles() {
     let x = [1.0, 2.0, 3.0, 4.0];
     square("w = triu(grad)", &x, &x, &[1.0, 2.0, 0.0, 4.0]);

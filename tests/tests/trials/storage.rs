@@ -83,6 +83,55 @@ fn adamw_in_8_bits() {
     );
 }
 
+/// A rule on square matrices whose state is packed, or not.
+fn triangles(packed: &str) -> String {
+    format!(
+        "optimizer Tried {{ hyper lr = 0.1
+        rule each(w: [n, n]) {{
+            modes i of w {{ state factor[i]: {packed} sym[dim(w, i)] = identity }}
+            state root: {packed} lower[n] = identity
+            state top: {packed} upper[n] = triu(w)
+            each i {{ factor[i] = lerp(factor[i], gram(grad, i), 0.5) }}
+            every 2 steps {{ root = cholesky(gram(grad) + identity(n)) or keep }}
+            var x = grad
+            each i {{ x = along(x, i, factor[i]) }}
+            w -= lr * (x + top + root)
+            top = triu(grad * root)
+        }} }}"
+    )
+}
+
+#[test]
+fn a_packed_matrix_is_the_matrix() {
+    let run = |packed| Trial::new(&triangles(packed), &[&[5, 5], &[1, 1]]).run();
+    let (whole, packed) = (run(""), run("packed"));
+    for n in 0..2 {
+        assert!(packed.is_near(n, |w, _| w.copy_from_slice(&whole.params[n])));
+    }
+    let rows = |name: &str, upper: bool| -> Vec<f64> {
+        let of_row = |(i, row): (usize, &[f64])| match upper {
+            true => row[i..].to_vec(),
+            false => row[..i + 1].to_vec(),
+        };
+        let state = whole.state(0, name);
+        state.chunks(5).enumerate().flat_map(of_row).collect()
+    };
+    for (name, upper) in [
+        ("factor.0", true),
+        ("factor.1", true),
+        ("root", false),
+        ("top", true),
+    ] {
+        let (found, expected) = (packed.state(0, name), rows(name, upper));
+        assert_eq!(found.len(), 15, "{name}");
+        let far = |(x, y): (&f64, &f64)| (x - y).abs() > 1e-12 * (1.0 + y.abs());
+        assert!(
+            !found.iter().zip(&expected).any(far),
+            "{name}: {found:?} {expected:?}"
+        );
+    }
+}
+
 /// State that a step leaves alone keeps its codes.
 #[test]
 fn codes_rest_when_nothing_is_assigned() {
@@ -106,20 +155,38 @@ fn codes_rest_when_nothing_is_assigned() {
 #[test]
 fn what_rounding_leaves_out_is_kept() {
     for held in ["master", "rest"] {
-        let [interpreted, quick] = small_steps("std.adamw_bf16", &[("held", held)]);
+        let [interpreted, quick] = small_steps("std.adamw_bf16", &[("held", held)], 3);
         assert_eq!(interpreted, quick, "{held}");
+        let interpreted = interpreted[2];
         let far = (interpreted - (1.0 - 0.003)).abs();
         assert!(
             far < 1.0 / 256.0 && interpreted < 1.0,
             "{held}: {interpreted}"
         );
     }
-    let [alone, _] = small_steps("std.adamw", &[]);
-    assert_eq!(alone, 1.0);
+    let [alone, _] = small_steps("std.adamw", &[], 3);
+    assert_eq!(alone, [1.0; 3]);
 }
 
-/// A bf16 parameter of ones after 300 steps of 1e-5, by the interpreter and by the quick tier.
-fn small_steps(module: &'static str, set: &[(&'static str, &str)]) -> [f64; 2] {
+/// Neighbours below 1 are 2^-8 apart: an element takes about three cells in four, and their mean is where it should be.
+#[test]
+fn stochastic_rounding_is_right_in_the_mean() {
+    let [interpreted, quick] = small_steps("std.adamw_bf16", &[("held", "nothing")], 4096);
+    assert_eq!(interpreted, quick);
+    let on_the_grid = |x: &f64| (x * 256.0).fract() == 0.0;
+    assert!(interpreted.iter().all(on_the_grid));
+    let mean = interpreted.iter().sum::<f64>() / 4096.0;
+    // One element's deviation is 2^-8 times the root of the expected number of cells.
+    let deviation = (0.003f64 * 256.0).sqrt() / 256.0 / 64.0;
+    assert!((mean - 0.997).abs() < 4.0 * deviation, "{mean}");
+}
+
+/// A bf16 parameter of so many ones after 300 steps of 1e-5, by the interpreter and by the quick tier.
+fn small_steps(
+    module: &'static str,
+    set: &[(&'static str, &str)],
+    elements: usize,
+) -> [Vec<f64>; 2] {
     let checked = library::checked(module).program;
     let id = checked.roots[0];
     let statics = set.iter().map(|&(name, word)| (name, json!(word)));
@@ -129,18 +196,18 @@ fn small_steps(module: &'static str, set: &[(&'static str, &str)]) -> [f64; 2] {
         hypers: [("lr", 1e-5), ("weight_decay", 0.0)].into(),
         statics: statics.collect(),
     };
-    let tensors = [("w".to_owned(), (vec![3], vec![1.0; 3]))].into();
+    let tensors = [("w".to_owned(), (vec![elements as u64], vec![1.0; elements]))].into();
     let groups = std::slice::from_ref(&group);
     let setup = (DType::BF16, Stage::Optimized);
     let mut interpreted = Interpreted::bind(&checked, id, groups, &tensors, setup);
     let rules = Rules::from_std(module).unwrap();
     let options = options(&checked.optimizers[id].name, groups);
-    let tensors = vec![("w".to_owned(), vec![3], vec![1.0; 3])];
+    let tensors = vec![("w".to_owned(), vec![elements as i64], vec![1.0; elements])];
     let mut quick = Compiled::<half::bf16>::bind(&rules, &options, tensors);
     for _ in 0..300 {
-        let grads = [("w".to_owned(), vec![0.5; 3])].into();
+        let grads = [("w".to_owned(), vec![0.5; elements])].into();
         interpreted.step(None, &grads);
         quick.step(None, &grads);
     }
-    [interpreted.param("w")[2], quick.param("w")[2]]
+    [interpreted.param("w").to_vec(), quick.param("w").to_vec()]
 }

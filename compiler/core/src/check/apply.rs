@@ -37,6 +37,7 @@ impl Body<'_> {
         if !placed || twice || [&param, &grad].iter().any(|arg| arg.ty == Type::Error) {
             return error(span);
         }
+        self.note_home(base, &param);
         let ty = param.ty.clone();
         let (param, grad) = (Box::new(param), Box::new(grad));
         let kind = ExprKind::Apply {
@@ -46,6 +47,14 @@ impl Body<'_> {
             hypers,
         };
         Expr { kind, ty, span }
+    }
+
+    /// What is applied to something computed has no entries: there is nothing that they could act on.
+    fn note_home(&mut self, base: usize, param: &Expr) {
+        let kept = matches!(param.kind, ExprKind::Param | ExprKind::State(_));
+        if let (false, Some(id)) = (kept, self.optimizer) {
+            self.cx.homeless.entry(id).or_default().push(base);
+        }
     }
 
     /// Its state would have two meanings.

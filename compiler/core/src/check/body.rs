@@ -7,8 +7,8 @@ use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
 use super::phase::{Level, Phase};
 use crate::hir::{
-    self, Dim, FileId, Local, LocalData, Modes, ModesId, OptimizerId, Place, Shape, StateId,
-    Symbol, Type,
+    self, Dim, FileId, Local, LocalData, Modes, ModesId, NonfiniteGrad, OptimizerId, Place, Shape,
+    StateId, Symbol, Type,
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Span};
@@ -39,6 +39,10 @@ pub(super) struct Context {
     pub(super) places: HashMap<OptimizerId, (FileId, Span)>,
     /// What optimizers say themselves of absent gradients.
     pub(super) absent: HashMap<OptimizerId, bool>,
+    /// The same of gradients that are not finite.
+    pub(super) nonfinite: HashMap<OptimizerId, NonfiniteGrad>,
+    /// What optimizers apply to something computed, by index.
+    pub(super) homeless: HashMap<OptimizerId, Vec<usize>>,
     /// The rule that assigns a shared number, and where.
     pub(super) shared_by: HashMap<(OptimizerId, usize), (usize, Span)>,
     pub(super) sink: Sink,
@@ -144,6 +148,10 @@ pub(super) struct Body<'a> {
     pub(super) uses: BTreeMap<String, Span>,
     /// The name that the value being checked is bound to.
     pub(super) bound_as: Option<String>,
+    /// A call of `stochastic` is all that is assigned to the parameter or to state.
+    pub(super) rounds: bool,
+    /// State that is assigned somewhere.
+    pub(super) assigned: HashSet<StateId>,
     /// A `skip` may have ended the rule before this place.
     pub(super) may_have_ended: bool,
     /// The lengths that are known only by themselves, as written.
@@ -183,6 +191,8 @@ impl<'a> Body<'a> {
             applied: BTreeMap::new(),
             uses: BTreeMap::new(),
             bound_as: None,
+            rounds: false,
+            assigned: HashSet::new(),
             may_have_ended: false,
             fresh: Vec::new(),
             fresh_by_key: HashMap::new(),
@@ -265,8 +275,10 @@ impl<'a> Body<'a> {
 
     fn leave(&mut self) {
         for (name, entry) in self.names.leave() {
-            if let (false, Some(at)) = (entry.used, entry.span) {
-                self.warn_unused(name, entry.binding, at);
+            match (entry.used, entry.span) {
+                (false, Some(at)) => self.warn_unused(name, entry.binding, at),
+                (true, Some(at)) => self.warn_constant(name, entry.binding, at),
+                _ => {}
             }
         }
     }
@@ -278,6 +290,16 @@ impl<'a> Body<'a> {
             }
             Binding::State(_) => self.report(CheckError::UnusedState { name, at }),
             _ => {}
+        }
+    }
+
+    /// State that is read and has the same value for ever.
+    fn warn_constant(&mut self, name: String, binding: Binding, at: Span) {
+        if let Binding::State(state) = binding
+            && !self.assigned.contains(&state)
+            && super::state::is_constant(&self.states[state].init)
+        {
+            self.report(CheckError::NeverAssigned { name, at });
         }
     }
 

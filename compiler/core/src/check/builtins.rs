@@ -15,8 +15,10 @@ use optc_grammar::ast::Span;
 pub(super) enum Kind {
     /// An expression.
     Value,
-    /// `ascending` or `descending`; `ascending` when left out.
-    Order,
+    /// One of these words; the first when left out.
+    Word(&'static [&'static str]),
+    /// A truth value known at bind; `false` when left out.
+    Flag,
     /// A state with one tensor per mode.
     Family,
     /// Words in quotes.
@@ -31,7 +33,9 @@ pub(super) struct Signature {
     pub(super) params: &'static [(&'static str, Kind)],
 }
 
-use Kind::{Family, Order, Text, Value};
+use Kind::{Family, Flag, Text, Value, Word};
+
+const ORDER: Kind = Word(&["ascending", "descending"]);
 
 const X: &[(&str, Kind)] = &[("x", Value)];
 const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
@@ -50,7 +54,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 61] = [
+static SIGNATURES: [Signature; 62] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -105,7 +109,7 @@ static SIGNATURES: [Signature; 61] = [
         Builtin::RotateBack,
         &[("x", Value), ("basis", Family)],
     ),
-    signature("eigh", Builtin::Eigh, &[("a", Value), ("order", Order)]),
+    signature("eigh", Builtin::Eigh, &[("a", Value), ("order", ORDER)]),
     signature("qr", Builtin::Qr, A),
     signature("orthonormal", Builtin::Orthonormal, A),
     signature("svd", Builtin::Svd, A),
@@ -114,7 +118,14 @@ static SIGNATURES: [Signature; 61] = [
     signature(
         "solve_triangular",
         Builtin::SolveTriangular,
-        &[("a", Value), ("b", Value)],
+        &[
+            ("a", Value),
+            ("b", Value),
+            ("side", Word(&["left", "right"])),
+            ("triangle", Word(&["known", "lower", "upper"])),
+            ("transposed", Flag),
+            ("unit", Flag),
+        ],
     ),
     signature("diag", Builtin::Diag, A),
     signature("trace", Builtin::Trace, A),
@@ -126,6 +137,7 @@ static SIGNATURES: [Signature; 61] = [
     ),
     signature("triu", Builtin::Triu, A),
     signature("tril", Builtin::Tril, A),
+    signature("stochastic", Builtin::Stochastic, X),
     signature("mod", Builtin::Mod, XY),
     signature("normal_like", Builtin::NormalLike, X),
     signature("uniform_like", Builtin::UniformLike, X),
@@ -134,7 +146,7 @@ static SIGNATURES: [Signature; 61] = [
     signature(
         "argsort",
         Builtin::Argsort,
-        &[("v", Value), ("order", Order)],
+        &[("v", Value), ("order", ORDER)],
     ),
     signature("top_k", Builtin::TopK, &[("v", Value), ("k", Value)]),
     signature(
@@ -196,7 +208,8 @@ impl Signature {
     /// `lerp(x, y, weight)`
     pub(super) fn usage(&self) -> String {
         let params = self.params.iter().map(|(name, kind)| match kind {
-            Order => format!("{name}: descending"),
+            Word(words) => format!("{name}: {}", words[words.len() - 1]),
+            Flag => format!("{name}: true"),
             Text => "\"bias|norm\"".to_owned(),
             _ => (*name).to_owned(),
         });
@@ -207,7 +220,7 @@ impl Signature {
     pub(super) fn required(&self) -> usize {
         self.params
             .iter()
-            .filter(|(_, kind)| *kind != Order)
+            .filter(|(_, kind)| !matches!(kind, Word(_) | Flag))
             .count()
     }
 }
@@ -301,6 +314,10 @@ impl Call<'_, '_, '_> {
             Tril => self.triangle(Fact::Lower),
             NormalLike | UniformLike => {
                 let ty = self.tensor(0).cloned().map(general)?;
+                self.random(ty)
+            }
+            Stochastic => {
+                let ty = self.map(self.args[0].ty.clone())?;
                 self.random(ty)
             }
             Normal => {
@@ -586,19 +603,46 @@ impl Call<'_, '_, '_> {
     fn solve(&mut self) -> Typed {
         let a = self.square(0)?;
         let b = self.single(1)?;
-        if !matches!(
-            self.args[0].ty,
-            Type::Tensor {
-                fact: Fact::Upper | Fact::Lower | Fact::Diagonal,
-                ..
-            }
-        ) {
-            return Err(self.wrong(0, "a triangular matrix, such as `cholesky(s)` or `qr(x).r`"));
-        }
-        let expected = a.sized(a.rows.clone(), b.cols.clone());
-        let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
+        self.triangle_of_solve()?;
+        let (expected, help) = if is_word(&self.args[2], "right") {
+            let help =
+                "`solve_triangular(a, b, side: right)` needs as many columns in `b` as in `a`";
+            (a.sized(b.rows.clone(), a.rows.clone()), help)
+        } else {
+            let help = "`solve_triangular(a, b)` needs as many rows in `b` as in `a`";
+            (a.sized(a.rows.clone(), b.cols.clone()), help)
+        };
         let same = self.same_shape(1, &expected, help)?;
         Ok(if same { general(expected) } else { Type::Error })
+    }
+
+    /// A triangle that is asked for must not be the one that is known to hold nothing.
+    fn triangle_of_solve(&self) -> Checked<()> {
+        let fact = match self.args[0].ty {
+            Type::Tensor { fact, .. } => fact,
+            _ => Fact::General,
+        };
+        let asked = &self.args[3];
+        let (wrong, asked_for, known) = match fact {
+            Fact::Upper => (is_word(asked, "lower"), "lower", "upper"),
+            Fact::Lower => (is_word(asked, "upper"), "upper", "lower"),
+            Fact::Diagonal => (false, "", ""),
+            _ if is_word(asked, "known") => {
+                let expected = "a triangular matrix, such as `cholesky(s)` or `qr(x).r`, \
+                                or `triangle: lower` for one half of another";
+                return Err(self.wrong(0, expected));
+            }
+            _ => (false, "", ""),
+        };
+        if !wrong {
+            return Ok(());
+        }
+        Err(Box::new(CheckError::OtherTriangle {
+            asked: asked_for.to_owned(),
+            known: known.to_owned(),
+            at: asked.span,
+            origin: self.args[0].span,
+        }))
     }
 
     fn orthonormal(&self) -> Typed {
@@ -847,4 +891,8 @@ impl Call<'_, '_, '_> {
         ));
         Ok(Shape { axes })
     }
+}
+
+fn is_word(arg: &Expr, word: &str) -> bool {
+    matches!(&arg.kind, ExprKind::Word(found) if found == word)
 }

@@ -110,7 +110,8 @@ impl Body<'_> {
         let expected = match (least, most) {
             (1, 1) => "1 argument".to_owned(),
             _ if least == most => format!("{most} arguments"),
-            _ => format!("{least} or {most} arguments"),
+            _ if least + 1 == most => format!("{least} or {most} arguments"),
+            _ => format!("{least} to {most} arguments"),
         };
         let (name, usage) = (params.callee.to_owned(), params.usage.clone());
         self.report(CheckError::ArgumentCount {
@@ -124,6 +125,12 @@ impl Body<'_> {
     }
 
     fn call_builtin(&mut self, signature: &'static Signature, args: &[Arg], span: Span) -> Expr {
+        let rounds = std::mem::replace(&mut self.rounds, false);
+        if signature.builtin == Builtin::Stochastic && !rounds {
+            let help = "write it around all that is assigned to the parameter or to state, as in \
+                        `w = stochastic(w - lr * u)`";
+            self.rounds_nothing(help, span);
+        }
         let params = Params {
             callee: signature.name,
             names: signature.params.iter().map(|(name, _)| *name).collect(),
@@ -149,19 +156,36 @@ impl Body<'_> {
         }
     }
 
+    pub(super) fn rounds_nothing(&mut self, help: &str, at: Span) {
+        let help = help.to_owned();
+        self.report(CheckError::RoundsNothing { help, at });
+    }
+
     fn builtin_argument(&mut self, kind: Kind, arg: Option<&ast::Expr>, span: Span) -> Expr {
-        let order = || Type::Choice(vec!["ascending".to_owned(), "descending".to_owned()]);
         match (kind, arg) {
             (Kind::Value, Some(arg)) => self.expr(arg),
-            (Kind::Order, Some(arg)) => self.expr_as(arg, &order()),
+            (Kind::Word(words), Some(arg)) => self.expr_as(arg, &choice(words)),
+            (Kind::Flag, Some(arg)) => self.flag(arg),
             (Kind::Family, Some(arg)) => self.family(arg),
             (Kind::Text, Some(arg)) => self.words(arg),
+            (Kind::Word(words), None) => Expr {
+                kind: ExprKind::Word(words[0].to_owned()),
+                ty: choice(words),
+                span,
+            },
             (_, None) => Expr {
-                kind: ExprKind::Word("ascending".to_owned()),
-                ty: order(),
+                kind: ExprKind::Bool(false),
+                ty: Type::Bool,
                 span,
             },
         }
+    }
+
+    /// A truth value that is known at bind.
+    fn flag(&mut self, arg: &ast::Expr) -> Expr {
+        let checked = self.expr_as(arg, &Type::Bool);
+        self.require(&checked, Level::Bind, "an option of a function");
+        checked
     }
 
     /// `"bias|norm"`: at least one word, none of them empty.
@@ -362,4 +386,8 @@ pub(super) fn identity(ty: Type, span: Span) -> Expr {
         ty,
         span,
     }
+}
+
+fn choice(words: &[&str]) -> Type {
+    Type::Choice(words.iter().map(|word| (*word).to_owned()).collect())
 }

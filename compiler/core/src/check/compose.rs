@@ -208,7 +208,7 @@ pub(super) fn finish(cx: &mut Context) {
 
 impl Context {
     /// The optimizer whose rules a composition has.
-    fn origin(&self, id: OptimizerId) -> OptimizerId {
+    pub(super) fn origin(&self, id: OptimizerId) -> OptimizerId {
         self.origins.get(&id).copied().unwrap_or(id)
     }
 }
@@ -386,9 +386,17 @@ impl Maker<'_> {
             Some(own) => *own,
             None => inherited.any(|taken| taken.absent_grad_is_zero),
         };
+        let inherited = taken
+            .iter()
+            .map(|(_, taken)| optimizers[*taken].nonfinite_grad);
+        let nonfinite = match self.cx.nonfinite.get(&of) {
+            Some(own) => *own,
+            None => inherited.max().unwrap_or_default(),
+        };
         let made = &mut self.cx.program.optimizers[into];
         (made.hypers, made.statics, made.bases) = (options.hypers, options.statics, options.bases);
         made.absent_grad_is_zero = absent;
+        made.nonfinite_grad = nonfinite;
         true
     }
 

@@ -148,11 +148,7 @@ impl RuleSet<'_> {
 
 /// Reports entries that two optimizers of a composition have.
 pub(super) fn collisions(cx: &mut Context) {
-    let ids = cx.program.optimizers.keys();
-    let ids: Vec<OptimizerId> = ids
-        .filter(|id| cx.places.contains_key(id) || !cx.origins.contains_key(id))
-        .collect();
-    for id in ids {
+    for id in written(cx) {
         for (name, parts) in shared_entries(cx, id) {
             let optimizer = &cx.program.optimizers[id];
             let own = (optimizer.file, optimizer.span);
@@ -160,6 +156,37 @@ pub(super) fn collisions(cx: &mut Context) {
             let parts = super::body::list(&parts);
             cx.sink
                 .report(file, CheckError::EntryCollision { name, parts, at });
+        }
+    }
+}
+
+/// The optimizers that a text declares or composes.
+fn written(cx: &Context) -> Vec<OptimizerId> {
+    let ids = cx.program.optimizers.keys();
+    ids.filter(|id| cx.places.contains_key(id) || !cx.origins.contains_key(id))
+        .collect()
+}
+
+/// Reports entries of what a composition applies to something computed: nobody can call them.
+pub(super) fn out_of_reach(cx: &mut Context) {
+    for id in written(cx) {
+        let bases = cx.homeless.get(&cx.origin(id)).cloned().unwrap_or_default();
+        for base in bases {
+            let optimizer = &cx.program.optimizers[id];
+            let Some(taken) = optimizer.bases.get(base) else {
+                continue;
+            };
+            let names = cx.program.entries(taken.optimizer).into_iter();
+            let names: Vec<String> = names.map(|entry| entry.name.clone()).collect();
+            if names.is_empty() {
+                continue;
+            }
+            let own = (optimizer.file, optimizer.span);
+            let (file, at) = cx.places.get(&id).copied().unwrap_or(own);
+            let base = taken.name.clone();
+            let entries = super::body::list(&names);
+            cx.sink
+                .report(file, CheckError::EntryOutOfReach { entries, base, at });
         }
     }
 }

@@ -1048,6 +1048,61 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`{name}` needs more than one triangle")]
+    #[diagnostic(
+        code(opt::state::packed),
+        help(
+            "`packed` stands before `sym[n]`, `spd[n]`, `upper[n]` or `lower[n]`; a diagonal matrix is kept as a vector"
+        )
+    )]
+    NotPacked {
+        name: String,
+        #[label(primary, "cannot be packed")]
+        at: Span,
+    },
+
+    #[error("{entries} of `{base}` can never be called")]
+    #[diagnostic(
+        code(opt::entry::out_of_reach),
+        severity(Warning),
+        help(
+            "apply `{base}` to the parameter or to state, as in `z = {base}(z, grad)`, or take an optimizer without entries"
+        )
+    )]
+    EntryOutOfReach {
+        entries: String,
+        base: String,
+        #[label(
+            primary,
+            "`{base}` is applied to something computed, which entries cannot change"
+        )]
+        at: Span,
+    },
+
+    #[error("`stochastic` rounds nothing here")]
+    #[diagnostic(code(opt::random::rounds_nothing), help("{help}"))]
+    RoundsNothing {
+        help: String,
+        #[label(primary, "no storage of 16 bits is assigned")]
+        at: Span,
+    },
+
+    #[error("the {asked} triangle of a matrix that is {known} triangular")]
+    #[diagnostic(
+        code(opt::fact::triangle),
+        help(
+            "leave `triangle` out, or write `triangle: {known}`; `transposed: true` solves with the transpose"
+        )
+    )]
+    OtherTriangle {
+        asked: String,
+        known: String,
+        #[label(primary, "holds only zeros beside the diagonal")]
+        at: Span,
+        #[label("{known} triangular")]
+        origin: Span,
+    },
+
     #[error("`{name}` is never used")]
     #[diagnostic(
         code(opt::unused::local),
@@ -1069,6 +1124,18 @@ pub enum CheckError {
     UnusedState {
         name: String,
         #[label(primary, "declared here")]
+        at: Span,
+    },
+
+    #[error("state `{name}` is read and never assigned")]
+    #[diagnostic(
+        code(opt::unused::memory),
+        severity(Warning),
+        help("assign it, or write its value in its place: what never changes needs no memory")
+    )]
+    NeverAssigned {
+        name: String,
+        #[label(primary, "stays as it begins")]
         at: Span,
     },
 

@@ -6,7 +6,7 @@ use super::names::{Binding, did_you_mean};
 use super::phase::{Level, is_host};
 use super::shapes::Matrix;
 use super::types::{self, fits, implies};
-use crate::hir::{Block, Expr, ExprKind, Fact, Field, Shape, Type};
+use crate::hir::{Block, Expr, ExprKind, Fact, Field, Keep, Place, Shape, Type};
 use optc_grammar::ast::{self, Name, Span};
 
 /// A place where neither state nor sums over parameters can stand.
@@ -544,10 +544,13 @@ impl Body<'_> {
                         at: dtype.span,
                     });
                 }
-                ast::Policy::Keep(at) => match kept {
-                    Some(place) => keep = Some(place),
-                    None => self.report(CheckError::KeepOutside { at: *at }),
-                },
+                ast::Policy::Keep { most, span } => {
+                    let most = most.as_deref().map(|most| Box::new(self.keep_count(most)));
+                    match kept {
+                        Some(place) => keep = Some(self.keep(place, most)),
+                        None => self.report(CheckError::KeepOutside { at: *span }),
+                    }
+                }
             }
         }
         let ty = value.ty.clone();
@@ -560,6 +563,13 @@ impl Body<'_> {
             ty,
             span,
         }
+    }
+
+    fn keep(&mut self, place: Place, most: Option<Box<Expr>>) -> Keep {
+        if let (Place::State(state) | Place::StateOfMode(state), true) = (place, most.is_some()) {
+            self.states[state].counts_failures = true;
+        }
+        Keep { place, most }
     }
 
     fn table_literal(&mut self, rows: &[Vec<ast::Expr>], span: Span) -> Expr {

@@ -6,7 +6,8 @@ use super::error::CheckError;
 use super::modules::{File, uses};
 use super::names::{Names, did_you_mean};
 use crate::hir::{
-    FIRST_VERSION, FileId, FunctionId, Local, Optimizer, OptimizerId, Table, TableId, Type,
+    FIRST_VERSION, FileId, FunctionId, Local, NonfiniteGrad, Optimizer, OptimizerId, Table,
+    TableId, Type,
 };
 use cranelift_entity::PrimaryMap;
 use optc_grammar::ast::{self, Item, Name, Span};
@@ -155,6 +156,7 @@ impl Items {
             shared: Vec::new(),
             sums: 0,
             absent_grad_is_zero: false,
+            nonfinite_grad: NonfiniteGrad::Pass,
             version: FIRST_VERSION.to_owned(),
             migrations: Vec::new(),
             rules: Vec::new(),

@@ -114,6 +114,8 @@ fn run(
         broken: HashSet::new(),
         places: HashMap::new(),
         absent: HashMap::new(),
+        nonfinite: HashMap::new(),
+        homeless: HashMap::new(),
         shared_by: HashMap::new(),
         sink,
     };
@@ -124,6 +126,7 @@ fn run(
     }
     compose::finish(&mut cx);
     entry::collisions(&mut cx);
+    entry::out_of_reach(&mut cx);
     rules::optimizer_circles(&mut cx);
     root(
         &mut cx,

@@ -6,7 +6,9 @@ use super::error::CheckError;
 use super::items::Items;
 use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
-use crate::hir::{self, ExprKind, FileId, Hyper, OptimizerId, Range, Static, StaticType, Type};
+use crate::hir::{
+    self, ExprKind, FileId, Hyper, NonfiniteGrad, OptimizerId, Range, Static, StaticType, Type,
+};
 use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 use std::collections::HashMap;
@@ -49,6 +51,11 @@ pub(super) fn settings(
     if optimizer.absent_grad.is_some() {
         cx.absent.insert(id, zero);
     }
+    if let Some(policy) = &optimizer.nonfinite_grad {
+        let nonfinite = nonfinite_grad(cx, items.file, policy);
+        cx.program.optimizers[id].nonfinite_grad = nonfinite;
+        cx.nonfinite.insert(id, nonfinite);
+    }
 }
 
 /// Names that are taken, by another setting or by the language.
@@ -82,24 +89,37 @@ fn setting_names(optimizer: &ast::Optimizer) -> impl Iterator<Item = &Name> {
 
 /// Whether an absent gradient counts as zeros.
 fn absent_grad(cx: &mut Context, file: FileId, policy: &Name) -> bool {
-    if !matches!(policy.text.as_str(), "zeros" | "skip") {
-        let help = did_you_mean(&policy.text, ["zeros", "skip"], "write `zeros` or `skip`");
-        let (name, words, at) = (
-            policy.text.clone(),
-            "`zeros`, `skip`".to_owned(),
-            policy.span,
-        );
-        cx.sink.report(
-            file,
-            CheckError::UnknownWord {
-                name,
-                words,
-                help,
-                at,
-            },
-        );
-    }
+    check_word(cx, file, policy, &["zeros", "skip"]);
     policy.text == "zeros"
+}
+
+/// What is done about a gradient that is not finite.
+fn nonfinite_grad(cx: &mut Context, file: FileId, policy: &Name) -> NonfiniteGrad {
+    check_word(cx, file, policy, &["skip", "raise", "pass"]);
+    match policy.text.as_str() {
+        "skip" => NonfiniteGrad::Skip,
+        "raise" => NonfiniteGrad::Raise,
+        _ => NonfiniteGrad::Pass,
+    }
+}
+
+fn check_word(cx: &mut Context, file: FileId, word: &Name, known: &[&str]) {
+    if known.contains(&word.text.as_str()) {
+        return;
+    }
+    let quoted: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+    let fallback = format!("write {}", quoted.join(" or "));
+    let help = did_you_mean(&word.text, known.iter().copied(), fallback);
+    let (name, words, at) = (word.text.clone(), quoted.join(", "), word.span);
+    cx.sink.report(
+        file,
+        CheckError::UnknownWord {
+            name,
+            words,
+            help,
+            at,
+        },
+    );
 }
 
 /// All names of an optimizer, before any has a value. One that is taken was reported; its first meaning counts.

@@ -13,11 +13,43 @@ use crate::dtype::DType;
 use crate::hir::{
     self, BinaryOp, Builtin, Expr, ExprKind, Fact, Modes, ModesId, StateId, StmtKind, Type,
 };
+use crate::packed::Packing;
 use crate::quantized::Format;
 use optc_grammar::ast::{self, Name, Span};
 
 /// Storage in 8 bits: with a sign, and without.
 const FORMATS: [&str; 2] = ["q8", "uq8"];
+
+/// What a state declaration says.
+pub(super) struct Declaration<'a> {
+    name: &'a Name,
+    index: Option<&'a Name>,
+    packed: Option<Span>,
+    ty: Option<&'a ast::Type>,
+    init: &'a ast::Expr,
+}
+
+impl<'a> Declaration<'a> {
+    /// Of a statement that is one.
+    pub(super) fn of(stmt: &'a ast::StmtKind) -> Option<Self> {
+        match stmt {
+            ast::StmtKind::State {
+                name,
+                index,
+                packed,
+                ty,
+                init,
+            } => Some(Declaration {
+                name,
+                index: index.as_ref(),
+                packed: *packed,
+                ty: ty.as_ref(),
+                init,
+            }),
+            _ => None,
+        }
+    }
+}
 
 /// The type of a state before its initial value is known.
 enum Written {
@@ -30,14 +62,8 @@ enum Written {
 }
 
 impl Body<'_> {
-    pub(super) fn state(
-        &mut self,
-        name: &Name,
-        index: Option<&Name>,
-        ty: Option<&ast::Type>,
-        init: &ast::Expr,
-        span: Span,
-    ) -> Option<StmtKind> {
+    pub(super) fn state(&mut self, declared: &Declaration<'_>, span: Span) -> Option<StmtKind> {
+        let name = declared.name;
         if let Some(place) = self.flow.no_state {
             let help = "declare it at the top of the rule; an `if` over statics and shapes may also declare state";
             let (place, help) = (place.to_owned(), help.to_owned());
@@ -47,12 +73,24 @@ impl Body<'_> {
                 at: name.span,
             });
         }
-        let modes = self.state_index(name, index);
-        let written = self.written_type(ty);
-        let state = self.new_state(name, modes, written, init, span);
+        let modes = self.state_index(name, declared.index);
+        let written = self.written_type(declared.ty);
+        let mut state = self.new_state(name, modes, written, declared.init, span);
+        state.packed = declared.packed.and_then(|at| self.packing(&state, at));
         let id = self.states.push(state);
         self.declare(name, Binding::State(id));
         Some(StmtKind::State(id))
+    }
+
+    /// The half of a matrix that is stored.
+    fn packing(&mut self, state: &hir::State, at: Span) -> Option<Packing> {
+        let square = matches!(&state.ty, Type::Tensor { shape, .. } if shape.axes.len() == 2);
+        let packing = Packing::of(state.fact).filter(|_| square);
+        if packing.is_none() && state.ty != Type::Error {
+            let name = state.name.clone();
+            self.report(CheckError::NotPacked { name, at });
+        }
+        packing
     }
 
     /// One per mode inside a `modes` block, one alone outside.
@@ -176,6 +214,8 @@ impl Body<'_> {
             modes,
             dtype,
             format,
+            packed: None,
+            counts_failures: false,
             fact,
             dims,
             init,
@@ -373,12 +413,10 @@ impl Body<'_> {
 
     fn modes_statement(&mut self, var: &Name, stmt: &ast::Stmt) -> Option<StmtKind> {
         match &stmt.kind {
-            ast::StmtKind::State {
-                name,
-                index,
-                ty,
-                init,
-            } => self.state(name, index.as_ref(), ty.as_ref(), init, stmt.span),
+            ast::StmtKind::State { .. } => {
+                let declared = Declaration::of(&stmt.kind)?;
+                self.state(&declared, stmt.span)
+            }
             _ => {
                 self.report(CheckError::ModesBody {
                     var: var.text.clone(),
@@ -541,5 +579,18 @@ impl Body<'_> {
             origin,
         );
         error(span)
+    }
+}
+
+/// Whether a first value is the same for every parameter of its shape: it reads no element and no hyperparameter, and
+/// draws nothing.
+pub(super) fn is_constant(init: &Expr) -> bool {
+    match &init.kind {
+        ExprKind::Number(_) | ExprKind::Bool(_) => true,
+        ExprKind::Builtin(Builtin::ZerosLike | Builtin::OnesLike | Builtin::Identity, _) => true,
+        ExprKind::Builtin(Builtin::IdentityOf, _) => true,
+        ExprKind::Unary(_, x) => is_constant(x),
+        ExprKind::Binary(_, x, y) => is_constant(x) && is_constant(y),
+        _ => false,
     }
 }

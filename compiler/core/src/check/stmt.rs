@@ -5,8 +5,9 @@ use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
+use super::state::Declaration;
 use super::types::{fact_name, implies};
-use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, Stmt, StmtKind, Type};
+use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, State, Stmt, StmtKind, Type};
 use crate::hir_text::number;
 use optc_grammar::ast::{self, Name, Span};
 
@@ -62,13 +63,8 @@ impl Body<'_> {
             return Vec::new();
         }
         match &stmt.kind {
-            State {
-                name,
-                index,
-                ty,
-                init,
-            } => self
-                .state(name, index.as_ref(), ty.as_ref(), init, stmt.span)
+            kind @ State { .. } => Declaration::of(kind)
+                .and_then(|declared| self.state(&declared, stmt.span))
                 .into_iter()
                 .collect(),
             Let {
@@ -318,8 +314,9 @@ impl Body<'_> {
         let keeps = op.is_none() && matches!(value.kind, ast::ExprKind::OrElse { .. });
         let state = matches!(to.place, Place::State(_) | Place::StateOfMode(_));
         self.kept = (keeps && state).then_some(to.place);
+        self.rounds = op.is_none() && self.is_rounded(to.place, value);
         let value = self.expr_towards(value, Some(&to.current.ty));
-        self.kept = None;
+        (self.kept, self.rounds) = (None, false);
         let value = match op {
             Some(op) => {
                 self.names.mark_used(&target.text);
@@ -338,12 +335,36 @@ impl Body<'_> {
             self.prove(&target.text, fact, &value);
         }
         self.outside_device_loop(to.place, &to.current.ty, target);
+        if let Place::State(state) | Place::StateOfMode(state) = to.place {
+            self.assigned.insert(state);
+        }
         self.updates |= to.place == Place::Param;
         self.changes |= !matches!(to.place, Place::Local(_));
         if let Place::Shared(shared) = to.place {
             self.shared_once(shared, &value, target.span);
         }
         Some(StmtKind::Assign(to.place, value))
+    }
+
+    /// Whether a value is `stochastic(…)`, for something that is stored; in a storage type that rounds.
+    fn is_rounded(&mut self, place: Place, value: &ast::Expr) -> bool {
+        let ast::ExprKind::Call { callee, .. } = &value.kind else {
+            return false;
+        };
+        if callee.text != "stochastic" {
+            return false;
+        }
+        let (Place::State(state) | Place::StateOfMode(state)) = place else {
+            return place == Place::Param;
+        };
+        let State { dtype, format, .. } = &self.states[state];
+        let wide = dtype.is_some_and(|dtype| dtype == dtype.compute());
+        if wide || format.is_some() {
+            let help = "only bf16 and f16 are rounded so: declare the state as `bf16`, or leave \
+                        `stochastic` out";
+            self.rounds_nothing(help, callee.span);
+        }
+        true
     }
 
     fn target(&mut self, name: &Name, index: Option<&Name>) -> Option<Target> {
@@ -671,7 +692,16 @@ impl Body<'_> {
     }
 
     fn repeat_count(&mut self, count: &ast::Expr) -> Expr {
-        let checked = self.whole_number(count, "a repeat count");
+        self.count_of(count, "a repeat count")
+    }
+
+    /// For how many failures in a row something is kept.
+    pub(super) fn keep_count(&mut self, count: &ast::Expr) -> Expr {
+        self.count_of(count, "a number of failures")
+    }
+
+    fn count_of(&mut self, count: &ast::Expr, what: &str) -> Expr {
+        let checked = self.whole_number(count, what);
         match super::constant::constant(&checked) {
             Some(turns) if !(0.0..=10_000.0).contains(&turns) => {
                 self.report(CheckError::BadCount {

@@ -1,6 +1,6 @@
 //! Every expression of a syntax tree, in order, each before those inside it.
 
-use optc_grammar::ast::{Block, Composed, Expr, ExprKind, Stmt, StmtKind};
+use optc_grammar::ast::{Block, Composed, Expr, ExprKind, Policy, Stmt, StmtKind};
 
 /// Visits all expressions of a block and of the blocks in it.
 pub(super) fn block<'a>(block: &'a Block, visit: &mut dyn FnMut(&'a Expr)) {
@@ -61,10 +61,18 @@ pub(super) fn expr<'a>(value: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
         | ExprKind::Bool(_)
         | ExprKind::Name(_)
         | ExprKind::Index { .. } => {}
-        ExprKind::Unary(_, x)
-        | ExprKind::Transpose(x)
-        | ExprKind::Field(x, _)
-        | ExprKind::OrElse { value: x, .. } => expr(x, visit),
+        ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => expr(x, visit),
+        ExprKind::OrElse { value, policies } => {
+            expr(value, visit);
+            for policy in policies {
+                if let Policy::Keep {
+                    most: Some(most), ..
+                } = policy
+                {
+                    expr(most, visit);
+                }
+            }
+        }
         ExprKind::Binary(_, x, y) => {
             expr(x, visit);
             expr(y, visit);

@@ -421,6 +421,33 @@ optimizer Shown(base: optimizer = Averaged) {
 }",
     ),
     page(
+        "opt::entry::out_of_reach",
+        "an entry can never be called",
+        "An entry acts on the parameter, or on the state, that its optimizer is applied to.\nWhat is applied to something computed has nothing that would keep the effect, so its entries are not there; here they are those that the optimizer given needs to work as meant, such as `eval` and `train` of averages.",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state mean = w
+        w -= 0.1 * grad
+        mean = lerp(mean, w, 0.1)
+        entry eval { w = mean }
+    }
+}
+optimizer Ahead(base: optimizer = Averaged) {
+    rule each(w: [...]) { w = lerp(w, base(w + grad, grad), 0.5) }
+}",
+        r"optimizer Averaged {
+    rule each(w: [...]) {
+        state mean = w
+        w -= 0.1 * grad
+        mean = lerp(mean, w, 0.1)
+        entry eval { w = mean }
+    }
+}
+optimizer Ahead(base: optimizer = Averaged) {
+    rule each(w: [...]) { w = lerp(w, base(w, grad), 0.5) }
+}",
+    ),
+    page(
         "opt::every::period",
         "a period is not a whole number from 1 on",
         "`every k steps` happens at the steps k, 2k, 3k and so on.",
@@ -434,6 +461,23 @@ optimizer Shown(base: optimizer = Averaged) {
     rule each(w: [...]) {
         w -= grad
         every 10 steps { w *= 0.5 }
+    }
+}",
+    ),
+    page(
+        "opt::fact::triangle",
+        "a triangle is asked for that a matrix is known not to have",
+        "`cholesky(s)` is lower triangular and `qr(x).r` upper, so the other triangle of either holds only zeros beside the diagonal: to solve with it is a mistake.\nLeave `triangle` out where the triangle is known; to solve with the transpose, write `transposed: true`.",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        let l = cholesky(gram(grad) + identity(m))
+        w -= solve_triangular(l, grad, triangle: upper)
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        let l = cholesky(gram(grad) + identity(m))
+        w -= solve_triangular(l, grad, transposed: true)
     }
 }",
     ),
@@ -957,6 +1001,19 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::random::rounds_nothing",
+        "`stochastic` stands where nothing is rounded to 16 bits",
+        "`stochastic(x)` rounds what is assigned to the parameter or to state to one of the two neighbours that its storage has, at random.\nSo it stands around all of the right side of an assignment with `=`, and state with it is not declared in 32, 64 or 8 bits.",
+        r"optimizer Shown {
+    hyper lr = 0.1
+    rule each(w: [...]) { w -= stochastic(lr * grad) }
+}",
+        r"optimizer Shown {
+    hyper lr = 0.1
+    rule each(w: [...]) { w = stochastic(w - lr * grad) }
+}",
+    ),
+    page(
         "opt::policy::retry",
         "a factorization cannot be retried in this type",
         "`f64` is the most exact type, and the only one worth a second try.",
@@ -1315,6 +1372,7 @@ optimizer Shown {
         r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state q[i]: orthogonal[dim(w, i)] = identity }
+        each i { q[i] = qr(gram(grad, i)).q or keep }
         w -= rotate(grad, q)
     }
 }",
@@ -1396,6 +1454,7 @@ optimizer Shown {
         r"optimizer Shown {
     rule each(w: [m, n]) {
         state q: orthogonal[m] = identity
+        q = qr(q * gram(grad)).q
         w -= q * grad
     }
 }",
@@ -1432,6 +1491,7 @@ optimizer Shown {
         r"optimizer Shown {
     rule each(w: [...]) {
         modes i of w { state q[i]: orthogonal[dim(w, i)] = identity }
+        each i { q[i] = qr(gram(grad, i)).q or keep }
         w -= rotate(grad, q)
     }
 }",
@@ -1452,6 +1512,25 @@ optimizer Shown {
         modes i of w { state s[i]: sym[dim(w, i)] = 0 }
         each i { s[i] = s[i] + gram(grad, i) }
         w -= grad
+    }
+}",
+    ),
+    page(
+        "opt::state::packed",
+        "a state that is packed needs more than one triangle",
+        "`packed` stores one half of a square matrix, so the type must say that this half is enough: `sym[n]` and `spd[n]` mirror it, `upper[n]` and `lower[n]` have zeros in the other.\nA matrix with nothing beside its diagonal is kept as a vector, `[n]`, and used as `diag(v)`.",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        state factor: packed [m, m] = 0
+        factor += gram(grad)
+        w -= factor * grad
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [m, n]) {
+        state factor: packed sym[m] = 0
+        factor += gram(grad)
+        w -= factor * grad
     }
 }",
     ),
@@ -1722,6 +1801,24 @@ optimizer Shown {
     rule each(w: [...]) {
         let u = sign(grad)
         w -= u
+    }
+}",
+    ),
+    page(
+        "opt::unused::memory",
+        "state is read and never assigned",
+        "State has a first value, so it can be read before it is written; this one begins with a constant and nothing writes it, so what is read is that constant in every step.\nThe rule probably lacks an assignment. State that keeps the first parameter or gradient, or a draw, needs none.",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        state total = zeros_like(w)
+        w -= 0.1 * (grad + total)
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [...]) {
+        state total = zeros_like(w)
+        total += grad
+        w -= 0.1 * (grad + total)
     }
 }",
     ),

@@ -50,7 +50,7 @@ pub(super) const CODES: &[Code] = &[
     Code {
         code: "opt::syntax::repeated_member",
         summary: "a member that stands once is given twice",
-        explanation: "An optimizer has one policy for absent gradients.\nKeep one of the two lines.",
+        explanation: "An optimizer has one policy for absent gradients, one for those that are not finite, and one version.\nKeep one of the two lines.",
         failing: r"optimizer Shown {
     absent grad: zeros
     absent grad: skip
@@ -105,6 +105,26 @@ optimizer Shown {
     rule each(w: [...]) { w -= grad }
 }",
         repeated: 1_048_576,
+    },
+    Code {
+        code: "opt::syntax::unbounded_loop",
+        summary: "a loop has no bound",
+        explanation: "A step must end, on every device: `repeat` takes a number of turns or a table, and `until` ends `at most` after so many turns, whatever its condition says.",
+        failing: r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        until norm(x) < 1 { x = 0.5 * x }
+        w -= x
+    }
+}",
+        corrected: r"optimizer Shown {
+    rule each(w: [...]) {
+        var x = grad
+        until norm(x) < 1 at most 20 { x = 0.5 * x }
+        w -= x
+    }
+}",
+        repeated: 1,
     },
     Code {
         code: "opt::syntax::unclosed",

@@ -72,6 +72,7 @@ impl Interp<'_> {
             OpKind::Fill(a) | OpKind::Cast(a) => read(*a),
             OpKind::Unary(op, a) => unary(*op, read(*a)),
             OpKind::Binary(op, a, b) => binary(*op, read(*a), read(*b)),
+            OpKind::Stochastic(x, noise) => dtype.round_stochastic(read(*x), read(*noise)),
             OpKind::Select(c, a, b) => read(if self.truth(*c, dims, n) { *a } else { *b }),
             OpKind::Lerp(a, b, weight) => {
                 let (a, b, weight) = (read(*a), read(*b), read(*weight));

@@ -36,6 +36,14 @@ pub enum InterpError {
         /// Which operation.
         op: String,
     },
+    /// A state was kept for as many failures in a row as its policy allows, and there is one more.
+    #[error("`{state}` was kept {most} times")]
+    KeptTooOften {
+        /// The state.
+        state: String,
+        /// How many failures are allowed.
+        most: u32,
+    },
 }
 
 /// A value during interpretation.
@@ -291,6 +299,19 @@ impl<'a> Interp<'a> {
                 around(self.dims(*x), *axis as usize),
                 self.tensor(*index),
             )),
+            OpKind::Pack { x, packing } => {
+                one(packing.pack(self.tensor(*x), self.dims(*x)[0] as usize))
+            }
+            OpKind::Unpack { x, packing } => {
+                one(packing.unpack(self.tensor(*x), self.dims(result)[0] as usize))
+            }
+            OpKind::Limit { x, most, kept } if self.tensor(*x)[0] > f64::from(*most) => {
+                Err(InterpError::KeptTooOften {
+                    state: self.function.slots[*kept as usize].name.clone(),
+                    most: *most,
+                })
+            }
+            OpKind::Limit { x, .. } => one(self.tensor(*x).to_vec()),
             OpKind::Quantize { x, format } => Ok(quantize(self.tensor(*x), *format)
                 .map(Datum::Tensor)
                 .to_vec()),

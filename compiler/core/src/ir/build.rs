@@ -6,6 +6,7 @@ use super::{
 };
 use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
+use crate::packed::Packing;
 use crate::plan::{HostBinary, HostUnary};
 use crate::quantized::Format;
 use cranelift_entity::PrimaryMap;
@@ -222,6 +223,22 @@ impl Builder {
         let count = self.function.dims(index)[0];
         let ty = self.along(x, axis, count);
         self.push_one(OpKind::Gather { x, axis, index }, ty)
+    }
+
+    /// The half of a square matrix that is stored.
+    pub fn pack(&mut self, x: Value, packing: Packing) -> Value {
+        let (dtype, dims) = self.parts(x);
+        let dims = vec![Packing::count(dims[0])];
+        let ty = Type::Tensor(TensorType { dtype, dims });
+        self.push_one(OpKind::Pack { x, packing }, ty)
+    }
+
+    /// The square matrix with `n` rows of a half.
+    pub fn unpack(&mut self, x: Value, n: u64, packing: Packing) -> Value {
+        let (dtype, _) = self.parts(x);
+        let dims = vec![n, n];
+        let ty = Type::Tensor(TensorType { dtype, dims });
+        self.push_one(OpKind::Unpack { x, packing }, ty)
     }
 
     /// Codes and scales of a tensor.

@@ -5,6 +5,7 @@
 
 use super::{Function, OnFailure, OpKind, Value};
 use crate::hir::Fact;
+use crate::packed::Packing;
 
 /// Whether `value` equals its transpose.
 pub fn is_symmetric(function: &Function, value: Value) -> bool {
@@ -14,6 +15,7 @@ pub fn is_symmetric(function: &Function, value: Value) -> bool {
             Fact::Symmetric | Fact::Spd | Fact::Diagonal
         ),
         OpKind::Identity(_) => true,
+        OpKind::Unpack { packing, .. } => *packing == Packing::Mirrored,
         OpKind::Gram { added, .. } => added.is_none_or(|(c, _)| is_symmetric(function, c)),
         OpKind::Fill(_) => is_square(function, value),
         OpKind::Product(p) => {

@@ -39,6 +39,7 @@ pub use verify::verify;
 use crate::dtype::DType;
 use crate::hir::Fact;
 use crate::kernel::{BinaryOp, CompareOp, Fold, LogicOp, MapKernel, UnaryOp};
+use crate::packed::Packing;
 use crate::plan::{HostBinary, HostUnary, Role};
 use crate::quantized::Format;
 use crate::random::Distribution;
@@ -240,6 +241,8 @@ pub enum OpKind {
     Math(Math, Value),
     /// Element by element: tensor to a host power, expanded.
     Pow(Value, Value),
+    /// An `f32` tensor rounded to the half type of the result, by noise in [0, 1): [`DType::round_stochastic`].
+    Stochastic(Value, Value),
     /// `a + weight (b − a)`; the weight is host or a tensor.
     Lerp(Value, Value, Value),
     /// Tensor or host, tensor or host → mask.
@@ -296,6 +299,20 @@ pub enum OpKind {
         axis: u32,
         /// The first one.
         from: u64,
+    },
+    /// A square matrix → the half that is stored.
+    Pack {
+        /// `[n, n]`.
+        x: Value,
+        /// Which half.
+        packing: Packing,
+    },
+    /// The half that is stored → the square matrix.
+    Unpack {
+        /// `[n (n + 1) / 2]`.
+        x: Value,
+        /// Which half.
+        packing: Packing,
     },
     /// Floats → codes, and a scale for each block of the elements in order.
     Quantize {
@@ -384,6 +401,16 @@ pub enum OpKind {
         b: Value,
         /// `a` is upper triangular.
         upper: bool,
+    },
+
+    /// A scalar, while it is not above a number; then the step is an error.
+    Limit {
+        /// `f32 []`: failures in a row.
+        x: Value,
+        /// The largest that is none.
+        most: u32,
+        /// The state that was kept, for the error.
+        kept: u32,
     },
 
     /// One of two regions, by a host value or a scalar tensor; results are what the region yields. Under a tensor there
@@ -526,10 +553,14 @@ impl OpKind {
             | OpKind::Argsort { x: a, .. }
             | OpKind::Slice { x: a, .. }
             | OpKind::Quantize { x: a, .. }
+            | OpKind::Limit { x: a, .. }
+            | OpKind::Pack { x: a, .. }
+            | OpKind::Unpack { x: a, .. }
             | OpKind::If { cond: a, .. } => f(a),
             OpKind::HostBinary(_, a, b)
             | OpKind::Binary(_, a, b)
             | OpKind::Pow(a, b)
+            | OpKind::Stochastic(a, b)
             | OpKind::Compare(_, a, b)
             | OpKind::Logic(_, a, b)
             | OpKind::Gather { x: a, index: b, .. }
@@ -593,6 +624,7 @@ impl OpKind {
                 | OpKind::Binary(..)
                 | OpKind::Math(..)
                 | OpKind::Pow(..)
+                | OpKind::Stochastic(..)
                 | OpKind::Lerp(..)
                 | OpKind::Compare(..)
                 | OpKind::Logic(..)

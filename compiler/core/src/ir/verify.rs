@@ -11,6 +11,7 @@
 
 use super::{Function, Op, OpKind, Product, Region, Type, Value};
 use crate::kernel_verify;
+use crate::packed::Packing;
 use crate::plan::Role;
 use std::collections::HashSet;
 
@@ -95,7 +96,9 @@ impl Verifier<'_> {
                     self.fail(op, "operand counts differ from the kernel's");
                 }
             }
-            OpKind::Reshape(a) => self.same_count(op, *a),
+            OpKind::Reshape(a) | OpKind::Limit { x: a, .. } => self.same_count(op, *a),
+            OpKind::Pack { x, .. } => self.packed(op, *x, self.function.ops[op].results[0]),
+            OpKind::Unpack { x, .. } => self.packed(op, self.function.ops[op].results[0], *x),
             OpKind::Slice { x, axis, from } => self.slice(op, *x, *axis, *from),
             OpKind::Concat { parts, axis } => self.concat(op, parts, *axis),
             kind if kind.is_map() => self.broadcast(op, kind),
@@ -114,6 +117,16 @@ impl Verifier<'_> {
         let count = |v| self.function.dims(v).iter().product::<u64>();
         if count(a) != count(result) {
             self.fail(op, "changes the number of elements");
+        }
+    }
+
+    fn packed(&mut self, op: Op, whole: Value, half: Value) {
+        let fits = match (self.function.dims(whole), self.function.dims(half)) {
+            ([m, n], [count]) => m == n && *count == Packing::count(*n),
+            _ => false,
+        };
+        if !fits {
+            self.fail(op, "the half of a square matrix has another length");
         }
     }
 

@@ -267,6 +267,11 @@ impl<'p> Lowerer<'p> {
         *draws - 1
     }
 
+    /// Numbers in [0, 1) for what is rounded here.
+    pub(super) fn noise(&mut self) -> OpKind {
+        OpKind::Random(Distribution::Uniform, self.site(false))
+    }
+
     fn chance(&mut self) -> Value {
         let kind = OpKind::Chance(self.site(true));
         self.build.push_one(kind, Type::Host)
@@ -490,22 +495,43 @@ impl<'p> Lowerer<'p> {
                 self.build
                     .push_one(OpKind::Cholesky { x, on_failure }, tensor(dims)),
             ),
-            _ => {
-                let upper = matches!(
-                    args[0].ty,
-                    crate::hir::Type::Tensor {
-                        fact: Fact::Upper,
-                        ..
-                    }
-                );
-                let b = self.tensor(&args[1]);
-                let ty = self.build.function.ty(b).clone();
-                Val::Tensor(
-                    self.build
-                        .push_one(OpKind::SolveTriangular { a: x, b, upper }, ty),
-                )
-            }
+            _ => Val::Tensor(self.solve(x, args)),
         }
+    }
+
+    /// `x` with op(a) x = b, or x op(a) = b: of the transposes, if the matrix stands on the right.
+    fn solve(&mut self, a: Value, args: &'p [Expr]) -> Value {
+        let [right, lower, upper] = [(2, "right"), (3, "lower"), (3, "upper")]
+            .map(|(arg, word)| self.word_is(&args[arg], word));
+        let [transposed, unit] = [4, 5].map(|flag| self.expr(&args[flag]) == Val::Number(1.0));
+        let b = self.tensor(&args[1]);
+        let (a, upper) = match args[0].ty {
+            crate::hir::Type::Tensor {
+                fact: fact @ (Fact::Upper | Fact::Lower),
+                ..
+            } => (a, fact == Fact::Upper),
+            _ if upper || lower => (self.triangle(a, upper), upper),
+            _ => (a, false),
+        };
+        let a = if unit { self.with_unit_diagonal(a) } else { a };
+        let turned = transposed != right;
+        let (a, upper) = match turned {
+            true => (self.build.transpose(a), !upper),
+            false => (a, upper),
+        };
+        let b = if right { self.build.transpose(b) } else { b };
+        let ty = self.build.function.ty(b).clone();
+        let solve = OpKind::SolveTriangular { a, b, upper };
+        let x = self.build.push_one(solve, ty);
+        if right { self.build.transpose(x) } else { x }
+    }
+
+    fn with_unit_diagonal(&mut self, a: Value) -> Value {
+        let ty = self.build.function.ty(a).clone();
+        let [zero, one] = [0.0, 1.0].map(|c| self.build.constant(c));
+        let identity = self.build.push_one(OpKind::Identity(one), ty);
+        let diagonal = self.build.compare(CompareOp::Gt, identity, zero);
+        self.build.select(diagonal, one, a)
     }
 
     fn word_is(&mut self, expr: &'p Expr, word: &str) -> bool {

@@ -1,7 +1,9 @@
 //! Expressions: what is known now is computed, host scalars and tensors become operations.
 
 use super::{Frame, Lowerer, Val};
-use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Place, UnaryOp};
+use crate::hir::{
+    BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Keep, Place, StateId, UnaryOp,
+};
 use crate::ir::{OnFailure, OpKind, Reduce, Type, Value};
 use crate::kernel;
 use crate::plan::{HostBinary, HostUnary};
@@ -64,7 +66,7 @@ impl<'p> Lowerer<'p> {
                 value,
                 retry_f64,
                 keep,
-            } => self.or_else(value, *retry_f64, *keep),
+            } => self.or_else(value, *retry_f64, keep.as_ref()),
         }
     }
 
@@ -369,41 +371,71 @@ impl<'p> Lowerer<'p> {
         })
     }
 
-    fn or_else(&mut self, value: &'p Expr, retry_f64: bool, keep: Option<Place>) -> Val {
-        let keep = keep.and_then(|place| match place {
-            Place::Param => self.frame.param,
-            Place::State(state) => Some(self.current[self.frame.states[&(state, None)]]),
-            Place::StateOfMode(state) => {
-                Some(self.current[self.frame.states[&(state, self.frame.mode)]])
-            }
-            Place::Local(_) | Place::Shared(_) => None,
-        });
-        let direct = keep.filter(|_| is_kept_whole(value));
+    fn or_else(&mut self, value: &'p Expr, retry_f64: bool, keep: Option<&'p Keep>) -> Val {
+        let slot = keep.and_then(|keep| self.frame.states.get(&self.kept_key(keep)?));
+        let old = slot.map(|&slot| self.current[slot]);
+        let counted = keep.is_some_and(|keep| keep.most.is_some());
+        let direct = old.filter(|_| is_kept_whole(value) && !counted);
         let policy = OnFailure {
             retry_f64,
             keep: direct,
-            nan: keep.is_some() && direct.is_none(),
+            nan: old.is_some() && direct.is_none(),
         };
         let outer = std::mem::replace(&mut self.on_failure, policy);
         let value = self.expr(value);
         self.on_failure = outer;
-        match (value, keep) {
-            (Val::Tensor(value), Some(keep)) if policy.nan => {
-                Val::Tensor(self.finite_or(value, keep))
+        match (value, old, keep) {
+            (Val::Tensor(value), Some(old), Some(keep)) if policy.nan => {
+                Val::Tensor(self.finite_or(value, old, keep))
             }
-            (value, _) => value,
+            (value, ..) => value,
+        }
+    }
+
+    /// The state of a policy.
+    fn kept_key(&self, keep: &Keep) -> Option<(StateId, Option<u32>)> {
+        match keep.place {
+            Place::State(state) => Some((state, None)),
+            Place::StateOfMode(state) => Some((state, self.frame.mode)),
+            Place::Param | Place::Local(_) | Place::Shared(_) => None,
         }
     }
 
     /// The new value if all of it is finite, else the old one.
-    fn finite_or(&mut self, value: Value, old: Value) -> Value {
+    fn finite_or(&mut self, value: Value, old: Value, keep: &'p Keep) -> Value {
         let zero = self.build.constant(0.0);
         let nothing = self.build.binary(kernel::BinaryOp::Mul, value, zero);
         let sum = self.build.sum(nothing, Reduce::All);
         let finite = self.build.compare(kernel::CompareOp::Eq, sum, zero);
+        if let Some(most) = &keep.most {
+            let most = self.count(most) as u32;
+            self.count_failure(finite, most, keep);
+        }
         let dtype = self.build.parts(value).0;
         let old = self.build.cast(old, dtype);
         self.build.select(finite, value, old)
+    }
+
+    /// One more failure in a row, or none; too many are an error.
+    fn count_failure(&mut self, finite: Value, most: u32, keep: &Keep) {
+        let key = self.kept_key(keep);
+        let known = key.and_then(|key| {
+            let count = self.frame.failures.get(&key)?;
+            Some((*count, self.frame.states[&key] as u32))
+        });
+        let Some((slot, kept)) = known else { return };
+        let (zero, one) = (self.build.constant(0.0), self.build.constant(1.0));
+        let more = self
+            .build
+            .binary(kernel::BinaryOp::Add, self.current[slot], one);
+        let count = self.build.select(finite, zero, more);
+        let ty = self.build.function.ty(count).clone();
+        let limit = OpKind::Limit {
+            x: count,
+            most,
+            kept,
+        };
+        self.current[slot] = self.build.push_one(limit, ty);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::hir::{
     Target,
 };
 use crate::ir::{Builder, Function, OnFailure, Slot, TensorType, Value};
+use crate::packed::Packing;
 use crate::plan::Role;
 use crate::quantized::Format;
 use crate::settings::{Settings, StaticValue};
@@ -176,6 +177,8 @@ struct Frame {
     symbols: SecondaryMap<hir::Symbol, u64>,
     locals: HashMap<hir::Local, Val>,
     states: HashMap<(StateId, Option<u32>), usize>,
+    /// The slots that count failures.
+    failures: HashMap<(StateId, Option<u32>), usize>,
     modes: HashMap<ModesId, Vec<u32>>,
     mode: Option<u32>,
     /// Where its shared numbers are among the host inputs.
@@ -246,6 +249,7 @@ impl Frame {
             symbols: SecondaryMap::new(),
             locals: HashMap::new(),
             states: HashMap::new(),
+            failures: HashMap::new(),
             modes: HashMap::new(),
             mode: None,
             first_input: 0,
@@ -289,6 +293,8 @@ struct Lowerer<'p> {
     /// The slots that hold codes; their scales are in the next one. The value of such a slot at this point is that of
     /// the state.
     formats: BTreeMap<usize, Format>,
+    /// The slots that hold one half of a matrix with so many rows; the value of such a slot at this point is the matrix.
+    packed: BTreeMap<usize, (Packing, u64)>,
     /// The first value of each state slot, in `init`.
     initial: Vec<Value>,
     /// Tensors read here are cast to this type.
@@ -315,6 +321,7 @@ impl<'p> Lowerer<'p> {
             frame,
             current: Vec::new(),
             formats: BTreeMap::new(),
+            packed: BTreeMap::new(),
             initial: Vec::new(),
             context: None,
             on_failure: OnFailure::default(),
@@ -343,6 +350,7 @@ impl<'p> Lowerer<'p> {
     fn finish(mut self) -> Function {
         let (init, body) = (self.build.function.init, self.build.function.body);
         self.store_codes();
+        self.store_packed();
         for slot in 0..self.current.len() {
             let stored = self.build.function.slots[slot].ty.dtype;
             self.current[slot] = self.build.cast(self.current[slot], stored);

@@ -117,7 +117,12 @@ fn in_expr<'p>(expr: &'p Expr, found: &mut Vec<&'p str>) {
             }
         }
         ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => in_expr(x, found),
-        ExprKind::OrElse { value, .. } => in_expr(value, found),
+        ExprKind::OrElse { value, keep, .. } => {
+            let most = keep.as_ref().and_then(|keep| keep.most.as_deref());
+            std::iter::once(&**value)
+                .chain(most)
+                .for_each(|x| in_expr(x, found));
+        }
         ExprKind::Binary(_, x, y) => [x, y].into_iter().for_each(|x| in_expr(x, found)),
         ExprKind::Apply {
             param,

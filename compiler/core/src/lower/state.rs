@@ -8,6 +8,7 @@ use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Expr, Fact, ModesId, StateId};
 use crate::ir::{Function, Op, OpKind, TensorType, Type, Value};
+use crate::packed::Packing;
 use crate::plan::{HostBinary, Role};
 use crate::quantized::Format;
 use std::collections::HashSet;
@@ -65,18 +66,93 @@ impl<'p> Lowerer<'p> {
             Some(mode) => format!("{name}.{mode}"),
             None => name,
         };
-        let slot = match data.format {
-            Some(format) => self.declare_codes(&name, &dims, initial, format),
-            None => {
+        let slot = match (data.format, data.packed) {
+            (Some(format), _) => self.declare_codes(&name, &dims, initial, format),
+            (None, Some(packing)) => self.declare_packed(&name, initial, packing),
+            (None, None) => {
                 self.initial.push(initial);
                 self.slot(&name, Role::State, dtype, &dims, data.fact)
             }
         };
+        if data.counts_failures {
+            let count = self.declare_count(&name);
+            self.frame.failures.insert((state, mode), count);
+        }
         self.read_missing_slots(self.build.function.slots.len());
         if depends {
             self.begin(slot, TensorType { dtype, dims }, &data.init);
         }
         self.frame.states.insert((state, mode), slot);
+    }
+
+    /// One slot, as long as the half that is stored.
+    fn declare_packed(&mut self, name: &str, initial: Value, packing: Packing) -> usize {
+        let body = std::mem::replace(&mut self.build.region, self.build.function.init);
+        let first = self.build.pack(initial, packing);
+        self.build.region = body;
+        self.initial.push(first);
+        let (dtype, half) = self.build.parts(first);
+        let rows = self.build.function.dims(initial)[0];
+        let slot = self.slot(name, Role::State, dtype, &half, Fact::General);
+        self.packed.insert(slot, (packing, rows));
+        slot
+    }
+
+    /// The halves of what changed.
+    pub(super) fn store_packed(&mut self) {
+        for (slot, (packing, _)) in self.packed.clone() {
+            let (now, dtype) = (self.current[slot], self.build.function.slots[slot].ty.dtype);
+            let rest = self.read_before(now) == Some(slot);
+            self.current[slot] = match rest {
+                true => self.build.slot(slot as u32),
+                false => {
+                    let stored = self.build.cast(now, dtype);
+                    self.build.pack(stored, packing)
+                }
+            };
+        }
+    }
+
+    /// The packed slot that a value is, as it was before the step.
+    fn read_before(&self, value: Value) -> Option<usize> {
+        let def = |value: Value| self.build.function.def(value);
+        let inner = match *def(value) {
+            OpKind::Cast(inner) => inner,
+            _ => value,
+        };
+        let OpKind::Unpack { x, .. } = *def(inner) else {
+            return None;
+        };
+        match *def(x) {
+            OpKind::Slot(slot) => Some(slot as usize),
+            _ => None,
+        }
+    }
+
+    /// The type of a slot's value at this point, as it is stored.
+    pub(super) fn slot_type(&self, slot: usize) -> TensorType {
+        let ty = self.build.function.slots[slot].ty.clone();
+        match self.packed.get(&slot) {
+            Some(&(_, rows)) => TensorType {
+                dims: vec![rows; 2],
+                ..ty
+            },
+            None => ty,
+        }
+    }
+
+    /// `basis.failures`: for how many failures in a row a state was kept.
+    fn declare_count(&mut self, name: &str) -> usize {
+        let ty = TensorType {
+            dtype: DType::F32,
+            dims: Vec::new(),
+        };
+        let body = std::mem::replace(&mut self.build.region, self.build.function.init);
+        let first = self.filled(Val::Number(0.0), ty);
+        self.build.region = body;
+        self.initial.push(first);
+        let name = format!("{name}.failures");
+        self.slot(&name, Role::State, DType::F32, &[], Fact::General)
     }
 
     /// Two slots: `exp_avg` for the codes, `exp_avg.absmax` for the scales.

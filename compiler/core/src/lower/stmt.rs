@@ -2,7 +2,7 @@
 
 use super::{Lowerer, Val};
 use crate::dtype::DType;
-use crate::hir::{Block, Expr, Local, Place, StateId, Stmt, StmtKind};
+use crate::hir::{Block, Builtin, Expr, ExprKind, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, HostUnary};
 
@@ -225,6 +225,10 @@ impl<'p> Lowerer<'p> {
             let scales = self.build.slot(slot as u32 + 1);
             return self.build.dequantize(value, scales, format);
         }
+        let value = match self.packed.get(&slot) {
+            Some(&(packing, rows)) => self.build.unpack(value, rows, packing),
+            None => value,
+        };
         let dtype = self.build.function.slots[slot].ty.dtype;
         self.build.cast(value, dtype.compute())
     }
@@ -336,7 +340,13 @@ impl<'p> Lowerer<'p> {
     }
 
     fn assign(&mut self, place: Place, value: &'p Expr) {
-        let value = self.expr(value);
+        let value = match &value.kind {
+            ExprKind::Builtin(Builtin::Stochastic, args) => {
+                let value = self.expr(&args[0]);
+                self.stochastic(place, value)
+            }
+            _ => self.expr(value),
+        };
         match place {
             Place::Local(local) => drop(self.frame.locals.insert(local, value)),
             Place::Param => {
@@ -350,9 +360,46 @@ impl<'p> Lowerer<'p> {
         }
     }
 
+    /// Rounded to what the place is stored in, up or down by a draw of its own; a wider type has the value itself.
+    fn stochastic(&mut self, place: Place, value: Val) -> Val {
+        let noise = self.noise();
+        let Some(stored) = self.stored(place) else {
+            return value;
+        };
+        if stored.dtype == stored.dtype.compute() {
+            return value;
+        }
+        let held = TensorType {
+            dtype: stored.dtype.compute(),
+            dims: stored.dims.clone(),
+        };
+        let x = self.filled(value, held.clone());
+        let noise = self.build.push_one(noise, Type::Tensor(held.clone()));
+        let rounded = OpKind::Stochastic(x, noise);
+        let rounded = self.build.push_one(rounded, Type::Tensor(stored));
+        Val::Tensor(self.build.cast(rounded, held.dtype))
+    }
+
+    /// How a place is stored; the parameter as the rule sees it, if it is kept anywhere.
+    fn stored(&self, place: Place) -> Option<TensorType> {
+        let slots = &self.build.function.slots;
+        let slot = match place {
+            Place::Param => {
+                let (slot, _) = self.frame.through.home.as_ref()?;
+                let dims = self.build.function.dims(self.frame.param?).to_vec();
+                let dtype = slots[*slot].ty.dtype;
+                return Some(TensorType { dtype, dims });
+            }
+            Place::State(state) => self.frame.states[&(state, None)],
+            Place::StateOfMode(state) => self.frame.states[&(state, self.frame.mode)],
+            Place::Local(_) | Place::Shared(_) => return None,
+        };
+        Some(self.slot_type(slot))
+    }
+
     fn assign_state(&mut self, state: StateId, mode: Option<u32>, value: Val) {
         let slot = self.frame.states[&(state, mode)];
-        let ty = self.build.function.slots[slot].ty.clone();
+        let ty = self.slot_type(slot);
         let dtype = match self.formats.contains_key(&slot) {
             true => DType::F32,
             false => ty.dtype.compute(),

@@ -81,13 +81,14 @@ impl Plan {
                     .sum();
                 (touched, self.call_flops(*routine, inputs[0]))
             }
-            Thunk::Permute { x, out, .. } | Thunk::Copy { x, out } => {
-                (self.bytes(*x) + self.bytes(*out), 0)
-            }
+            Thunk::Permute { x, out, .. }
+            | Thunk::Copy { x, out }
+            | Thunk::Pack { x, out, .. }
+            | Thunk::Unpack { x, out, .. } => (self.bytes(*x) + self.bytes(*out), 0),
             Thunk::Gather { out, .. } | Thunk::Slice { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Quantize { x, codes, .. } => (self.bytes(*x) + self.bytes(*codes), 0),
             Thunk::Dequantize { codes, out, .. } => (self.bytes(*codes) + self.bytes(*out), 0),
-            Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
+            Thunk::Limit { x, .. } | Thunk::Paste { x, .. } => (2 * self.bytes(*x), 0),
             Thunk::Scatter { x, y, .. } => (2 * (self.bytes(*x) + self.bytes(*y)), 0),
             Thunk::Argsort { out, .. } | Thunk::Diag { out, .. } => (2 * self.bytes(*out), 0),
             Thunk::Fill { out, .. }

@@ -34,6 +34,12 @@ pub enum EvalError {
         /// Which.
         routine: &'static str,
     },
+    /// There were more failures in a row than a state may be kept for.
+    #[error("`{state}` was kept too often")]
+    KeptTooOften {
+        /// The state.
+        state: String,
+    },
     /// The plan breaks the contract of one of its thunks.
     #[error("{thunk}: {what}")]
     Broken {
@@ -173,6 +179,22 @@ impl<'a> Machine<'a> {
                 let made = dequantize(&self.load(*codes), &self.load(*scales), *format);
                 self.apart("dequantize", *out, &[*scales])?;
                 self.moved("dequantize", *codes, *out, &made)
+            }
+            Thunk::Pack { x, out, n, packing } => {
+                let made = packing.pack(&self.load(*x), *n as usize);
+                self.moved("pack", *x, *out, &made)
+            }
+            Thunk::Unpack { x, out, n, packing } => {
+                let made = packing.unpack(&self.load(*x), *n as usize);
+                self.moved("unpack", *x, *out, &made)
+            }
+            Thunk::Limit { x, out, most, kept } => {
+                let made = self.load(*x);
+                if made[0] > f64::from(*most) {
+                    let state = self.plan.slots[*kept as usize].name.clone();
+                    return Err(EvalError::KeptTooOften { state });
+                }
+                self.moved("limit", *x, *out, &made)
             }
             Thunk::Slice { x, out, axis, from } => {
                 let made = slice(&self.load(*x), axis.whole(), *from, axis.count);

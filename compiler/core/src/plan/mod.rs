@@ -19,6 +19,7 @@ pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::{Fold, MapKernel};
+use crate::packed::Packing;
 use crate::quantized::Format;
 use crate::random::{Distribution, Draw, Noise};
 use std::sync::Arc;
@@ -379,6 +380,39 @@ pub enum Thunk {
         axis: Along,
         /// The first one.
         from: u64,
+    },
+    /// Keeps one half of an n × n matrix.
+    Pack {
+        /// n².
+        x: Buffer,
+        /// n (n + 1) / 2, row by row.
+        out: Buffer,
+        /// Rows.
+        n: u64,
+        /// Which half.
+        packing: Packing,
+    },
+    /// The n × n matrix of one half.
+    Unpack {
+        /// n (n + 1) / 2, row by row.
+        x: Buffer,
+        /// n².
+        out: Buffer,
+        /// Rows.
+        n: u64,
+        /// Which half.
+        packing: Packing,
+    },
+    /// Copies a scalar; an error if it is above a number.
+    Limit {
+        /// Failures in a row.
+        x: Buffer,
+        /// Receives it.
+        out: Buffer,
+        /// The largest that is no error.
+        most: u32,
+        /// The slot of the state that was kept.
+        kept: u32,
     },
     /// Floats to codes, and a scale for each block.
     Quantize {

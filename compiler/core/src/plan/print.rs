@@ -213,6 +213,21 @@ impl Plan {
                 name(*scales),
                 name(*out)
             ),
+            Thunk::Pack {
+                x, out, packing, ..
+            } => {
+                writeln!(f, "pack {} {packing} -> {}", name(*x), name(*out))
+            }
+            Thunk::Unpack {
+                x, out, packing, ..
+            } => writeln!(f, "unpack {} {packing} -> {}", name(*x), name(*out)),
+            Thunk::Limit { x, out, most, kept } => writeln!(
+                f,
+                "limit {} to {most} failures of {} -> {}",
+                name(*x),
+                name(Buffer::Slot(*kept)),
+                name(*out)
+            ),
             Thunk::Paste { x, out, axis, from } => writeln!(
                 f,
                 "paste {} {:?} -> {} {:?} from {from}",

@@ -105,6 +105,24 @@ impl Planner<'_> {
                 out: self.buffer(result),
                 format: *format,
             },
+            OpKind::Pack { x, packing } => Thunk::Pack {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                n: function.dims(*x)[0],
+                packing: *packing,
+            },
+            OpKind::Unpack { x, packing } => Thunk::Unpack {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                n: function.dims(result)[0],
+                packing: *packing,
+            },
+            OpKind::Limit { x, most, kept } => Thunk::Limit {
+                x: self.buffer(*x),
+                out: self.buffer(result),
+                most: *most,
+                kept: *kept,
+            },
             OpKind::Slice { x, axis, from } => Thunk::Slice {
                 x: self.buffer(*x),
                 out: self.buffer(result),

@@ -56,6 +56,7 @@ impl Engine {
             kernels: code.kernels,
             hypers: &hypers,
             noise: &noise,
+            non_finite,
             prepared: HashMap::new(),
             buckets: Vec::new(),
             regs: 0,
@@ -67,15 +68,11 @@ impl Engine {
             .map(|entry| binder.param(entry))
             .collect::<Result<Vec<Param>, BindError>>()?;
         let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
-        let parts = binder.devices.parts(&params, non_finite)?;
+        let parts = binder.devices.parts(&params)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
         let sums = super::sums::inputs(&params);
-        let scan = if non_finite == NonFinite::Error {
-            scan_items(&params)
-        } else {
-            Vec::new()
-        };
+        let scan = scan_items(&params);
         let (scratches, zeros) = (scratches(&params, pool.threads())?, zeros(&params)?);
         let strided = Vec::with_capacity(2 * params.len());
         let tables = Tables {
@@ -89,7 +86,6 @@ impl Engine {
         let mut engine = Engine {
             params,
             hypers,
-            non_finite,
             noise,
             pool,
             parts,
@@ -215,6 +211,7 @@ struct Binder<'a> {
     kernels: &'a KernelSet,
     hypers: &'a [Vec<f64>],
     noise: &'a Noise,
+    non_finite: NonFinite,
     /// By plan, and whether for a device.
     prepared: HashMap<(*const Plan, bool), Arc<Prepared>>,
     buckets: Vec<(Arc<Prepared>, usize)>,
@@ -256,6 +253,7 @@ impl Binder<'_> {
             device: entry.device,
             hypers: entry.hypers,
             absent_zeros: entry.absent_zeros,
+            non_finite: self.non_finite.max(entry.non_finite),
             noise: self.noise.clone(),
             summands,
             entries,
@@ -266,6 +264,7 @@ impl Binder<'_> {
             dense_grad: None,
             active: false,
             failed: AtomicBool::new(false),
+            bad: AtomicBool::new(false),
             prepared,
         };
         self.regs += param.prepared.plan.host.len();
@@ -484,6 +483,6 @@ fn scan_items(params: &[Param]) -> Vec<super::lockstep::Item> {
     let hosted = params
         .iter()
         .enumerate()
-        .filter(|(_, param)| param.on_host());
+        .filter(|(_, param)| param.on_host() && param.non_finite != NonFinite::Propagate);
     hosted.flat_map(each).collect()
 }

@@ -118,6 +118,10 @@ impl Engine {
             takes(n, param, input, signature, given)
         })?;
         self.make_contiguous(inputs);
+        self.weigh_gradients(|param| {
+            let entry = param.entry(&signature.name);
+            entry.is_some_and(|entry| entry.reads_grad)
+        })?;
         self.evaluate_host();
         self.initialise_late();
         self.outcome()?;

@@ -29,6 +29,7 @@ use device::Part;
 use entry::BoundEntry;
 use lockstep::Lockstep;
 use optc_core::dtype::DType;
+use optc_core::hir::NonfiniteGrad;
 use optc_core::plan::{Plan, Slot};
 use optc_core::random::{Draw, Noise};
 use optc_core::specialize::EntryPlan;
@@ -38,14 +39,27 @@ use std::sync::{Arc, Mutex};
 use storage::Storage;
 use sums::Summand;
 
-/// What to do about a NaN or an infinity in a gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What to do about a NaN or an infinity in a gradient. What is stricter holds where the optimizer itself says
+/// `nonfinite grad`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum NonFinite {
     /// Compute with it.
     #[default]
     Propagate,
+    /// Leave the parameter as if it had no gradient in this step.
+    Skip,
     /// Refuse the step, before anything is written.
     Error,
+}
+
+impl From<NonfiniteGrad> for NonFinite {
+    fn from(policy: NonfiniteGrad) -> NonFinite {
+        match policy {
+            NonfiniteGrad::Pass => NonFinite::Propagate,
+            NonfiniteGrad::Skip => NonFinite::Skip,
+            NonfiniteGrad::Raise => NonFinite::Error,
+        }
+    }
 }
 
 /// One parameter's tensors for one step.
@@ -84,6 +98,8 @@ pub(crate) struct Entry {
     pub(crate) hypers: usize,
     /// A missing gradient counts as zeros.
     pub(crate) absent_zeros: bool,
+    /// What its optimizer says of gradients that are not finite.
+    pub(crate) non_finite: NonFinite,
     /// The caller keeps the state.
     pub(crate) lent: bool,
 }
@@ -94,7 +110,6 @@ pub(crate) struct Engine {
     pub(crate) params: Vec<Param>,
     /// Current hyperparameters and shared numbers, one list per group.
     pub(crate) hypers: Vec<Vec<f64>>,
-    pub(crate) non_finite: NonFinite,
     noise: Noise,
     pool: Arc<Pool>,
     /// One for each CUDA device.
@@ -140,6 +155,7 @@ pub(crate) struct Param {
     pub(crate) states: Vec<Storage>,
     pub(crate) home: Home,
     absent_zeros: bool,
+    non_finite: NonFinite,
     noise: Noise,
     /// What it adds to sums over parameters.
     summands: Vec<Summand>,
@@ -158,6 +174,8 @@ pub(crate) struct Param {
     own_regs: usize,
     regs: usize,
     failed: AtomicBool,
+    /// Its gradient is not finite in this step, where that matters.
+    bad: AtomicBool,
 }
 
 /// Whose memory holds a parameter's state.

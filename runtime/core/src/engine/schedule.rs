@@ -193,6 +193,9 @@ fn cost_of_one(frame: &Frame<'_>, thunk: &Thunk) -> Cost {
         | Thunk::Paste { x: out, .. }
         | Thunk::Quantize { x: out, .. }
         | Thunk::Dequantize { out, .. }
+        | Thunk::Limit { out, .. }
+        | Thunk::Pack { out, .. }
+        | Thunk::Unpack { out, .. }
         | Thunk::Argsort { out, .. }
         | Thunk::Diag { out, .. }
         | Thunk::Copy { out, .. }

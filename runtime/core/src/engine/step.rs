@@ -14,7 +14,7 @@ use crate::moves;
 use crate::view::{Device, TensorView};
 use optc_core::plan::evaluate_host;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 impl Engine {
     /// Steps every parameter that has a gradient. Allocates nothing once every strided tensor has been seen.
@@ -29,9 +29,7 @@ impl Engine {
         for part in &mut self.parts {
             part.gather(&self.params, inputs)?;
         }
-        if self.non_finite == NonFinite::Error {
-            self.check_finite()?;
-        }
+        self.weigh_gradients(|_| true)?;
         self.evaluate_host();
         self.initialise_late();
         if self.has_sums() {
@@ -52,7 +50,7 @@ impl Engine {
     pub(super) fn outcome(&mut self) -> Result<(), StepError> {
         let failure = self.failure.get_mut();
         match failure.unwrap_or_else(PoisonError::into_inner).take() {
-            Some((n, stop)) => Err(stopped(&self.params[n].name, stop)),
+            Some((n, stop)) => Err(stopped(&self.params[n], stop)),
             None => Ok(()),
         }
     }
@@ -128,7 +126,7 @@ impl Engine {
         }
         for (n, (param, input)) in self.params.iter_mut().zip(inputs).enumerate() {
             param.active = takes_part(n, param, input);
-            *param.failed.get_mut() = false;
+            (*param.failed.get_mut(), *param.bad.get_mut()) = (false, false);
             if !param.active {
                 continue;
             }
@@ -198,37 +196,46 @@ impl Engine {
         });
     }
 
-    fn check_finite(&mut self) -> Result<(), StepError> {
-        let mut first = self.first_not_finite()?;
+    /// Refuses the step, or leaves parameters out of it, where gradients that are read are not finite and a policy says
+    /// so.
+    pub(super) fn weigh_gradients(
+        &mut self,
+        reads_grad: impl Fn(&Param) -> bool + Sync,
+    ) -> Result<(), StepError> {
+        self.mark_not_finite(reads_grad)?;
         for part in &mut self.parts {
-            first = first.min(part.not_finite(&self.params)?.unwrap_or(usize::MAX));
+            part.mark_not_finite(&self.params)?;
         }
-        match self.params.get(first) {
-            None => Ok(()),
-            Some(param) => {
-                let part = part_of(&mut self.parts, param.device);
-                Err(not_finite(param, part.as_deref())?)
-            }
+        let is_bad = |param: &Param| param.bad.load(Ordering::Relaxed);
+        let refused = |param: &&Param| is_bad(param) && param.non_finite == NonFinite::Error;
+        if let Some(param) = self.params.iter().find(refused) {
+            let part = part_of(&mut self.parts, param.device);
+            return Err(not_finite(param, part.as_deref())?);
         }
+        for param in self.params.iter_mut().filter(|param| is_bad(param)) {
+            param.active = false;
+        }
+        Ok(())
     }
 
-    /// The first active parameter of the host whose gradient is not finite, or none so large.
-    fn first_not_finite(&self) -> Result<usize, StepError> {
-        let first = AtomicUsize::new(usize::MAX);
+    /// Marks active parameters of the host whose gradient is not finite, where that matters.
+    fn mark_not_finite(&self, reads_grad: impl Fn(&Param) -> bool + Sync) -> Result<(), StepError> {
         let scan = &self.tables.scan;
         let outcome = self.pool.run(scan.len(), &|_, task| {
             let item = &scan[task];
             let param = &self.params[item.param as usize];
+            if !param.active || !reads_grad(param) {
+                return;
+            }
             let (grad, dtype) = (param.slots[1], param.prepared.plan.slots[1].dtype);
-            // SAFETY: an active parameter's gradient has all its elements.
-            if param.active && !unsafe { moves::all_finite(grad, dtype, item.begin, item.end) } {
-                first.fetch_min(item.param as usize, Ordering::Relaxed);
+            // SAFETY: where it is read, an active parameter's gradient has all its elements.
+            if !unsafe { moves::all_finite(grad, dtype, item.begin, item.end) } {
+                param.bad.store(true, Ordering::Relaxed);
             }
         });
         outcome.map_err(|_| StepError::Panicked {
             name: "the gradient check".into(),
-        })?;
-        Ok(first.into_inner())
+        })
     }
 
     /// Host scalars, once for all parameters of a bucket that are at the same step.
@@ -470,8 +477,14 @@ fn index_of(mut at: u64, dims: &[i64]) -> Vec<u64> {
     index
 }
 
-fn stopped(name: &str, stop: Stop) -> StepError {
+fn stopped(param: &Param, stop: Stop) -> StepError {
+    let name = &param.name;
     match stop {
+        Stop::KeptTooOften(slot, most) => StepError::KeptTooOften {
+            name: name.into(),
+            state: param.prepared.plan.slots[slot as usize].name.clone(),
+            most,
+        },
         Stop::Failed(routine, source) => StepError::Failed {
             name: name.into(),
             routine,

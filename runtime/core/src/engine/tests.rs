@@ -384,6 +384,7 @@ fn entry(name: &str, plan: Plan) -> Entry {
         rule: "each".into(),
         hypers: 0,
         absent_zeros: false,
+        non_finite: NonFinite::Propagate,
         lent: false,
     }
 }

@@ -6,7 +6,7 @@ use super::space::{Split, access, compute_of};
 use crate::dtype::DType;
 use crate::ir::{Function, Fused, Math, OpKind, Reduce, Value};
 use crate::kernel::{BinaryOp, Fold, Input, Inst, MapKernel, Output, OutputKind, Space, Val};
-use crate::kernel_math;
+use crate::{kernel_math, kernel_round};
 use std::collections::HashMap;
 
 /// A kernel with its operands and the values it makes.
@@ -148,6 +148,10 @@ impl<'a> KernelBuilder<'a> {
                     Math::Log => kernel_math::log(&mut self.insts, space, a),
                     Math::Tanh => kernel_math::tanh(&mut self.insts, space, a),
                 }
+            }
+            OpKind::Stochastic(x, noise) => {
+                let (x, noise) = (self.float(x, compute), self.float(noise, compute));
+                kernel_round::stochastic(&mut self.insts, dtype, x, noise)
             }
             OpKind::Pow(a, b) => {
                 let (a, b) = (self.float(a, compute), self.float(b, compute));

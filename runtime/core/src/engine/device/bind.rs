@@ -67,15 +67,11 @@ impl<'a> Devices<'a> {
     }
 
     /// A part for each device.
-    pub(in crate::engine) fn parts(
-        self,
-        params: &[Param],
-        policy: NonFinite,
-    ) -> Result<Vec<Part>, BindError> {
+    pub(in crate::engine) fn parts(self, params: &[Param]) -> Result<Vec<Part>, BindError> {
         let each = self.open.into_iter().map(|(ordinal, (device, entries))| {
             let here = |&n: &usize| params[n].device == view::Device::Cuda(ordinal);
             let on_device: Vec<usize> = (0..params.len()).filter(here).collect();
-            part(device, entries, params, &on_device, policy).map_err(|lack| lacking(params, lack))
+            part(device, entries, params, &on_device).map_err(|lack| lacking(params, lack))
         });
         each.collect()
     }
@@ -86,7 +82,6 @@ fn part(
     entries: Entries,
     params: &[Param],
     on_device: &[usize],
-    policy: NonFinite,
 ) -> Result<Part, Lack> {
     let largest = largest(params, on_device);
     let failed = |error: CudaError| (largest, NoEntry::Cuda(error));
@@ -100,9 +95,14 @@ fn part(
     let init = builder.program(&waves, |plan| &plan.init)?;
     let body = builder.program(&waves, |plan| &plan.body)?;
     let strided = Strided::new(&entries, on_device)?;
-    let scan = match policy {
-        NonFinite::Propagate => None,
-        NonFinite::Error => Some(Scan::new(&device, &entries, params, on_device)?),
+    let looked_at: Vec<usize> = on_device
+        .iter()
+        .copied()
+        .filter(|&n| params[n].non_finite != NonFinite::Propagate)
+        .collect();
+    let scan = match looked_at.is_empty() {
+        true => None,
+        false => Some(Scan::new(&device, &entries, params, &looked_at)?),
     };
     let scanned = scan.as_ref().map_or(0, Scan::words);
     let words = [init.words(), body.words(), strided.words(), scanned]
@@ -203,6 +203,8 @@ fn unsupported(thunk: &Thunk) -> Option<&'static str> {
         Thunk::Scatter { .. } => Some("scatter"),
         Thunk::Quantize { .. } | Thunk::Dequantize { .. } => Some("state in 8 bits"),
         Thunk::Slice { .. } | Thunk::Paste { .. } => Some("a view of parts"),
+        Thunk::Pack { .. } | Thunk::Unpack { .. } => Some("a packed triangle"),
+        Thunk::Limit { .. } => Some("a count of failures"),
         Thunk::Argsort { .. } => Some("argsort"),
         Thunk::Diag { .. } => Some("diag"),
         Thunk::Identity { .. } => Some("an identity matrix"),

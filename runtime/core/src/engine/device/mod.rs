@@ -3,7 +3,7 @@
 //! What a step needs is one table per kernel and stage, over all parameters that take part: addresses, host scalars,
 //! sizes. The tables of a run are sent with one copy and launched in the order of the stream. A step so costs the host
 //! one copy and a few launches, whatever the number of parameters; it allocates nothing and waits for nothing, unless
-//! NaN are refused: then it reads back one number per parameter before anything is written.
+//! NaN are refused or skipped: then it reads back one number per parameter before anything is written.
 
 pub(crate) mod bind;
 mod program;
@@ -27,7 +27,7 @@ pub(crate) struct Part {
     ring: Ring,
     init: Program,
     body: Program,
-    /// Looks for NaN, where they are refused.
+    /// Looks for NaN, where they are refused or skipped.
     scan: Option<Scan>,
     pub(super) strided: Strided,
     /// A gradient of zeros, as large as the largest that may be missing.
@@ -73,11 +73,11 @@ impl Part {
             .gather(&mut self.ring, &self.device, params, inputs)
     }
 
-    /// The first active parameter whose gradient is not finite.
-    pub(super) fn not_finite(&mut self, params: &[Param]) -> Result<Option<usize>, CudaError> {
+    /// Marks active parameters whose gradient is not finite, where that matters.
+    pub(super) fn mark_not_finite(&mut self, params: &[Param]) -> Result<(), CudaError> {
         match &mut self.scan {
             Some(scan) => scan.run(&mut self.ring, &self.device, params),
-            None => Ok(None),
+            None => Ok(()),
         }
     }
 

@@ -14,6 +14,7 @@ use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, Fold};
 use optc_core::kernel_support::zero_or_nan;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// The tables of the look.
 #[derive(Debug)]
@@ -92,13 +93,13 @@ impl Scan {
         self.words
     }
 
-    /// The first active parameter whose gradient is not finite.
+    /// Marks active parameters whose gradient is not finite.
     pub(super) fn run(
         &mut self,
         ring: &mut Ring,
         device: &Device,
         params: &[Param],
-    ) -> Result<Option<usize>, CudaError> {
+    ) -> Result<(), CudaError> {
         for look in &self.looks {
             let write = |words: &mut [u64]| self.write_look(look, words, params);
             ring.run(self.words, write, |filled, base| {
@@ -111,15 +112,12 @@ impl Scan {
         })?;
         // SAFETY: the totals lie at the end of the memory, a word each.
         unsafe { self.read.download(self.memory.address() + self.totals_at)? };
-        let bad = |(member, total): (&Member, &u64)| {
-            let found = params[member.param].active && f64::from_bits(*total).is_nan();
-            found.then_some(member.param)
-        };
-        Ok(self
-            .members
-            .iter()
-            .zip(self.read.words().iter())
-            .find_map(bad))
+        for (member, total) in self.members.iter().zip(self.read.words().iter()) {
+            let param = &params[member.param];
+            let bad = param.active && f64::from_bits(*total).is_nan();
+            param.bad.store(bad, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn write_look(&self, look: &Look, words: &mut [u64], params: &[Param]) -> Filled {
