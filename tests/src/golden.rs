@@ -170,7 +170,7 @@ impl Case {
 
     /// Whether the run is steps alone: no entries beside them, and no random numbers that were drawn.
     pub fn is_steps_alone(&self) -> bool {
-        let entries = ["grad_first", "grad_hessian", "eval"];
+        let entries = ["after_init", "grad_first", "grad_hessian", "eval"];
         let mut kinds = self.extra.keys().map(|(_, kind)| kind.as_str());
         self.draws.is_empty()
             && self.chances.is_empty()
@@ -243,6 +243,18 @@ struct CaseMeta {
 struct DrawMeta {
     i: usize,
     t: u64,
+    /// What drew it.
+    r#fn: String,
+}
+
+impl DrawMeta {
+    /// A random bit stands for a sign.
+    fn drawn(&self, values: Vec<f64>) -> Vec<f64> {
+        match self.r#fn.as_str() {
+            "randint" => values.into_iter().map(|bit| 2.0 * bit - 1.0).collect(),
+            _ => values,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -299,7 +311,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         draws: meta
             .draws
             .iter()
-            .filter_map(|draw| Some((draw.t, records.draws.remove(&draw.i)?)))
+            .filter_map(|draw| Some((draw.t, draw.drawn(records.draws.remove(&draw.i)?))))
             .collect(),
         chances: records.chances,
         options: records.options,
@@ -348,8 +360,10 @@ impl Records {
             ["extra", "do_update" | "update_probability"] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
-            // What an initialisation drew and made, of cases that are open.
-            ["extra", "after_init", _] => {}
+            ["extra", "after_init", name] => {
+                let extra = self.extra.entry((0, "after_init".to_owned())).or_default();
+                extra.insert(name.to_owned(), values(view));
+            }
             ["extra", group, option, step] if group.starts_with("group") => {
                 let at = (
                     number(step),

@@ -223,11 +223,6 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 /// Recorded cases that no rule can follow yet, and why.
 const OPEN: &[(&str, &str, &str)] = &[
     (
-        "scion",
-        "init",
-        "the case begins with an initialisation of the parameters, which is an entry of its own",
-    ),
-    (
         "distributed_shampoo",
         "exponent_packed",
         "its factors are packed triangles, and each mode has an exponent of its own",

@@ -1017,7 +1017,7 @@ pub enum Builtin {
     Eigh,
     /// `qr(a)`
     Qr,
-    /// `orthonormal(a)`: columns that span those of `a`, in its shape
+    /// `orthonormal(a)`: columns that span those of `a`, in its shape; of stacks, matrix by matrix
     Orthonormal,
     /// `svd(a)`, or `svd(a, rank)`: the largest singular values only
     Svd,
@@ -1057,6 +1057,8 @@ pub enum Builtin {
     Scatter,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
+    /// `permute(x, (2, 0, 1))`: the axes in another order
+    PermuteAxes,
     /// `columns(a, order)`: the last axis in the given order
     Columns,
     /// `flatten(x, from)`

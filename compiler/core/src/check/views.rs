@@ -143,7 +143,7 @@ impl Body<'_> {
 }
 
 /// The rows of `(0, 2, 3, 1)` as axes, if each from 0 on occurs once.
-fn permutation(table: &Expr) -> Option<Vec<u32>> {
+pub(super) fn permutation(table: &Expr) -> Option<Vec<u32>> {
     let ExprKind::TableLiteral(rows) = &table.kind else {
         return None;
     };

@@ -33,6 +33,7 @@ impl<'p> Lowerer<'p> {
             B::Argsort | B::TopK => self.order(builtin, args),
             B::GramMode
             | B::Permute
+            | B::PermuteAxes
             | B::Columns
             | B::Flatten
             | B::Unflatten
@@ -401,6 +402,13 @@ impl<'p> Lowerer<'p> {
                 let index = self.tensor(&args[2]);
                 self.build.gather(x, axis, index)
             }
+            Builtin::PermuteAxes => {
+                let Val::Table(rows) = self.expr(&args[1]) else {
+                    unreachable!("axes are written as a table")
+                };
+                let axes = rows[0].iter().map(|&axis| axis as u32).collect();
+                self.build.permute(x, axes)
+            }
             Builtin::Scatter => {
                 let axis = self.count(&args[1]) as u32;
                 let (index, y) = (self.tensor(&args[2]), self.tensor(&args[3]));
@@ -469,15 +477,7 @@ impl<'p> Lowerer<'p> {
                 Val::Results(results)
             }
             Builtin::Orthonormal => {
-                let types = |k| [vec![dims[0], k], vec![k, dims[1]]].map(tensor).to_vec();
-                if dims[0] >= dims[1] {
-                    let qr = OpKind::Qr { x, on_failure };
-                    return Val::Tensor(self.build.push(qr, types(dims[1]))[0]);
-                }
-                // More columns than rows: the last ones are zero.
-                let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
-                let svd = OpKind::Svd { x, on_failure };
-                Val::Tensor(self.build.push(svd, shapes.map(tensor).to_vec())[0])
+                Val::Tensor(self.of_each_matrix(x, |lowerer, x| lowerer.orthonormal(x)))
             }
             Builtin::Svd => {
                 let least = dims[0].min(dims[1]);
@@ -506,6 +506,45 @@ impl<'p> Lowerer<'p> {
                 )
             }
         }
+    }
+
+    /// What `of` makes of every matrix of a stack, in the shape of the stack.
+    fn of_each_matrix(&mut self, x: Value, of: impl Fn(&mut Self, Value) -> Value) -> Value {
+        let dims = self.build.function.dims(x).to_vec();
+        let (stack, matrix) = dims.split_at(dims.len() - 2);
+        let count: u64 = stack.iter().product();
+        if stack.is_empty() {
+            return of(self, x);
+        }
+        if count == 0 {
+            return x;
+        }
+        let listed = [count, matrix[0], matrix[1]];
+        let all = self.build.reshape(x, listed.to_vec());
+        let made = (0..count).map(|n| {
+            let one = self.build.slice(all, 0, n, 1);
+            let one = self.build.reshape(one, matrix.to_vec());
+            let made = of(self, one);
+            self.build.reshape(made, vec![1, matrix[0], matrix[1]])
+        });
+        let made = made.collect();
+        let joined = self.build.concat(made, 0);
+        self.build.reshape(joined, dims)
+    }
+
+    fn orthonormal(&mut self, x: Value) -> Value {
+        let (dtype, dims) = self.build.parts(x);
+        let on_failure = self.on_failure;
+        let tensor = |dims: Vec<u64>| Type::Tensor(TensorType { dtype, dims });
+        if dims[0] >= dims[1] {
+            let shapes = [dims.clone(), vec![dims[1], dims[1]]];
+            let qr = OpKind::Qr { x, on_failure };
+            return self.build.push(qr, shapes.map(tensor).to_vec())[0];
+        }
+        // More columns than rows: the last ones are zero.
+        let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
+        let svd = OpKind::Svd { x, on_failure };
+        self.build.push(svd, shapes.map(tensor).to_vec())[0]
     }
 
     fn word_is(&mut self, expr: &'p Expr, word: &str) -> bool {
