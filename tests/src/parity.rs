@@ -156,7 +156,7 @@ fn points(
             *found += init - start;
         }
         let (largest, moved) = extent(reference, init);
-        let exact = bound(case, precision, Quantity::Param);
+        let exact = bound(case, precision, Quantity::Point);
         Comparison {
             step,
             what: format!("{param} ({kind})"),

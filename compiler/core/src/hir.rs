@@ -1009,7 +1009,7 @@ pub enum Builtin {
     Gram,
     /// `gram(x, i)`: the Gram matrix of mode `i`, contracted over all other modes
     GramMode,
-    /// `rotate(x, family)`: mode `i` multiplied by `family[i]'`
+    /// `rotate(x, family)`: mode `i` multiplied by `family[i]'`; `rotate(x, family, but: j)` leaves mode `j` alone
     Rotate,
     /// `rotate_back(x, family)`: mode `i` multiplied by `family[i]`
     RotateBack,

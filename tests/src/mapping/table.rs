@@ -71,7 +71,12 @@ const ROW: Row = Row {
 pub(super) fn row(case: &Case) -> &'static Row {
     let file = match case.file.as_str() {
         file if file.starts_with("soap") => "soap",
-        "distributed_shampoo_other" => "distributed_shampoo",
+        "distributed_shampoo_other" => match case.name.as_str() {
+            "primal_averaging" => "primal_averaged_shampoo",
+            "schedule_free" => "schedule_free_shampoo",
+            "sign" | "spectral_newton_schulz" | "spectral_svd_nuclear" => "spectral_descent",
+            _ => "distributed_shampoo",
+        },
         file => file.trim_end_matches("_options"),
     };
     TABLE
@@ -246,6 +251,21 @@ const START_PRECONDITIONING_STEP: StaticRow = (
     || json!(1),
 );
 const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
+
+/// The states of Distributed Shampoo as the base of an average.
+const AVERAGED_SHAMPOO_STATES: &[StateRow] = &[
+    ("shampoo.factor_matrices", |at| {
+        of_mode(at, "base.factor_matrices")
+    }),
+    ("shampoo.inv_factor_matrices", |at| {
+        of_mode(at, "base.inv_factor_matrices")
+    }),
+    ("weight_buffer", |_| State::Plain("z".to_owned())),
+    ("lr_sum", unread),
+    ("train_mode", unread),
+    // One for the whole group.
+    ("step", unread),
+];
 
 /// Of a fused matrix the reference scales the parts before it squares them, and we after it.
 fn of_whole(recorded: &Recorded) -> State {

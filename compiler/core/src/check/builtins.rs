@@ -49,8 +49,8 @@ const fn signature(
     }
 }
 
-/// All of them; `min`, `max`, `gram` and `permute` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 62] = [
+/// All of them; `min`, `max`, `gram`, `rotate` and `permute` stand twice, once for each number of arguments.
+static SIGNATURES: [Signature; 63] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -99,6 +99,11 @@ static SIGNATURES: [Signature; 62] = [
         "rotate",
         Builtin::Rotate,
         &[("x", Value), ("basis", Family)],
+    ),
+    signature(
+        "rotate",
+        Builtin::Rotate,
+        &[("x", Value), ("basis", Family), ("but", Value)],
     ),
     signature(
         "rotate_back",
@@ -565,6 +570,9 @@ impl Call<'_, '_, '_> {
             param.name
         );
         let same = self.same_shape(0, &param.shape, &help)?;
+        if self.args.len() > 2 {
+            self.axis(2)?;
+        }
         Ok(if same {
             general(param.shape)
         } else {

@@ -43,7 +43,7 @@ impl<'p> Lowerer<'p> {
             B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
             B::Chance => Val::Host(self.chance()),
             B::Normal | B::NormalLike | B::UniformLike => Val::Tensor(self.random(builtin, args)),
-            _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
+            _ if args_of_family => self.rotate(args, builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
                 if args.iter().any(|arg| matches!(arg, Val::Tensor(_))) {
@@ -371,13 +371,15 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn rotate(&mut self, x: &'p Expr, family: &'p Expr, back: bool) -> Val {
-        let mut x = self.tensor(x);
-        let Val::Family(members) = self.expr(family) else {
+    fn rotate(&mut self, args: &'p [Expr], back: bool) -> Val {
+        let mut x = self.tensor(&args[0]);
+        let Val::Family(members) = self.expr(&args[1]) else {
             unreachable!("a family of states")
         };
+        let left_alone = args.get(2).map(|mode| self.count(mode));
         let dtype = self.build.parts(x).0;
-        for (mode, q) in members {
+        let turned = members.into_iter();
+        for (mode, q) in turned.filter(|(mode, _)| Some(u64::from(*mode)) != left_alone) {
             let q = self.build.cast(q, dtype);
             x = self.build.contract(x, q, mode, back);
         }

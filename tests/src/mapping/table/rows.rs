@@ -892,6 +892,7 @@ pub(super) const TABLE: &[Row] = &[
             START_PRECONDITIONING_STEP,
             ("class", "method", || json!("EigenConfig")),
             ("tolerance", "tolerance", || json!(0.0)),
+            ("preconditioner_config", "kl", || json!(null)),
             ("grafting_config", "grafting", || json!(null)),
             ("use_bias_correction", "use_bias_correction", yes),
             ("use_nesterov", "use_nesterov", no),
@@ -913,6 +914,74 @@ pub(super) const TABLE: &[Row] = &[
             ("weight_buffer", plain),
             ("lr_sum", unread),
             ("train_mode", unread),
+            // One for the whole group.
+            ("step", unread),
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "primal_averaged_shampoo",
+        module: "std.averaged_shampoo",
+        optimizer: "PrimalAveragedShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            ("weight_decay", &["averaged_decay"]),
+            (
+                "iterate_averaging_config",
+                &["eval_interp_coeff", "train_interp_coeff"],
+            ),
+        ],
+        statics: &[
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+        ],
+        states: AVERAGED_SHAMPOO_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_shampoo",
+        module: "std.averaged_shampoo",
+        optimizer: "ScheduleFreeShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            ("iterate_averaging_config", &["beta", "weight_lr_power"]),
+        ],
+        statics: &[
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+        ],
+        states: AVERAGED_SHAMPOO_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "spectral_descent",
+        module: "std.spectral_descent",
+        optimizer: "SpectralDescent",
+        hypers: &[LR, ("betas", &["beta1"]), WEIGHT_DECAY],
+        statics: &[
+            ("preconditioner_config", "norm", || json!(null)),
+            ("class", "method", || {
+                json!("NewtonSchulzOrthogonalizationConfig")
+            }),
+            ("coefficients", "coefficients", || json!(null)),
+            ("num_iterations", "num_iterations", || json!(5)),
+            ("scale_by_nuclear_norm", "scale_by_nuclear_norm", no),
+        ],
+        states: &[
+            ("filtered_grad", |_| {
+                State::Plain("b.filtered_grad".to_owned())
+            }),
             // One for the whole group.
             ("step", unread),
         ],
