@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 62] = [
+pub const FILES: [(&str, usize); 64] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -70,6 +70,8 @@ pub const FILES: [(&str, usize); 62] = [
     ("distributed_shampoo", 8),
     ("distributed_shampoo_evc", 4),
     ("distributed_shampoo_other", 7),
+    ("scalable_shampoo", 2),
+    ("scalable_shampoo_options", 4),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),

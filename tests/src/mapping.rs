@@ -166,6 +166,12 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
         "adjust_lr" if *value == json!(true) => json!("match_rms_adamw"),
         "adjust_lr" if value.is_null() => json!("none"),
         "kl" => json!(value["class"] == "RootInvKLShampooPreconditionerConfig"),
+        "graft_type" => json!(
+            ["none", "sgd", "adagrad", "rmsprop", "sqrtn"][value.as_u64().unwrap_or(1) as usize]
+        ),
+        "pre_conditioner_type" => {
+            json!(["all", "input", "output"][value.as_u64().unwrap_or(0) as usize])
+        }
         "grafting" => json!(match value["class"].as_str() {
             Some("SGDPreconditionerConfig") => "sgd",
             Some("AdaGradPreconditionerConfig") => "adagrad",

@@ -479,6 +479,11 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// One more axis, of length 1, before this one.
+    Unsqueeze {
+        /// The axis.
+        axis: Expr,
+    },
     /// The elements in order, as a matrix with rows of this length.
     Rows {
         /// The length.

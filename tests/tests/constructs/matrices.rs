@@ -71,6 +71,31 @@ fn along_multiplies_one_mode() {
 }
 
 #[test]
+fn a_rotation_leaves_one_mode_alone() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        modes i of w { state turn[i]: [dim(w, i), dim(w, i)] = 0 }
+        each i { turn[i] = gram(w, i) }
+        each i { w += rotate(grad, turn, but: i) }
+    } }";
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[1.0, 2.0, 0.0, 1.0],
+        grads: &[&[1.0, 0.0, 0.0, 2.0]],
+    };
+    // L = [5 2; 2 1], R = [1 2; 2 5]; grad R + L grad.
+    run.ends_at(
+        &[
+            1.0 + 1.0 + 5.0,
+            2.0 + 2.0 + 4.0,
+            4.0 + 2.0,
+            1.0 + 10.0 + 2.0,
+        ],
+        1e-12,
+    );
+}
+
+#[test]
 fn axes_in_another_order() {
     let text = "optimizer Shown { rule each(w: [n, n, n]) {
         w = permute(w, (2, 0, 1)) + 10 * permute(permute(grad, (2, 0, 1)), (1, 2, 0))

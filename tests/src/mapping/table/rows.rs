@@ -989,6 +989,64 @@ pub(super) const TABLE: &[Row] = &[
         ..ROW
     },
     Row {
+        file: "scalable_shampoo",
+        module: "std.scalable_shampoo",
+        optimizer: "ScalableShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            WEIGHT_DECAY,
+            ("matrix_eps", &["matrix_eps"]),
+            ("diagonal_eps", &["diagonal_eps"]),
+        ],
+        statics: &[
+            ("block_size", "block_size", || json!(512)),
+            START_PRECONDITIONING_STEP,
+            (
+                "preconditioning_compute_steps",
+                "preconditioning_compute_steps",
+                || json!(1000),
+            ),
+            (
+                "statistics_compute_steps",
+                "statistics_compute_steps",
+                || json!(1),
+            ),
+            ("shape_interpretation", "shape_interpretation", yes),
+            // The reference's interpretation of shapes has it.
+            ("shape_interpretation", "leading_one", no),
+            (
+                "no_preconditioning_for_layers_with_dim_gt",
+                "no_preconditioning_for_layers_with_dim_gt",
+                || json!(8192),
+            ),
+            ("graft_type", "graft_type", || json!(1)),
+            ("pre_conditioner_type", "pre_conditioner_type", || json!(0)),
+            ("use_svd", "use_svd", no),
+            ("nesterov", "nesterov", yes),
+            (
+                "moving_average_for_momentum",
+                "moving_average_for_momentum",
+                no,
+            ),
+            ("decoupled_weight_decay", "decoupled_weight_decay", no),
+        ],
+        states: &[
+            ("momentum", plain),
+            ("graft.momentum", |_| {
+                State::Plain("graft_momentum".to_owned())
+            }),
+            ("graft.statistics", |_| {
+                State::Plain("graft_statistics".to_owned())
+            }),
+            ("statistics", |at| of_block(at, "statistics")),
+            ("preconditioners", |at| of_block(at, "preconditioners")),
+        ],
+        draws: starts_of_scalable,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
         file: "distributed_shampoo_evc",
         module: "std.distributed_shampoo_evc",
         optimizer: "EigenvalueCorrectedShampoo",
