@@ -53,7 +53,7 @@ test-python: setup
 	@rm -rf $(PACKAGE)
 	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
-	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python $(wildcard examples/python)
+	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python tests/libraries $(wildcard examples/python)
 
 # The oldest torch that the package supports and the newest there is; PYTHON is the interpreter to test with.
 VERSIONS := 2.5.0 2.15.0

@@ -206,3 +206,23 @@ def test_a_notebook_shows_rule_state_and_cost() -> None:
     html = optc.Optimizer(Problem().named, "adamw")._repr_html_()
     assert "<td>weight</td><td>10x5</td><td>each</td><td>400 B</td>" in html
     assert "optimizer AdamW {" in html and "cost of a step" in html
+
+
+def test_a_number_that_a_choice_takes_from_the_learning_rate_stays() -> None:
+    param = Parameter(torch.ones(4, 3))
+    optimizer = optc.Optimizer([param], "lion", lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
+    for rate, decayed in [(0.1, 0.8), (0.05, 0.72)]:
+        optimizer.param_groups[0]["lr"] = rate
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+        torch.testing.assert_close(param.detach(), torch.full((4, 3), decayed))
+    assert optimizer.param_groups[0]["init_lr"] == 0.1
+
+
+def test_options_of_a_composition_that_have_paths() -> None:
+    source = "use std.graft.Graft\nuse std.adamw.AdamW\noptimizer Both = Graft(magnitude = AdamW, direction = AdamW)"
+    options = {"magnitude.weight_decay": 0.0, "direction.eps": 1e-3}
+    optimizer = optc.Optimizer(Problem().params, source, lr=0.1, **options)
+    assert options.items() <= optimizer.param_groups[0].items()
+    assert "magnitude.weight_decay" in (optimizer.__doc__ or "")
+    assert list(inspect.signature(optc.compile(source)).parameters)[-1] == "paths"

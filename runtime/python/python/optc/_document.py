@@ -10,13 +10,16 @@ from ._optc import Artifact, Engine
 
 
 def signature(artifact: Artifact) -> inspect.Signature:
-    """The call that makes an optimizer of this rule, with all defaults."""
+    """The call that makes an optimizer of this rule, with all defaults; paths, as compositions have, are no words of Python."""
     params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    defaults = artifact.complete({})
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for name, default in artifact.complete({}).items()
+        for name, default in defaults.items()
+        if name.isidentifier()
     ]
-    return inspect.Signature([params, *options])
+    rest = [] if len(options) == len(defaults) else [inspect.Parameter("paths", inspect.Parameter.VAR_KEYWORD)]
+    return inspect.Signature([params, *options, *rest])
 
 
 def docstring(artifact: Artifact) -> str:
