@@ -523,6 +523,12 @@ pub(crate) const PAGES: &[Page] = &[
         "Every parameter has one group and one place in it. Leave the second one out.",
     ),
     Page::new(
+        "opt::python::entry_input",
+        "An entry is given something that is not its input",
+        "Numbers are floats. A tensor input is one tensor for each parameter: a list in the order of `param_groups`, where \
+         None leaves a parameter out, or a dict from parameters or their names.",
+    ),
+    Page::new(
         "opt::python::names",
         "Patterns need names",
         "Groups with a `pattern` look for it in the names of parameters: pass `model.named_parameters()`, not \
@@ -543,6 +549,11 @@ pub(crate) const PAGES: &[Page] = &[
         "A group says not which parameters it takes",
         "Each dict in `groups` has a `pattern`, a regular expression that is found in the names of its parameters: \
          `{\"pattern\": \"norm|bias\", \"weight_decay\": 0.0}`.",
+    ),
+    Page::new(
+        "opt::python::seed",
+        "A seed that is no number of 64 bits",
+        "`seed` is a whole number from 0 to 18446744073709551615; the same seed draws the same numbers.",
     ),
     Page::new(
         "opt::python::shared",

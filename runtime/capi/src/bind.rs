@@ -6,6 +6,7 @@ use crate::optimizer::Optimizer;
 use crate::rules::{Rules, hand_out_box};
 use crate::tensor;
 use crate::text;
+use optc_core::random::Noise;
 use optc_runtime::{BindOptions as Options, Group as Members, NonFinite, ParamDesc, Pool};
 use std::ffi::c_char;
 
@@ -109,6 +110,8 @@ pub struct BindOptions {
     pub refuse_non_finite: i32,
     /// Not 0: state is the caller's, `optc_lend_state` comes before every step, and nothing is allocated for it.
     pub state_is_lent: i32,
+    /// The seed of all random numbers that the rules draw.
+    pub seed: u64,
 }
 
 // SAFETY: `repr(C)`, the size comes first, pointers and integers may have any bytes.
@@ -212,6 +215,7 @@ impl BindOptions {
                     false => NonFinite::Propagate,
                 },
                 state_is_lent: self.state_is_lent != 0,
+                noise: Noise::Seeded(self.seed),
                 ..Options::default()
             })
         }

@@ -11,6 +11,7 @@ mod apart;
 mod bind;
 mod checkpoint;
 mod describe;
+mod entry;
 mod error;
 mod optimizer;
 mod rules;
@@ -22,6 +23,10 @@ pub use bind::{BindOptions, Choice, Group, Param, Setting, optc_bind};
 pub use checkpoint::{
     Checkpoint, optc_checkpoint_free, optc_checkpoint_hyper, optc_checkpoint_migrated,
     optc_checkpoint_read, optc_checkpoint_state, optc_checkpoint_step, optc_load, optc_save,
+};
+pub use entry::{
+    EntryInfo, Input, InputInfo, OPTC_HAS_GRADIENT, OPTC_HAS_STATE, OPTC_HAS_TENSORS,
+    optc_entry_get, optc_entry_input, optc_entry_takes, optc_run_entry,
 };
 pub use error::{
     Status, optc_error_code, optc_error_help, optc_error_message, optc_error_rendered,
@@ -35,8 +40,8 @@ pub use rules::{
     optc_rules_hyper, optc_rules_open, optc_rules_optimizer, optc_rules_static,
 };
 pub use state::{
-    ParamInfo, StateInfo, optc_lend_state, optc_param_count, optc_param_get, optc_reclaim_state,
-    optc_state_get, optc_step_count,
+    OPTC_NOT_BEGUN, ParamInfo, StateInfo, optc_lend_state, optc_param_count, optc_param_get,
+    optc_reclaim_state, optc_state_begun, optc_state_get, optc_step_count,
 };
 pub use tensor::{
     OPTC_BF16, OPTC_CPU, OPTC_CUDA, OPTC_F16, OPTC_F32, OPTC_F64, OPTC_I64, OPTC_U8, Tensor,

@@ -2,6 +2,7 @@
 
 use crate::abi;
 use crate::apart::{self, Part};
+use crate::entry::Entry;
 use crate::error::{Failure, Status, guard, quietly};
 use crate::rules::at;
 use crate::state::Known;
@@ -16,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Optimizer {
     bound: Mutex<Bound>,
     pub(crate) params: Vec<Known>,
+    pub(crate) entries: Vec<Entry>,
     groups: Vec<Terms>,
     report: CString,
 }
@@ -39,6 +41,7 @@ impl Optimizer {
         };
         Optimizer {
             params: Known::all(&bound),
+            entries: Entry::all(&bound),
             groups: (0..bound.group_count()).map(group).collect(),
             report: owned(&bound.report().to_string()),
             bound: Mutex::new(bound),
@@ -58,7 +61,7 @@ impl Optimizer {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn name(&self, param: usize) -> String {
+    pub(crate) fn name(&self, param: usize) -> String {
         let known = self.params.get(param);
         known.map_or_else(
             || param.to_string(),
@@ -66,43 +69,37 @@ impl Optimizer {
         )
     }
 
+    /// Parameters and gradients of one call.
+    ///
     /// # Safety
     ///
     /// Tensors as the header says.
-    unsafe fn step(
+    pub(crate) unsafe fn gather<'a>(
         &self,
         params: &[*const Tensor],
         grads: &[*const Tensor],
+    ) -> Result<Vec<Pair<'a>>, Failure> {
+        let each = params.iter().enumerate();
+        // SAFETY: the caller's promise.
+        each.map(|(n, &param)| unsafe { self.read(n, param, grads.get(n)) })
+            .collect()
+    }
+
+    /// Refuses tensors that share memory with a parameter, `read` being what the call only reads beside gradients.
+    pub(crate) fn check_apart(
+        &self,
+        pairs: &[Pair<'_>],
+        read: impl Iterator<Item = Part>,
     ) -> Result<(), Failure> {
-        let mut tensors = Vec::with_capacity(params.len());
-        let mut parts = Vec::with_capacity(2 * params.len());
-        for (param, &tensor) in params.iter().enumerate() {
-            // SAFETY: the caller's promise.
-            let pair = unsafe { self.read(param, tensor, grads.get(param)) }?;
-            parts.push(Part {
-                bytes: pair.0.bytes.clone(),
-                written: true,
-                param,
-            });
-            let grad = pair.1.as_ref().map(|grad| grad.bytes.clone());
-            parts.extend(grad.map(|bytes| Part {
-                bytes,
-                written: false,
-                param,
-            }));
-            tensors.push(pair);
+        let mut parts: Vec<Part> = read.collect();
+        for (param, (own, grad)) in pairs.iter().enumerate() {
+            parts.push(own.part(true, param));
+            parts.extend(grad.as_ref().map(|grad| grad.part(false, param)));
         }
-        if let Some((first, second)) = apart::find_clash(parts) {
-            return Err(apart::failure(&self.name(first), &self.name(second)));
+        match apart::find_clash(parts) {
+            None => Ok(()),
+            Some((first, second)) => Err(apart::failure(&self.name(first), &self.name(second))),
         }
-        let inputs = tensors.iter().map(|(param, grad)| StepInput {
-            // SAFETY: found apart from all others; the rest is the caller's promise.
-            param: unsafe { param.view() },
-            // SAFETY: the same.
-            grad: grad.as_ref().map(|grad| unsafe { grad.view() }),
-        });
-        let inputs: Vec<StepInput<'_>> = inputs.collect();
-        Ok(self.lock().step(&inputs)?)
     }
 
     /// A parameter and its gradient.
@@ -115,7 +112,7 @@ impl Optimizer {
         n: usize,
         param: *const Tensor,
         grad: Option<&*const Tensor>,
-    ) -> Result<(Checked<'a>, Option<Checked<'a>>), Failure> {
+    ) -> Result<Pair<'a>, Failure> {
         // SAFETY: the caller's promise.
         let param = unsafe { Checked::read(param, || format!("parameter `{}`", self.name(n))) }?;
         let grad = grad.filter(|grad| !grad.is_null()).map(|&grad| {
@@ -124,6 +121,24 @@ impl Optimizer {
         });
         Ok((param, grad.transpose()?))
     }
+}
+
+/// A parameter and its gradient.
+pub(crate) type Pair<'a> = (Checked<'a>, Option<Checked<'a>>);
+
+/// The tensors of one call as the runtime takes them.
+///
+/// # Safety
+///
+/// They were found apart; the memory is there, and nobody interferes.
+pub(crate) unsafe fn inputs<'a>(pairs: &[Pair<'a>]) -> Vec<StepInput<'a>> {
+    let each = pairs.iter().map(|(param, grad)| StepInput {
+        // SAFETY: the caller's promise.
+        param: unsafe { param.view() },
+        // SAFETY: the same.
+        grad: grad.as_ref().map(|grad| unsafe { grad.view() }),
+    });
+    each.collect()
 }
 
 /// One step over all parameters, in the order of `optc_bind`. Each tensor has the shape, dtype and device of its
@@ -150,13 +165,25 @@ pub unsafe extern "C" fn optc_step(
         unsafe {
             let optimizer = Optimizer::of(optimizer)?;
             let params = abi::slice(params, count, "params")?;
-            let grads = match grads.is_null() {
-                true => &[],
-                false => abi::slice(grads, count, "grads")?,
-            };
-            optimizer.step(params, grads)
+            let pairs = optimizer.gather(params, gradients(grads, count)?)?;
+            optimizer.check_apart(&pairs, std::iter::empty())?;
+            Ok(optimizer.lock().step(&inputs(&pairs))?)
         }
     })
+}
+
+/// # Safety
+///
+/// Null, or `count` pointers.
+pub(crate) unsafe fn gradients<'a>(
+    from: *const *const Tensor,
+    count: usize,
+) -> Result<&'a [*const Tensor], Failure> {
+    match from.is_null() {
+        true => Ok(&[]),
+        // SAFETY: the caller's promise.
+        false => unsafe { abi::slice(from, count, "grads") },
+    }
 }
 
 /// Frees an optimizer with its state. Null is fine.

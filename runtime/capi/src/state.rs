@@ -10,6 +10,9 @@ use optc_runtime::{Optimizer as Bound, StateView, TensorView};
 use std::borrow::Cow;
 use std::ffi::{CString, c_char, c_void};
 
+/// In place of a number of steps: the state has not begun.
+pub const OPTC_NOT_BEGUN: u64 = u64::MAX;
+
 /// A bound parameter.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -215,10 +218,11 @@ pub unsafe extern "C" fn optc_step_count(
 }
 
 /// Lends the state of a parameter of an optimizer that was bound with `state_is_lent`, with the steps that it has
-/// taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step` or
-/// `optc_save`. At its first step (`step` is 0) state is zeros, and the step fills it.
+/// taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step`,
+/// `optc_run_entry` or `optc_save`. With `OPTC_NOT_BEGUN` for `step` it is zeros, and the step or entry fills it; an
+/// entry may begin it before the first step, which `optc_state_begun` tells.
 ///
-/// The loan ends when `optc_step` or `optc_reclaim_state` returns.
+/// The loan ends when `optc_step`, `optc_run_entry` or `optc_reclaim_state` returns.
 ///
 /// Errors: `OPTC_STATUS_STEP`: other tensors, or an optimizer that keeps its state itself; `OPTC_STATUS_ARGUMENT`.
 ///
@@ -242,8 +246,32 @@ pub unsafe extern "C" fn optc_lend_state(
             let states = states.iter().map(|&state| Checked::read(state, what));
             let states = states.collect::<Result<Vec<Checked<'_>>, Failure>>()?;
             let views: Vec<TensorView<'_>> = states.iter().map(|state| state.view()).collect();
+            let step = (step != OPTC_NOT_BEGUN).then_some(step);
             Ok(optimizer.lock().lend_state(param, step, &views)?)
         }
+    })
+}
+
+/// Whether the state of a parameter has begun: a step or an entry has filled it.
+///
+/// Errors: `OPTC_STATUS_ARGUMENT`: no such parameter.
+///
+/// # Safety
+///
+/// `optimizer` is from this library, `out` has place for a truth value.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_state_begun(
+    optimizer: *const Optimizer,
+    param: usize,
+    out: *mut bool,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let optimizer = unsafe { Optimizer::of(optimizer) }?;
+        at(&optimizer.params, param, "parameter")?;
+        let begun = optimizer.lock().has_begun(param);
+        // SAFETY: the caller's promise.
+        unsafe { abi::store(out, begun, "out") }
     })
 }
 

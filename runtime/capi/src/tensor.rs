@@ -1,6 +1,7 @@
 //! A tensor of C → a view that a step can trust as far as anything about it can be checked.
 
 use crate::abi::{self, Versioned};
+use crate::apart::Part;
 use crate::error::Failure;
 use optc_core::dtype::DType;
 use optc_runtime::{Device, TensorView};
@@ -121,7 +122,7 @@ pub(crate) struct Checked<'a> {
     dtype: DType,
     device: Device,
     /// The bytes from the first element to the last.
-    pub(crate) bytes: Range<usize>,
+    bytes: Range<usize>,
 }
 
 impl<'a> Checked<'a> {
@@ -221,6 +222,15 @@ impl<'a> Checked<'a> {
             stride = stride.checked_mul(dim.max(1))?;
         }
         Some(axes)
+    }
+
+    /// Its memory, to be compared with that of others.
+    pub(crate) fn part(&self, written: bool, param: usize) -> Part {
+        Part {
+            bytes: self.bytes.clone(),
+            written,
+            param,
+        }
     }
 
     /// The view for a step.

@@ -43,7 +43,7 @@ mod rules;
 pub mod view;
 
 pub use checkpoint::{Saved, SavedParam};
-pub use engine::entry::Given;
+pub use engine::entry::{Given, Present};
 pub use engine::{NonFinite, StepInput};
 pub use error::{BindError, CheckpointError, HyperError, LoadError, StepError};
 pub use groups::Group;

@@ -4,7 +4,7 @@ use crate::checkpoint::{self, Saved};
 use crate::cuda::{CudaError, Driver, Stream};
 use crate::engine::bind::{Code, Policies};
 use crate::engine::device::bind::Ptx;
-use crate::engine::entry::Given;
+use crate::engine::entry::{Given, Present};
 use crate::engine::storage::Storage;
 use crate::engine::{Engine, Entry, NonFinite, Param, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
@@ -265,7 +265,14 @@ impl Optimizer {
             .map(|(param, _)| (param.name.clone(), param.device))
     }
 
-    /// Whether the state of a parameter, by its position, is no longer what it was before the first step.
+    /// Whether a parameter, by its position, takes part in an entry: for callers that keep the state, which they lend to
+    /// those that do.
+    pub fn enters(&self, entry: &str, param: usize, present: Present) -> bool {
+        let known = self.engine.params.get(param);
+        known.is_some_and(|known| known.enters(entry, present))
+    }
+
+    /// Whether the state of a parameter, by its position, is no longer what it was before the first step or entry.
     pub fn has_begun(&self, param: usize) -> bool {
         self.engine
             .params
@@ -273,16 +280,9 @@ impl Optimizer {
             .is_some_and(|known| known.begun)
     }
 
-    /// For callers that keep the state: says of lent state of a parameter, by its position, that an entry has begun it
-    /// before the first step.
-    pub fn set_begun(&mut self, param: usize) {
-        if let Some(known) = self.engine.params.get_mut(param) {
-            known.begun = true;
-        }
-    }
-
-    /// Lends the state of one parameter, by its position, with the steps it has taken: for the next step, save or
-    /// load. At its first step, state is zeros, and the step fills it.
+    /// Lends the state of one parameter, by its position, with the steps it has taken: for the next step, entry, save or
+    /// load. Without a number of steps it has not begun: it is zeros, and the step or entry fills it. An entry may have
+    /// begun it before the first step.
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl Optimizer {
     pub unsafe fn lend_state(
         &mut self,
         param: usize,
-        step: u64,
+        step: Option<u64>,
         state: &[TensorView<'_>],
     ) -> Result<(), StepError> {
         let misfit = |name: &str, what: String| StepError::State {

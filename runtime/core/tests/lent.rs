@@ -2,13 +2,19 @@
 
 use optc_core::dtype::DType;
 use optc_runtime::{
-    BindOptions, Group, Optimizer, ParamDesc, Rules, StepError, StepInput, TensorView,
+    BindOptions, Given, Group, Optimizer, ParamDesc, Present, Rules, StepError, StepInput,
+    TensorView,
 };
 
 const DIMS: [i64; 2] = [3, 5];
 
 fn bind(module: &str, lent: bool) -> Optimizer {
+    bind_one(module, None, lent)
+}
+
+fn bind_one(module: &str, optimizer: Option<&str>, lent: bool) -> Optimizer {
     let options = BindOptions {
+        optimizer: optimizer.map(str::to_owned),
         state_is_lent: lent,
         ..BindOptions::default()
     };
@@ -18,16 +24,28 @@ fn bind(module: &str, lent: bool) -> Optimizer {
 }
 
 fn step(optimizer: &mut Optimizer, w: &mut [f32], n: i32) -> Result<(), StepError> {
-    let grad: Vec<f32> = (0..15).map(|i| ((i * 7 + n) as f32).sin()).collect();
     optimizer.step(&[StepInput {
         param: TensorView::from_mut(w, &DIMS).unwrap(),
-        grad: TensorView::from_ref(&grad, &DIMS),
+        grad: TensorView::from_ref(&grad(n), &DIMS),
     }])
+}
+
+fn enter(optimizer: &mut Optimizer, entry: &str, w: &mut [f32], n: i32) -> Result<(), StepError> {
+    let grad = grad(n);
+    let input = StepInput {
+        param: TensorView::from_mut(w, &DIMS).unwrap(),
+        grad: TensorView::from_ref(&grad, &DIMS),
+    };
+    optimizer.run_entry(entry, &[input], Given::default())
+}
+
+fn grad(n: i32) -> Vec<f32> {
+    (0..15).map(|i| ((i * 7 + n) as f32).sin()).collect()
 }
 
 /// State of one parameter as a caller would keep it.
 struct Kept {
-    step: u64,
+    step: Option<u64>,
     dims: Vec<Vec<i64>>,
     dtypes: Vec<DType>,
     bytes: Vec<Vec<u64>>,
@@ -40,7 +58,7 @@ impl Kept {
             (dims.iter().product::<u64>() * dtype.size()).div_ceil(8) as usize
         };
         Kept {
-            step: 0,
+            step: None,
             dims: layout
                 .iter()
                 .map(|(_, _, dims)| dims.iter().map(|&dim| dim as i64).collect())
@@ -77,11 +95,58 @@ fn lent_state_gives_the_same_bits() {
             step(&mut own, &mut a, n).unwrap();
             kept.lend(&mut lent).unwrap();
             step(&mut lent, &mut b, n).unwrap();
-            kept.step = lent.step_at(0).unwrap();
+            kept.step = lent.step_at(0);
         }
         assert_eq!(a, b, "{module}");
-        assert_eq!((kept.step, own.step_of("w")), (12, Some(12)));
+        assert_eq!((kept.step, own.step_of("w")), (Some(12), Some(12)));
     }
+}
+
+#[test]
+fn an_entry_begins_lent_state() {
+    let sam = |lent| bind_one("std.sam", Some("Sam"), lent);
+    let everything = Present {
+        grad: true,
+        tensors: true,
+        state: false,
+    };
+    let (mut own, mut lent) = (sam(false), sam(true));
+    assert!(lent.enters("first_step", 0, everything));
+    assert!(!lent.enters("second_step", 0, everything));
+    let nothing = Present {
+        grad: false,
+        ..everything
+    };
+    assert!(!lent.enters("first_step", 0, nothing));
+    let mut kept = Kept::of(&lent);
+    let (mut a, mut b) = (vec![1.0f32; 15], vec![1.0f32; 15]);
+    for n in 0..3 {
+        enter(&mut own, "first_step", &mut a, n).unwrap();
+        kept.lend(&mut lent).unwrap();
+        enter(&mut lent, "first_step", &mut b, n).unwrap();
+        assert!(lent.has_begun(0));
+        kept.step = lent.step_at(0);
+        assert_eq!(kept.step, Some(n as u64));
+        step(&mut own, &mut a, n + 1).unwrap();
+        kept.lend(&mut lent).unwrap();
+        step(&mut lent, &mut b, n + 1).unwrap();
+        kept.step = lent.step_at(0);
+    }
+    assert_eq!(a, b);
+}
+
+#[test]
+fn state_that_is_not_lent_again_is_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let mut lent = bind("std.adamw", true);
+    let mut kept = Kept::of(&lent);
+    kept.lend(&mut lent).unwrap();
+    step(&mut lent, &mut [1.0f32; 15], 0).unwrap();
+    lent.save(&path).unwrap();
+    let saved = lent.read(&path).unwrap();
+    let found: Vec<_> = saved.params().map(|p| (p.step, p.states.len())).collect();
+    assert_eq!(found, [(0, 0)]);
 }
 
 #[test]
@@ -94,7 +159,7 @@ fn a_checkpoint_goes_from_lent_to_own_state() {
     for n in 0..3 {
         kept.lend(&mut lent).unwrap();
         step(&mut lent, &mut a, n).unwrap();
-        kept.step += 1;
+        kept.step = lent.step_at(0);
     }
     kept.lend(&mut lent).unwrap();
     lent.save(&path).unwrap();

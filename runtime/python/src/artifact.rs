@@ -236,6 +236,12 @@ impl Artifact {
         describe::rules(py, self)
     }
 
+    /// What its rules do beside a step: names, and for each input its name and whether it is a tensor.
+    #[getter]
+    fn entries(&self) -> Vec<describe::Signature> {
+        describe::entries(self)
+    }
+
     /// All options of a parameter group, from those that are given.
     fn complete<'py>(
         &self,

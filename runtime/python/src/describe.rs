@@ -4,6 +4,7 @@ use crate::artifact::Artifact;
 use crate::error;
 use optc_artifact::manifest;
 use optc_cli::describe::{self, interval};
+use optc_core::hir::{self, InputKind};
 use pyo3::prelude::*;
 
 /// Name, default, what it may be, documentation.
@@ -25,6 +26,21 @@ pub(crate) fn statics(py: Python<'_>, artifact: &Artifact) -> PyResult<Vec<Row>>
 pub(crate) fn rules(py: Python<'_>, artifact: &Artifact) -> PyResult<Vec<(String, String)>> {
     let row = |rule: manifest::Rule| (rule.name, rule.pattern);
     Ok(own(py, artifact)?.rules.into_iter().map(row).collect())
+}
+
+/// What can be asked for beside a step: names, and for each input its name and whether it is a tensor.
+pub(crate) type Signature = (String, Vec<(String, bool)>);
+
+pub(crate) fn entries(artifact: &Artifact) -> Vec<Signature> {
+    let program = artifact.rules.program();
+    let entries = program.entries(artifact.id);
+    entries.iter().map(signature).collect()
+}
+
+pub(crate) fn signature(entry: &hir::Signature) -> Signature {
+    let inputs = entry.inputs.iter();
+    let inputs = inputs.map(|(name, kind)| (name.clone(), *kind == InputKind::Tensor));
+    (entry.name.clone(), inputs.collect())
 }
 
 fn own(py: Python<'_>, artifact: &Artifact) -> PyResult<manifest::Optimizer> {

@@ -1,11 +1,14 @@
 //! The optimizer bound to tensors: what happens in one call per step.
 
 use crate::artifact::Artifact;
+use crate::describe;
+use crate::entry;
 use crate::error::raise;
 use crate::groups::Group;
 use crate::overlap;
 use crate::params::{Candidate, Kept, Param, Tensors};
 use miette::Diagnostic;
+use optc_core::random::Noise;
 use optc_runtime::{
     BindOptions, NonFinite, Optimizer, ParamDesc, Pool, StepError, StepInput, TensorView,
 };
@@ -27,9 +30,9 @@ struct Busy;
 /// in torch's own places and is read again in every step, so an engine can be thrown away at any time.
 #[pyclass(module = "optc._optc")]
 pub(crate) struct Engine {
-    optimizer: Optimizer,
+    pub(crate) optimizer: Optimizer,
     groups: Vec<Group>,
-    params: Vec<Param>,
+    pub(crate) params: Vec<Param>,
     /// The addresses that were last found apart.
     apart: Vec<usize>,
 }
@@ -53,6 +56,7 @@ impl Engine {
         names: Vec<Vec<String>>,
         threads: usize,
         refuse_non_finite: bool,
+        seed: u64,
     ) -> PyResult<Engine> {
         let mut candidates = Vec::new();
         for (group, names) in groups.iter().zip(&names) {
@@ -63,6 +67,7 @@ impl Engine {
         }
         let mut options = bind_options(&artifacts, &rules, &groups, &names)?;
         options.pool = Some(Pool::shared(threads));
+        options.noise = Noise::Seeded(seed);
         if refuse_non_finite {
             options.non_finite = NonFinite::Error;
         }
@@ -89,17 +94,44 @@ impl Engine {
         let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
         let tensors = this.read(py, state)?;
         this.check_apart(py, &tensors)?;
-        let outcome = this.run(py, &tensors);
-        this.store_steps(&tensors);
+        let outcome = this.run(py, &tensors, |optimizer, inputs, _| optimizer.step(inputs));
+        this.store(&tensors, state)?;
         for (n, group) in this.groups.iter().enumerate() {
             group.store_shared(py, n, &this.optimizer)?;
         }
         outcome.map_err(|error| raise(py, &error))?;
-        let stepped = this.params.iter().zip(&tensors);
-        let stepped = stepped
-            .filter(|(_, tensors)| tensors.kept.is_some())
-            .map(|(param, _)| &param.tensor);
-        PyList::new(py, stepped.collect::<Vec<_>>())
+        this.taking_part(py, &tensors)
+    }
+
+    /// Runs an entry: numbers by name, and by name one tensor or None for each parameter. Returns the parameters that
+    /// took part.
+    fn run_entry<'py>(
+        this: &Bound<'py, Self>,
+        state: &Bound<'py, PyDict>,
+        name: &str,
+        numbers: Vec<(String, f64)>,
+        tensors: entry::Tensors<'py>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = this.py();
+        let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
+        let call = entry::Call {
+            name,
+            numbers,
+            tensors,
+        };
+        let found = this.read_given(py, state, &call)?;
+        this.check_all_apart(py, &found)?;
+        let outcome = this.enter(py, &found, &call);
+        this.store(&found, state)?;
+        outcome.map_err(|error| raise(py, &error))?;
+        this.taking_part(py, &found)
+    }
+
+    /// What can be asked for beside a step: names, and for each input its name and whether it is a tensor.
+    #[getter]
+    fn entries(&self) -> Vec<describe::Signature> {
+        let entries = self.optimizer.entries();
+        entries.map(describe::signature).collect()
     }
 
     /// Writes options, steps and state.
@@ -267,11 +299,30 @@ impl Engine {
         py: Python<'py>,
         state: &Bound<'py, PyDict>,
     ) -> PyResult<Vec<Tensors<'py>>> {
-        let each = self.params.iter().enumerate().map(|(n, param)| {
-            let group = self.optimizer.group_of(n).unwrap_or_default();
-            param.read(py, state, self.groups[group].negates())
-        });
-        each.collect()
+        let each = self.params.iter().enumerate();
+        each.map(|(n, param)| param.read(py, state, self.negates(n)))
+            .collect()
+    }
+
+    pub(crate) fn negates(&self, param: usize) -> bool {
+        let group = self.optimizer.group_of(param).unwrap_or_default();
+        self.groups[group].negates()
+    }
+
+    /// The parameters that took part.
+    fn taking_part<'py>(
+        &self,
+        py: Python<'py>,
+        tensors: &[Tensors<'_>],
+    ) -> PyResult<Bound<'py, PyList>> {
+        let all = self.params.iter().zip(tensors);
+        let taking_part = all.filter(|(_, tensors)| tensors.kept.is_some());
+        PyList::new(
+            py,
+            taking_part
+                .map(|(param, _)| &param.tensor)
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Checks that written tensors share no memory, unless everything is where it was when that was last checked.
@@ -280,16 +331,30 @@ impl Engine {
         if addresses == self.apart {
             return Ok(());
         }
-        let mut parts = Vec::new();
-        for (param, tensors) in self.params.iter().zip(tensors) {
-            parts.extend(param.parts(tensors));
-        }
-        overlap::check(py, parts)?;
+        self.check_all_apart(py, tensors)?;
         self.apart = addresses;
         Ok(())
     }
 
-    fn run(&mut self, py: Python<'_>, tensors: &[Tensors<'_>]) -> Result<(), StepError> {
+    fn check_all_apart(&self, py: Python<'_>, tensors: &[Tensors<'_>]) -> PyResult<()> {
+        let all = self.params.iter().zip(tensors);
+        let parts = all.flat_map(|(param, tensors)| param.parts(tensors));
+        overlap::check(py, parts.collect())
+    }
+
+    /// Lends the state, and does with parameters and gradients what `work` says; it is also handed what an entry is
+    /// given, one list for each of its tensors.
+    pub(crate) fn run(
+        &mut self,
+        py: Python<'_>,
+        tensors: &[Tensors<'_>],
+        work: impl Send
+        + FnOnce(
+            &mut Optimizer,
+            &[StepInput<'_>],
+            &[Vec<Option<TensorView<'_>>>],
+        ) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
         let memories: Vec<_> = tensors.iter().map(Tensors::memories).collect();
         let (optimizer, params) = (&mut self.optimizer, &self.params);
         py.detach(|| {
@@ -309,16 +374,24 @@ impl Engine {
                     grad: memories.grad.map(|grad| unsafe { grad.view(&param.grad) }),
                 });
             let inputs: Vec<StepInput<'_>> = inputs.collect();
-            optimizer.step(&inputs)
+            let count = memories.first().map_or(0, |first| first.given.len());
+            let given = (0..count).map(|at| entry::given(&memories, params, at));
+            let given: Vec<_> = given.collect();
+            work(optimizer, &inputs, &given)
         })
     }
 
-    /// Counts the steps that were done, where torch keeps the count.
-    fn store_steps(&self, tensors: &[Tensors<'_>]) {
-        for (n, tensors) in tensors.iter().enumerate() {
-            if let (Some(kept), Some(step)) = (&tensors.kept, self.optimizer.step_at(n)) {
-                kept.store_step(step);
+    /// Stores steps and new state where torch keeps them, of parameters whose state has begun.
+    fn store(&self, tensors: &[Tensors<'_>], states: &Bound<'_, PyDict>) -> PyResult<()> {
+        for (n, (param, tensors)) in self.params.iter().zip(tensors).enumerate() {
+            if tensors.kept.is_some() && self.optimizer.has_begun(n) {
+                param.store(
+                    tensors,
+                    self.optimizer.step_at(n).unwrap_or_default(),
+                    states,
+                )?;
             }
         }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 mod artifact;
 mod describe;
 mod engine;
+mod entry;
 mod error;
 mod fields;
 mod groups;

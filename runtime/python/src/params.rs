@@ -41,23 +41,31 @@ pub(crate) struct State {
     pub(crate) layout: Layout,
 }
 
-/// Its tensors in one step.
+/// Its tensors in one step or entry.
 pub(crate) struct Tensors<'py> {
     pub(crate) param: Memory,
     pub(crate) grad: Option<Memory>,
     /// None when it takes no part.
     pub(crate) kept: Option<Kept>,
-    /// Keeps a gradient alive that was made for this step.
-    _made: Option<Bound<'py, PyAny>>,
+    /// What an entry is given for it, in the order of the call.
+    pub(crate) given: Vec<Option<Memory>>,
+    /// New state, which torch gets to keep once it has begun.
+    fresh: Option<Bound<'py, PyDict>>,
+    /// Keeps tensors alive that were made for this call.
+    _made: Vec<Bound<'py, PyAny>>,
 }
 
-/// Its state in one step.
+/// Its state in one step or entry.
 pub(crate) struct Kept {
     pub(crate) state: Vec<Memory>,
-    /// Steps taken, and where torch keeps the number.
-    pub(crate) step: u64,
+    /// Steps taken; none before a step or an entry has begun the state.
+    pub(crate) step: Option<u64>,
+    /// Where torch keeps the number.
     counter: usize,
 }
+
+/// What an entry is given for one parameter: the name of each tensor, and the tensor if there is one.
+pub(crate) type Given<'a, 'py> = Vec<(&'a str, Option<&'a Bound<'py, PyAny>>)>;
 
 /// A tensor on its way to being bound.
 pub(crate) struct Candidate {
@@ -115,42 +123,55 @@ impl Param {
         states: &Bound<'py, PyDict>,
         negate: bool,
     ) -> PyResult<Tensors<'py>> {
+        let takes_part = |grad: bool, _: bool| grad || self.always;
+        self.read_given(py, states, negate, &Vec::new(), takes_part)
+    }
+
+    /// Finds everything that an entry needs; whether the parameter takes part follows from whether there are a gradient
+    /// and state.
+    pub(crate) fn read_given<'py>(
+        &self,
+        py: Python<'py>,
+        states: &Bound<'py, PyDict>,
+        negate: bool,
+        given: &Given<'_, 'py>,
+        takes_part: impl FnOnce(bool, bool) -> bool,
+    ) -> PyResult<Tensors<'py>> {
         let tensor = self.tensor.bind(py);
         let param = self.layout.read(tensor, Label::Parameter(&self.name))?;
         if param.overlaps(&self.layout.dims) {
             let tensor = Label::Parameter(&self.name).to_string();
             return Err(raise(py, &TensorError::Overlapping { tensor }));
         }
+        let mut made = Vec::new();
         let grad = tensor.getattr(intern!(py, "grad"))?;
-        let (grad, made) = match grad.is_none() {
-            true => (None, None),
-            false => self.read_grad(grad, negate)?,
+        let grad = match grad.is_none() {
+            true => None,
+            false => {
+                let label = Label::Gradient(&self.name);
+                Some(read_only(&self.grad, &grad, label, negate, &mut made)?)
+            }
         };
-        let kept = match grad.is_some() || self.always {
-            true => Some(self.read_state(py, states)?),
-            false => None,
+        let given = given.iter().map(|&(name, tensor)| {
+            let label = Label::Input(name, &self.name);
+            let read = |tensor| read_only(&self.layout, tensor, label, false, &mut made);
+            tensor.map(read).transpose()
+        });
+        let given = given.collect::<PyResult<_>>()?;
+        let kept = self.read_kept(states)?;
+        let (kept, fresh) = match (takes_part(grad.is_some(), kept.is_some()), kept) {
+            (false, _) => (None, None),
+            (true, Some(kept)) => (Some(kept), None),
+            (true, None) => self.begin(py)?,
         };
         Ok(Tensors {
             param,
             grad,
             kept,
+            fresh,
+            given,
             _made: made,
         })
-    }
-
-    fn read_grad<'py>(
-        &self,
-        grad: Bound<'py, PyAny>,
-        negate: bool,
-    ) -> PyResult<(Option<Memory>, Option<Bound<'py, PyAny>>)> {
-        let label = Label::Gradient(&self.name);
-        let memory = self.grad.read(&grad, label)?;
-        let made = match () {
-            () if negate => grad.call_method0("neg")?,
-            () if memory.overlaps(&self.grad.dims) => grad.call_method0("contiguous")?,
-            () => return Ok((Some(memory), None)),
-        };
-        Ok((Some(self.grad.read(&made, label)?), Some(made)))
     }
 
     /// Its state as torch keeps it, if it has any.
@@ -162,13 +183,25 @@ impl Param {
         }
     }
 
-    fn read_state<'py>(&self, py: Python<'py>, states: &Bound<'py, PyDict>) -> PyResult<Kept> {
-        if let Some(kept) = self.read_kept(states)? {
-            return Ok(kept);
-        }
+    /// Makes its state, which the step or entry will fill.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<(Option<Kept>, Option<Bound<'py, PyDict>>)> {
         let entry = self.fresh(py)?;
-        states.set_item(&self.tensor, &entry)?;
-        self.kept(&entry)
+        let kept = self.kept(&entry)?;
+        Ok((Some(Kept { step: None, ..kept }), Some(entry)))
+    }
+
+    /// Stores where torch keeps them the state that has begun, and the number of steps.
+    pub(crate) fn store(
+        &self,
+        tensors: &Tensors<'_>,
+        step: u64,
+        states: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        if let Some(kept) = &tensors.kept {
+            kept.store_step(step);
+        }
+        let fresh = tensors.fresh.as_ref();
+        fresh.map_or(Ok(()), |entry| states.set_item(&self.tensor, entry))
     }
 
     /// The entry of a parameter that has not stepped.
@@ -189,7 +222,7 @@ impl Param {
         }
         Ok(Kept {
             state,
-            step: count(counter.address),
+            step: Some(count(counter.address)),
             counter: counter.address,
         })
     }
@@ -210,8 +243,27 @@ impl Param {
     }
 }
 
+/// A tensor that is only read; one that must be negated or overlaps itself is made anew.
+fn read_only<'py>(
+    layout: &Layout,
+    tensor: &Bound<'py, PyAny>,
+    label: Label<'_>,
+    negate: bool,
+    made: &mut Vec<Bound<'py, PyAny>>,
+) -> PyResult<Memory> {
+    let memory = layout.read(tensor, label)?;
+    let anew = match () {
+        () if negate => tensor.call_method0("neg")?,
+        () if memory.overlaps(&layout.dims) => tensor.call_method0("contiguous")?,
+        () => return Ok(memory),
+    };
+    let memory = layout.read(&anew, label)?;
+    made.push(anew);
+    Ok(memory)
+}
+
 impl Tensors<'_> {
-    /// Where everything is.
+    /// Where everything is that a step uses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
         let kept = self.kept.iter().flat_map(|kept| &kept.state);
         let all = std::iter::once(&self.param).chain(&self.grad).chain(kept);
@@ -224,15 +276,17 @@ impl Tensors<'_> {
             param: &self.param,
             grad: self.grad.as_ref(),
             kept: self.kept.as_ref(),
+            given: &self.given,
         }
     }
 }
 
-/// Where a parameter's tensors are in one step.
+/// Where a parameter's tensors are in one step or entry.
 pub(crate) struct Memories<'a> {
     pub(crate) param: &'a Memory,
     pub(crate) grad: Option<&'a Memory>,
     pub(crate) kept: Option<&'a Kept>,
+    pub(crate) given: &'a [Option<Memory>],
 }
 
 impl Param {
@@ -252,14 +306,16 @@ impl Param {
             .grad
             .iter()
             .map(|memory| part(memory, &self.grad, false));
+        let given = tensors.given.iter().flatten();
+        let given = given.map(|memory| part(memory, &self.layout, false));
         let own = part(&tensors.param, &self.layout, true);
-        states.chain(grad).chain([own]).collect()
+        states.chain(grad).chain(given).chain([own]).collect()
     }
 }
 
 impl Kept {
     /// Stores the number of steps where torch keeps it.
-    pub(crate) fn store_step(&self, step: u64) {
+    fn store_step(&self, step: u64) {
         // SAFETY: `Param::kept` read this address from a float32 scalar that the state still holds.
         unsafe { (self.counter as *mut f32).write_unaligned(step as f32) }
     }

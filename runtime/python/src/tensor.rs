@@ -87,6 +87,8 @@ pub(crate) enum Label<'a> {
     Gradient(&'a str),
     /// A piece of state, and its parameter.
     State(&'a str, &'a str),
+    /// What an entry is given, and for which parameter.
+    Input(&'a str, &'a str),
 }
 
 impl fmt::Display for Label<'_> {
@@ -95,6 +97,7 @@ impl fmt::Display for Label<'_> {
             Label::Parameter(name) => write!(f, "parameter `{name}`"),
             Label::Gradient(name) => write!(f, "the gradient of `{name}`"),
             Label::State(state, name) => write!(f, "the state `{state}` of `{name}`"),
+            Label::Input(input, name) => write!(f, "the input `{input}` for `{name}`"),
         }
     }
 }

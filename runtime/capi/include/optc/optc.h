@@ -32,6 +32,26 @@
 #define OPTC_ABI_VERSION 1
 
 /**
+ * For `optc_entry_takes`: the parameter has a gradient.
+ */
+#define OPTC_HAS_GRADIENT 1
+
+/**
+ * For `optc_entry_takes`: there is a tensor for the parameter under each name that the entry wants one for.
+ */
+#define OPTC_HAS_TENSORS 2
+
+/**
+ * For `optc_entry_takes`: the parameter's state has begun.
+ */
+#define OPTC_HAS_STATE 4
+
+/**
+ * In place of a number of steps: the state has not begun.
+ */
+#define OPTC_NOT_BEGUN UINT64_MAX
+
+/**
  * IEEE binary64, `double`.
  */
 #define OPTC_F64 1
@@ -305,7 +325,51 @@ typedef struct optc_bind_options {
    * Not 0: state is the caller's, `optc_lend_state` comes before every step, and nothing is allocated for it.
    */
   int32_t state_is_lent;
+  /**
+   * The seed of all random numbers that the rules draw.
+   */
+  uint64_t seed;
 } optc_bind_options;
+
+/**
+ * An entry of an optimizer.
+ */
+typedef struct optc_entry_info {
+  /**
+   * `sizeof(optc_entry_info)`, set by the caller.
+   */
+  size_t struct_size;
+  /**
+   * Its name; valid as long as the optimizer.
+   */
+  const char *name;
+  /**
+   * How many inputs it has.
+   */
+  size_t input_count;
+  /**
+   * Whether it reads gradients, and leaves out parameters without one.
+   */
+  bool reads_gradients;
+} optc_entry_info;
+
+/**
+ * An input of an entry.
+ */
+typedef struct optc_input_info {
+  /**
+   * `sizeof(optc_input_info)`, set by the caller.
+   */
+  size_t struct_size;
+  /**
+   * Its name; valid as long as the optimizer.
+   */
+  const char *name;
+  /**
+   * Whether it is a tensor for each parameter, not a number.
+   */
+  bool is_tensor;
+} optc_input_info;
 
 /**
  * A tensor of the caller's, for the time of one call.
@@ -344,6 +408,29 @@ typedef struct optc_tensor {
    */
   int32_t device_index;
 } optc_tensor;
+
+/**
+ * What an entry is given under one name: a number, or a tensor for each parameter.
+ */
+typedef struct optc_input {
+  /**
+   * `sizeof(optc_input)`.
+   */
+  size_t struct_size;
+  /**
+   * Its name.
+   */
+  const char *name;
+  /**
+   * The number, where `tensors` is null.
+   */
+  double number;
+  /**
+   * One tensor of the parameter's shape, dtype and device for each parameter, in the order of `optc_bind`; a null
+   * among them leaves the parameter out.
+   */
+  const struct optc_tensor *const *tensors;
+} optc_input;
 
 /**
  * A hyperparameter: a number that may change between steps.
@@ -611,6 +698,70 @@ optc_status optc_checkpoint_hyper(const struct optc_checkpoint *checkpoint,
                                   size_t group,
                                   size_t index,
                                   double *out);
+
+/**
+ * An entry, by its position: what the rules of the bound parameters do beside a step.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: from the last position on.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `out` has its `struct_size`.
+ */
+optc_status optc_entry_get(const struct optc_optimizer *optimizer, size_t entry, struct optc_entry_info *out);
+
+/**
+ * An input of an entry, both by position.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: no such entry, or from the last input on.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `out` has its `struct_size`.
+ */
+optc_status optc_entry_input(const struct optc_optimizer *optimizer,
+                             size_t entry,
+                             size_t input,
+                             struct optc_input_info *out);
+
+/**
+ * Whether a parameter would take part in an entry, with what there is of it: a sum of `OPTC_HAS_GRADIENT`,
+ * `OPTC_HAS_TENSORS` and `OPTC_HAS_STATE`. A caller that keeps the state lends it to those that do. False if there is
+ * no such entry.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: no such parameter.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `entry` ends with NUL, `out` has place for a truth value.
+ */
+optc_status optc_entry_takes(const struct optc_optimizer *optimizer,
+                             const char *entry,
+                             size_t param,
+                             uint32_t present,
+                             bool *out);
+
+/**
+ * Runs an entry over all parameters, in the order of `optc_bind`: what their rules say beside a step. Parameters and
+ * gradients are as in `optc_step`. A parameter whose rule lacks the entry is left as it is; so is one without a
+ * gradient or a tensor that the entry reads. Steps are not counted.
+ *
+ * Errors: `OPTC_STATUS_STEP` (no such entry, an input that is missing, unknown or does not fit, a parameter on a
+ * device, what `optc_step` refuses), `OPTC_STATUS_ARGUMENT`. Nothing is written then, unless the code is
+ * `opt::step::failed` or `opt::step::panicked`.
+ *
+ * # Safety
+ *
+ * As for `optc_step`; `inputs` has `input_count` members, and each of their `tensors` is null or has `count` pointers
+ * to tensors that nobody writes for the time of the call.
+ */
+optc_status optc_run_entry(struct optc_optimizer *optimizer,
+                           const char *entry,
+                           const struct optc_tensor *const *params,
+                           const struct optc_tensor *const *grads,
+                           size_t count,
+                           const struct optc_input *inputs,
+                           size_t input_count);
 
 /**
  * The stable code of this thread's last error, such as `opt::bind::nothing_matches`; empty before the first.
@@ -913,10 +1064,11 @@ optc_status optc_step_count(const struct optc_optimizer *optimizer, size_t param
 
 /**
  * Lends the state of a parameter of an optimizer that was bound with `state_is_lent`, with the steps that it has
- * taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step` or
- * `optc_save`. At its first step (`step` is 0) state is zeros, and the step fills it.
+ * taken: one contiguous tensor for each piece, as `optc_state_get` describes them, for the next `optc_step`,
+ * `optc_run_entry` or `optc_save`. With `OPTC_NOT_BEGUN` for `step` it is zeros, and the step or entry fills it; an
+ * entry may begin it before the first step, which `optc_state_begun` tells.
  *
- * The loan ends when `optc_step` or `optc_reclaim_state` returns.
+ * The loan ends when `optc_step`, `optc_run_entry` or `optc_reclaim_state` returns.
  *
  * Errors: `OPTC_STATUS_STEP`: other tensors, or an optimizer that keeps its state itself; `OPTC_STATUS_ARGUMENT`.
  *
@@ -929,6 +1081,17 @@ optc_status optc_lend_state(struct optc_optimizer *optimizer,
                             uint64_t step,
                             const struct optc_tensor *const *states,
                             size_t count);
+
+/**
+ * Whether the state of a parameter has begun: a step or an entry has filled it.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`: no such parameter.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `out` has place for a truth value.
+ */
+optc_status optc_state_begun(const struct optc_optimizer *optimizer, size_t param, bool *out);
 
 /**
  * Ends the loan of all state, where no step has.

@@ -2,6 +2,7 @@
 
 use super::{About, ENTRY, FORMAT, Tensors, hash, key, migrate, stored, title};
 use crate::cuda::CudaError;
+use crate::engine::{Home, Param};
 use crate::error::CheckpointError;
 use crate::optimizer::Optimizer;
 use safetensors::SafeTensorError;
@@ -24,7 +25,7 @@ pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), Checkpoint
     let params = &optimizer.engine.params;
     let steps: Vec<[u8; 8]> = params
         .iter()
-        .map(|param| param.step.to_le_bytes())
+        .map(|param| saved_step(param).to_le_bytes())
         .collect();
     let states = read_states(optimizer)?;
     let tensors =
@@ -37,6 +38,14 @@ pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), Checkpoint
         safetensors::serialize_to_file(tensors, Some(metadata), beside)
     })
     .map_err(failed)
+}
+
+/// The steps of a parameter; none where the caller keeps the state and has not lent it.
+fn saved_step(param: &Param) -> u64 {
+    match param.home {
+        Home::Lent { here: false } => 0,
+        _ => param.step,
+    }
 }
 
 fn about(optimizer: &Optimizer) -> About {

@@ -25,6 +25,17 @@ pub struct Given<'a> {
     pub tensors: &'a [(&'a str, &'a [Option<TensorView<'a>>])],
 }
 
+/// What there is of a parameter when an entry is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Present {
+    /// A gradient.
+    pub grad: bool,
+    /// All tensors that the entry is given.
+    pub tensors: bool,
+    /// State that a step or an entry has begun.
+    pub state: bool,
+}
+
 /// An entry of one parameter's rule.
 #[derive(Debug)]
 pub(super) struct BoundEntry {
@@ -72,6 +83,17 @@ impl Param {
         self.entries
             .iter()
             .find(|entry| entry.signature.name == name)
+    }
+
+    /// Whether it takes part in an entry: its rule has the entry, and there is all that it reads. State that begins from
+    /// the gradient has not begun before a first one.
+    pub(crate) fn enters(&self, name: &str, present: Present) -> bool {
+        let Some(entry) = self.entry(name) else {
+            return false;
+        };
+        let grad = present.grad || self.absent_zeros;
+        let begun = present.state || !self.begins_with_grad();
+        present.tensors && (grad || begun && !entry.reads_grad)
     }
 }
 
@@ -259,8 +281,7 @@ impl Engine {
     }
 }
 
-/// Whether a parameter takes part: its rule has the entry, and there is all that it reads. State that begins from the
-/// gradient has not begun before a first one.
+/// Whether a parameter takes part, with what it is given here.
 fn takes(
     n: usize,
     param: &Param,
@@ -268,13 +289,14 @@ fn takes(
     signature: &Signature,
     given: Given<'_>,
 ) -> bool {
-    let Some(entry) = param.entry(&signature.name) else {
-        return false;
+    let inputs = signature.inputs.iter();
+    let mut tensors = inputs.filter(|(_, kind)| *kind == InputKind::Tensor);
+    let present = Present {
+        grad: input.grad.is_some(),
+        tensors: tensors.all(|(name, _)| tensor(given, name, n).is_some()),
+        state: param.begun,
     };
-    let grad = input.grad.is_some() || param.absent_zeros;
-    let begun = param.begun || !param.begins_with_grad();
-    let tensors = entry.tensors().all(|name| tensor(given, name, n).is_some());
-    tensors && (grad || begun && !entry.reads_grad)
+    param.enters(&signature.name, present)
 }
 
 fn tensor<'a>(given: Given<'a>, name: &str, param: usize) -> Option<&'a TensorView<'a>> {

@@ -196,9 +196,9 @@ impl Param {
     }
 
     /// Takes the caller's memory for its state.
-    fn lend(&mut self, step: u64, state: Vec<Storage>) {
-        self.step = step;
-        self.begun = step > 0;
+    fn lend(&mut self, step: Option<u64>, state: Vec<Storage>) {
+        self.step = step.unwrap_or_default();
+        self.begun = step.is_some();
         self.slots.truncate(2);
         self.slots.extend(state.iter().map(Storage::pointer));
         self.states = state;

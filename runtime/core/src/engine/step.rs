@@ -68,7 +68,7 @@ impl Engine {
     /// # Safety
     ///
     /// The views have the layout of the state, and stay what they are until it is reclaimed.
-    pub(crate) unsafe fn lend(&mut self, n: usize, step: u64, state: &[TensorView<'_>]) {
+    pub(crate) unsafe fn lend(&mut self, n: usize, step: Option<u64>, state: &[TensorView<'_>]) {
         let param = &mut self.params[n];
         let device = part_of(&mut self.parts, param.device).map(|part| part.device().clone());
         let bytes = (2..).map(|slot| param.prepared.slot_bytes(slot));

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html as escaping
 import inspect
+from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from ._optc import Artifact, Engine
 
@@ -30,8 +33,16 @@ def docstring(artifact: Artifact) -> str:
             parts.append(f"{title}:\n" + "\n".join(f"    {line(*row)}" for row in rows))
     rules = "\n".join(f"    {name}({pattern})" for name, pattern in artifact.rules)
     parts.append(f"Rules:\n{rules}")
+    if artifact.entries:
+        parts.append("Beside a step:\n" + "\n".join(f"    {call(*entry)}" for entry in artifact.entries))
     parts.append("Source:\n" + "\n".join(f"    {text}" for text in artifact.source.strip().splitlines()))
     return "\n\n".join(parts) + "\n"
+
+
+def call(name: str, inputs: list[tuple[str, bool]]) -> str:
+    """An entry with what it is given."""
+    kinds = (f"{key}: {'a tensor for each parameter' if tensor else 'float'}" for key, tensor in inputs)
+    return f"{name}({', '.join(kinds)})"
 
 
 def line(name: str, default: str, kind: str, docs: str) -> str:
@@ -66,14 +77,7 @@ def parameters(groups: list[dict[str, Any]], engine: Engine) -> list[tuple[str, 
 
 def state_bytes(engine: Engine, n: int) -> int:
     """Bytes of state of one parameter."""
-    sizes = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int64": 8}
-    total = 0
-    for _, dtype, shape in engine.layout(n):
-        elements = 1
-        for length in shape:
-            elements *= length
-        total += elements * sizes[dtype]
-    return total
+    return sum(product(shape) * getattr(torch, dtype).itemsize for _, dtype, shape in engine.layout(n))
 
 
 def distinct_shapes(groups: list[dict[str, Any]]) -> list[tuple[int, ...]]:
@@ -83,7 +87,7 @@ def distinct_shapes(groups: list[dict[str, Any]]) -> list[tuple[int, ...]]:
     return by_size[:4]
 
 
-def product(shape: tuple[int, ...]) -> int:
+def product(shape: Sequence[int]) -> int:
     total = 1
     for length in shape:
         total *= length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from . import _document, _groups, _migrate, _state
+from . import _document, _entries, _groups, _migrate, _state
 from ._artifact import Source, load
 from ._errors import OptError
 from ._optc import Artifact, Engine
@@ -26,7 +27,10 @@ class Optimizer(torch.optim.Optimizer):
         optc.Optimizer(model.named_parameters(), "soap", lr=3e-3,
                        groups=[{"pattern": r"norm|bias", "use": "adamw", "lr": 1e-3}])
 
-    All that a run changes is where torch keeps it: options in `param_groups`, state in `state`.
+    All that a run changes is where torch keeps it: options in `param_groups`, state in `state`. Rules that draw random
+    numbers draw those of `seed`, the same in every replica and after a resumption.
+
+    What a rule does beside its step is a method: `opt.first_step()` of "sam", `opt.eval()` of a schedule-free rule.
     """
 
     # Scaled gradients are unscaled inside of `step`, and one with infinities changes nothing.
@@ -42,10 +46,13 @@ class Optimizer(torch.optim.Optimizer):
         non_finite: Literal["propagate", "error"] = "propagate",
         maximize: bool = False,
         differentiable: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> None:
         refuse_differentiable(differentiable)
+        self._seed = checked_seed(seed)
         self._engine: Engine | None = None
+        self._entries: frozenset[str] = frozenset()
         self._artifact = load(source, optimizer)
         self._uses: dict[str, Artifact] = {}
         self._refuse_non_finite = non_finite == "error"
@@ -122,7 +129,9 @@ class Optimizer(torch.optim.Optimizer):
             _groups.names_of(groups),
             torch.get_num_threads(),
             self._refuse_non_finite,
+            self._seed,
         )
+        self._entries = frozenset(name for name, _ in self._engine.entries)
         return self._engine
 
     def _current_engine(self) -> Engine:
@@ -167,6 +176,32 @@ class Optimizer(torch.optim.Optimizer):
             if param.grad is not None:
                 param.grad.div_(scale)
 
+    # Beside a step
+
+    @torch._disable_dynamo
+    @torch.no_grad()
+    def run_entry(self, name: str, /, **given: Any) -> None:
+        """Does what the rule says beside its step, such as SAM's `first_step` or `eval` of a schedule-free rule.
+
+        `given` are its inputs by name: numbers, and for tensors one for each parameter, as a list in the order of
+        `param_groups` (None leaves the parameter out) or as a dict from parameters or their names. An entry that reads
+        gradients leaves parameters without one as they are. Steps are not counted.
+
+        An entry whose name is free is a method too: `opt.first_step()`.
+        """
+        engine = self._current_engine()
+        numbers, tensors = _entries.sort(name, given, engine, self.param_groups)
+        changed = engine.run_entry(self.state, name, numbers, tensors)
+        torch.autograd.graph.increment_version(changed)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_entries", ()):
+            return functools.partial(self.run_entry, name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._entries]
+
     # State dicts, pickles and files
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -178,7 +213,7 @@ class Optimizer(torch.optim.Optimizer):
             seal.remove()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_artifact", "_uses", "_refuse_non_finite", "_given")
+        kept = ("_artifact", "_uses", "_refuse_non_finite", "_seed", "_entries", "_given")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -250,3 +285,12 @@ def refuse_differentiable(wanted: bool) -> None:
             code="opt::python::differentiable",
             help="use one of torch's optimizers where the step itself needs a gradient",
         )
+
+
+def checked_seed(seed: int) -> int:
+    """A seed has 64 bits."""
+    if isinstance(seed, int) and 0 <= seed < 2**64:
+        return seed
+    raise OptError(
+        f"`seed` is {seed!r}", code="opt::python::seed", help="give a whole number from 0 to 18446744073709551615"
+    )

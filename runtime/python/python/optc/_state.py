@@ -106,10 +106,10 @@ def fit_tensor(
 def from_file(
     saved: Iterable[tuple[int, list[bytes]]], groups: list[Group], engine: Engine
 ) -> dict[torch.Tensor, Entry]:
-    """The entries of the parameters that have stepped."""
+    """The entries of the parameters whose state has begun."""
     entries = {}
     for n, (param, (step, pieces)) in enumerate(zip(params_of(groups), saved)):
-        if step > 0:
+        if step > 0 or pieces:
             layout = engine.layout(n)
             tensors = {key: from_bytes(data, dtype, shape) for (key, dtype, shape), data in zip(layout, pieces)}
             entries[param] = {"step": torch.tensor(float(step), dtype=torch.float32), **tensors}
