@@ -52,7 +52,10 @@ impl Artifact {
         }
         let declared = self.optimizer().statics.iter().zip(&settings.statics);
         for (choice, setting) in declared {
-            if given.contains(&choice.name)? || !is_derived(choice) || choice.ty == StaticType::Float {
+            if given.contains(&choice.name)?
+                || !is_derived(choice)
+                || choice.ty == StaticType::Float
+            {
                 let whole = choice.ty == StaticType::Int;
                 options.set_item(&choice.name, value::to_python(py, setting, whole)?)?;
             }
