@@ -9,6 +9,7 @@ OUT := out
 WHEELS := $(abspath $(TARGET))/wheels
 # Where the tests of the Python package find it: built as the other tests are, beside whatever else is installed.
 PACKAGE := $(abspath $(TARGET))/python-package
+EXCHANGE := $(abspath $(TARGET))/debug/optc-exchange
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
@@ -53,7 +54,8 @@ test-python: setup
 	@rm -rf $(PACKAGE)
 	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
-	@$(ENV) PYTHONPATH=$(PACKAGE) python -m pytest -q -p no:cacheprovider runtime/python tests/libraries $(wildcard examples/python)
+	@$(ENV) cargo build --quiet -p optc-tests --bin optc-exchange
+	@$(ENV) PYTHONPATH=$(PACKAGE) OPTC_EXCHANGE=$(EXCHANGE) python -m pytest -q -p no:cacheprovider runtime/python tests/libraries $(wildcard examples/python)
 
 # The oldest torch that the package supports and the newest there is; PYTHON is the interpreter to test with.
 VERSIONS := 2.5.0 2.15.0

@@ -83,6 +83,26 @@ SAME = [
         shapes=(*MATRICES, "kernel"),
         bound=MUON_BOUND,
     ),
+    # A matrix with more rows than columns is scaled by √(m/n) in all of them.
+    theirs(
+        "Muon, scaled by its shape",
+        heavyball.Muon,
+        "muon",
+        {"lr": 0.02, "nesterov": False},
+        ours={**MUON, "adjust_lr": "spectral_unclamped"},
+        shapes=("tall", "square"),
+        bound=MUON_BOUND,
+    ),
+    theirs(
+        "Muon, as the Dion repository's",
+        heavyball.Muon,
+        "dion_muon",
+        {"lr": 0.02, "weight_decay": 0.1, "nesterov": True},
+        theirs={"heavyball_momentum": True},
+        ours={"mu": 0.9, "use_polar_express": False, "epsilon": 0.0, "ns_dtype": "same"},
+        shapes=("tall", "square"),
+        bound=MUON_BOUND,
+    ),
 ]
 
 DIFFERENT = [

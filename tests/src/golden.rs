@@ -162,13 +162,9 @@ impl Case {
         self.extra.get(&(step, kind.to_owned()))
     }
 
-    /// Whether the run is steps alone: no entries beside them, and no random numbers that were drawn.
-    pub fn is_steps_alone(&self) -> bool {
-        let entries = ["grad_first", "grad_hessian", "eval"];
-        let mut kinds = self.extra.keys().map(|(_, kind)| kind.as_str());
-        self.draws.is_empty()
-            && self.chances.is_empty()
-            && !kinds.any(|kind| entries.contains(&kind))
+    /// Whether random numbers were drawn.
+    pub fn draws_numbers(&self) -> bool {
+        !self.draws.is_empty() || !self.chances.is_empty()
     }
 
     /// What was recorded of a parameter after a step.

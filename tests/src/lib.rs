@@ -6,6 +6,7 @@
 
 pub mod compare;
 pub mod compiled;
+pub mod exchange;
 pub mod golden;
 pub mod interpreted;
 pub mod library;

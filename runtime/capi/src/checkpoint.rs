@@ -73,10 +73,105 @@ pub unsafe extern "C" fn optc_checkpoint_read(
         let (optimizer, path) =
             unsafe { (Optimizer::of(optimizer)?, text::required(path, "path")?) };
         let saved = optimizer.lock().read(path)?;
-        let migrated = text::owned(&saved.migrated().join("\n"));
         // SAFETY: the caller's promise.
-        unsafe { hand_out_box(Checkpoint { saved, migrated }, out) }
+        unsafe { hand_out_box(Checkpoint::new(saved), out) }
     })
+}
+
+/// What `optc_save` writes, in memory: for a caller with a container of its own.
+#[derive(Debug)]
+pub struct Bytes(Vec<u8>);
+
+/// Writes what `optc_save` does into memory.
+///
+/// Errors: `OPTC_STATUS_CHECKPOINT`, `OPTC_STATUS_ARGUMENT`.
+///
+/// # Safety
+///
+/// `optimizer` is from this library, `out` has place for a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_save_bytes(
+    optimizer: *const Optimizer,
+    out: *mut *mut Bytes,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { Optimizer::of(optimizer) }?.lock().to_bytes()?;
+        // SAFETY: the same.
+        unsafe { hand_out_box(Bytes(bytes), out) }
+    })
+}
+
+/// Where the bytes are, and how many. Valid until they are freed.
+///
+/// Errors: `OPTC_STATUS_ARGUMENT`.
+///
+/// # Safety
+///
+/// `bytes` is from this library, `data` and `size` have place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_bytes_get(
+    bytes: *const Bytes,
+    data: *mut *const c_void,
+    size: *mut usize,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let bytes = &abi::reference(bytes, "bytes")?.0;
+            abi::store(data, bytes.as_ptr().cast(), "data")?;
+            abi::store(size, bytes.len(), "size")
+        }
+    })
+}
+
+/// Frees bytes. Null is fine.
+///
+/// # Safety
+///
+/// Null, or bytes that are not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_bytes_free(bytes: *mut Bytes) {
+    quietly(|| {
+        if !bytes.is_null() {
+            // SAFETY: made by `hand_out_box`, and nobody uses them any more.
+            drop(unsafe { Box::from_raw(bytes) });
+        }
+    });
+}
+
+/// As `optc_checkpoint_read`, of what `optc_save_bytes` wrote; messages call it `name`. The bytes are copied.
+///
+/// Errors: as `optc_load`.
+///
+/// # Safety
+///
+/// `optimizer` is from this library, `name` ends with NUL, `data` has `size` bytes, `out` has place for a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_checkpoint_read_bytes(
+    optimizer: *const Optimizer,
+    name: *const c_char,
+    data: *const c_void,
+    size: usize,
+    out: *mut *mut Checkpoint,
+) -> Status {
+    guard(|| {
+        // SAFETY: all by the caller's promise.
+        unsafe {
+            let optimizer = Optimizer::of(optimizer)?;
+            let name = text::required(name, "name")?;
+            let bytes = abi::slice(data.cast::<u8>(), size, "data")?.to_vec();
+            let saved = optimizer.lock().read_bytes(name, bytes)?;
+            hand_out_box(Checkpoint::new(saved), out)
+        }
+    })
+}
+
+impl Checkpoint {
+    fn new(saved: Saved) -> Checkpoint {
+        let migrated = text::owned(&saved.migrated().join("\n"));
+        Checkpoint { saved, migrated }
+    }
 }
 
 /// Frees a checkpoint. Null is fine.
@@ -137,8 +232,8 @@ pub unsafe extern "C" fn optc_checkpoint_step(
     })
 }
 
-/// The bytes of a piece of state, both by position, row-major; a parameter that had not stepped has none, and null is
-/// stored. Valid as long as the checkpoint.
+/// The bytes of a piece of state, both by position, row-major; a parameter whose state had not begun has none, and null
+/// is stored. Valid as long as the checkpoint.
 ///
 /// Errors: `OPTC_STATUS_ARGUMENT`: no such parameter or piece.
 ///

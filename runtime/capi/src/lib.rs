@@ -21,8 +21,10 @@ mod text;
 
 pub use bind::{BindOptions, Choice, Group, Param, Setting, optc_bind};
 pub use checkpoint::{
-    Checkpoint, optc_checkpoint_free, optc_checkpoint_hyper, optc_checkpoint_migrated,
-    optc_checkpoint_read, optc_checkpoint_state, optc_checkpoint_step, optc_load, optc_save,
+    Bytes, Checkpoint, optc_bytes_free, optc_bytes_get, optc_checkpoint_free,
+    optc_checkpoint_hyper, optc_checkpoint_migrated, optc_checkpoint_read,
+    optc_checkpoint_read_bytes, optc_checkpoint_state, optc_checkpoint_step, optc_load, optc_save,
+    optc_save_bytes,
 };
 pub use entry::{
     EntryInfo, Input, InputInfo, OPTC_HAS_GRADIENT, OPTC_HAS_STATE, OPTC_HAS_TENSORS,

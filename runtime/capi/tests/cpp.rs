@@ -4,14 +4,9 @@
 //! again only when they change.
 
 mod common;
-mod replay;
 
 use common::{folder, library, run, run_with, scratch};
-use optc_tests::golden::{Case, load_all};
-use optc_tests::mapping::open;
-use optc_tests::parity;
-use optc_tests::tolerance::Precision;
-use replay::{Recorder, Replay};
+use optc_tests::exchange::Exchange;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,38 +66,16 @@ fn libtorch() -> String {
         .to_owned()
 }
 
-/// Runs of steps alone: random numbers cannot be handed in, and entries are not called from C++ yet.
 fn follows_every_recording(front: &Path) {
-    for (dtype, precision) in [("float64", Precision::F64), ("float32", Precision::F32)] {
-        let kept =
-            |case: &Case| case.dtype == dtype && open(case).is_none() && case.is_steps_alone();
-        let cases: Vec<Case> = load_all().into_iter().filter(kept).collect();
-        assert!(!cases.is_empty());
-        let (asked, answered) = (
-            scratch("golden").join("cases"),
-            scratch("golden").join("results"),
-        );
-        std::fs::write(&asked, Recorder::write(&cases)).expect("a file of cases");
+    let [asked, answered] = ["cases", "results"].map(|name| scratch("golden").join(name));
+    for dtype in ["float64", "float32"] {
+        let exchange = Exchange::of(dtype);
+        std::fs::write(&asked, exchange.questions()).expect("a file of cases");
         run(Command::new(front).arg("golden").arg(&asked).arg(&answered));
-        let text = std::fs::read_to_string(answered).expect("a file of results");
-        let mut replay = Replay::new(&text);
-        let failures: String = cases
-            .iter()
-            .map(|case| failure(case, precision, &mut replay))
-            .collect();
+        let results = std::fs::read_to_string(&answered).expect("a file of results");
+        let failures = exchange.judge(&results);
         assert!(failures.is_empty(), "{failures}");
-        println!("{} recordings in {dtype}", cases.len());
-    }
-}
-
-fn failure(case: &Case, precision: Precision, replay: &mut Replay<'_>) -> String {
-    replay.start();
-    let report = parity::run(case, precision, replay);
-    let wrong = report.failures().filter(|one| !replay.starts_later(one));
-    let wrong: Vec<String> = wrong.map(|one| format!("  {one:?}\n")).collect();
-    match wrong.is_empty() {
-        true => String::new(),
-        false => format!("{}:\n{}", case.id(), wrong.concat()),
+        println!("{} recordings in {dtype}", exchange.count());
     }
 }
 

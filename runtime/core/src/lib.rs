@@ -42,7 +42,7 @@ mod routine;
 mod rules;
 pub mod view;
 
-pub use checkpoint::{Saved, SavedParam};
+pub use checkpoint::{Changes, Saved, SavedParam, versions_of};
 pub use engine::entry::{Given, Present};
 pub use engine::{NonFinite, StepInput};
 pub use error::{BindError, CheckpointError, HyperError, LoadError, StepError};

@@ -555,6 +555,24 @@ impl Optimizer {
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Saved, CheckpointError> {
         checkpoint::read(self, path.as_ref())
     }
+
+    /// What [`Optimizer::save`] writes, for callers with a container of their own.
+    ///
+    /// # Errors
+    ///
+    /// A failure of a device.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        checkpoint::to_bytes(self)
+    }
+
+    /// As [`Optimizer::read`], of bytes that messages call `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Optimizer::load`].
+    pub fn read_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<Saved, CheckpointError> {
+        checkpoint::from_bytes(self, Path::new(name), bytes)
+    }
 }
 
 fn pool(options: &BindOptions) -> Arc<Pool> {

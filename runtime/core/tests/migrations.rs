@@ -176,3 +176,68 @@ fn state_of_an_optimizer_that_a_rule_delegates_to_migrates_too() {
     assert_eq!(second.load(&path).unwrap().len(), 4);
     assert_eq!(numbers(&second, "a", "exp_avg"), [0.25; 6]);
 }
+
+/// An optimizer around `Shown`, one that delegates to it, and one that steps halves of a parameter.
+fn around(source: &str, middle: &str) -> String {
+    format!(
+        "{source}
+optimizer Around(base: optimizer = Shown) {{
+    hyper {middle}
+    rule each(w: [...]) {{
+        state m = zeros_like(w)
+        m = m + 1
+        w = base(w, grad)
+    }}
+}}
+optimizer Others {{ rule each(w: [...]) = Shown }}
+optimizer Halves {{
+    rule halves(w: [m, n]) = half on split(w, 1, parts: 3)
+    rule half(w: [m, n]) = Shown
+}}"
+    )
+}
+
+#[test]
+fn inside_of_other_optimizers() {
+    let bind = |source: &str, name: &str| {
+        let rules = Rules::from_source("shown", source).unwrap();
+        let options = BindOptions {
+            optimizer: Some(name.into()),
+            ..BindOptions::default()
+        };
+        let params = ["a", "b"].map(|name| ParamDesc::new(name, &[2, 3], DType::F32));
+        rules.bind(&params, &options).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    for (name, middle, state, count) in [
+        ("Around", "rate = 7, lr = 7", "base.exp_avg", 2),
+        ("Around", "other = 7", "base.exp_avg", 2),
+        ("Others", "other = 7", "exp_avg", 2),
+        ("Halves", "other = 7", "part1.exp_avg", 6),
+    ] {
+        let mut old = bind(&around(FIRST, middle), name);
+        step(&mut old);
+        old.save(&path).unwrap();
+        let mut now = bind(&around(SECOND, middle), name);
+        let report = now.load(&path).unwrap();
+        let line = format!("Shown 1 -> 2: rename m -> exp_avg ({count} times)");
+        assert!(report.contains(&line), "{name}: {report:?}");
+        assert!(numbers(&now, "b", state).iter().all(|x| *x == 0.25));
+        let own = now.states("b").any(|state| state.name == "m");
+        assert_eq!(
+            own,
+            name == "Around",
+            "the state of the optimizer around it stays"
+        );
+        let rate = if middle == "other = 7" {
+            "lr"
+        } else {
+            "base.lr"
+        };
+        if name == "Around" {
+            assert_eq!(now.hyper(0, rate), Some(0.1), "{middle}");
+        }
+        step(&mut now);
+    }
+}

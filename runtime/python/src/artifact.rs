@@ -3,12 +3,13 @@
 use crate::describe;
 use crate::error;
 use crate::fields::{self, Field};
+use crate::migrate::Changes;
 use crate::value;
 use optc_artifact::Artifact as Container;
 use optc_cli::Question;
 use optc_core::check::Located;
-use optc_core::hir::{Change, Optimizer, OptimizerId};
-use optc_runtime::{CheckpointError, LoadError, Rules};
+use optc_core::hir::{Optimizer, OptimizerId};
+use optc_runtime::{LoadError, Rules, versions_of};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::collections::BTreeMap;
@@ -40,17 +41,6 @@ impl Artifact {
 
     pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.rules.program().optimizers[self.id]
-    }
-}
-
-/// Kind, old name, new name, number.
-type Changed = (&'static str, String, String, f64);
-
-fn changed(change: &Change) -> Changed {
-    match change {
-        Change::Rename { from, to } => ("rename", from.clone(), to.clone(), 0.0),
-        Change::Drop(name) => ("drop", name.clone(), String::new(), 0.0),
-        Change::Add { name, value } => ("add", String::new(), name.clone(), *value),
     }
 }
 
@@ -165,29 +155,23 @@ impl Artifact {
         &self.optimizer().name
     }
 
-    /// The version of it that state dicts and checkpoints of today are.
+    /// The versions that state dicts of today are, by optimizer: of this one, and of those that it delegates to or takes.
+    /// First versions are not mentioned.
     #[getter]
-    fn version(&self) -> &str {
-        &self.optimizer().version
+    fn versions(&self) -> BTreeMap<String, String> {
+        versions_of(self.rules.program(), self.id)
     }
 
-    /// What has changed since a version: kind, old name, new name, number; nothing since this one.
-    fn changes_since(&self, py: Python<'_>, version: &str) -> PyResult<Vec<Changed>> {
-        let optimizer = self.optimizer();
-        if version == optimizer.version {
-            return Ok(Vec::new());
-        }
-        let mut migrations = optimizer.migrations.iter();
-        let migration = migrations.find(|migration| migration.from == version);
-        let migration = migration.ok_or_else(|| {
-            let error = CheckpointError::Version {
-                optimizer: optimizer.name.clone(),
-                found: version.to_owned(),
-                expected: optimizer.version.clone(),
-            };
-            error::raise(py, &error)
-        })?;
-        Ok(migration.changes.iter().map(changed).collect())
+    /// What has changed since other versions.
+    fn changes_since(
+        &self,
+        py: Python<'_>,
+        versions: BTreeMap<String, String>,
+    ) -> PyResult<Changes> {
+        let changes = optc_runtime::Changes::between(self.rules.program(), self.id, &versions);
+        changes
+            .map(Changes)
+            .map_err(|error| error::raise(py, &error))
     }
 
     /// Its documentation.

@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod fields;
 mod groups;
+mod migrate;
 mod options;
 mod overlap;
 mod params;
@@ -23,6 +24,8 @@ mod _optc {
     use crate::artifact::{Artifact, check_file, check_text, run_command, standard_library};
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::migrate::Changes;
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python's name for it")]
     const __version__: &str = env!("CARGO_PKG_VERSION");

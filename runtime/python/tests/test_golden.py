@@ -1,164 +1,97 @@
-"""The recorded reference runs, stepped through Python."""
+"""Every recorded reference run without random numbers, stepped through Python.
+
+`optc-exchange` of the Rust tests says what to do and judges the results, so that options, states and tolerances have one
+table for all languages.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optc
 import pytest
 import torch
-from safetensors import safe_open
 from torch.nn import Parameter
 
-FOLDER = Path(__file__).parents[3] / "tests" / "golden"
 
-# What only chooses between implementations, or chooses the group.
-EQUAL = frozenset("foreach fused capturable differentiable params use_muon".split())
-
-# What torch's Adam and AdamW say of themselves.
-DECOUPLED = frozenset(["decoupled_weight_decay"])
+def exchange(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    program = os.environ.get("OPTC_EXCHANGE")
+    assert program, "OPTC_EXCHANGE names the program `optc-exchange`: run `make test-python`"
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
 
 
-@dataclass(frozen=True)
-class File:
-    """A recorded file in the words of a rule."""
-
-    module: str
-    renamed: dict[str, str] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    constants: frozenset[str] = frozenset()
-    elementwise: bool = True
-
-
-MUON = File("muon", {"ns_coefficients": "coefficients", "adjust_lr_fn": "adjust_lr"}, constants=frozenset(["eps"]), elementwise=False)
-SOAP = File("soap", {"data_format": "channels_last"}, elementwise=False)
-
-FILES = {
-    "sgd": File("sgd"),
-    "adam": File("adam", constants=DECOUPLED),
-    "adamw": File("adamw", constants=DECOUPLED),
-    "rmsprop": File("rmsprop"),
-    "adagrad": File("adagrad"),
-    "nadam": File("nadam"),
-    "radam": File("radam"),
-    "adamax": File("adamax"),
-    "adadelta": File("adadelta"),
-    "torch_muon": File("muon", MUON.renamed, {"norm_floor": "clamp"}, MUON.constants, elementwise=False),
-    "muon": MUON,
-    "soap": SOAP,
-    "soap_long": SOAP,
-    "soap_options": SOAP,
-}
-
-# The author's Muon gives its Adam other names.
-AUXILIARY = {"lr": "adam_lr", "eps": "adam_eps", "weight_decay": "adam_weight_decay"}
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_parity_with_every_recorded_run(dtype: str, tmp_path: Path) -> None:
+    assert exchange("ask", dtype, tmp_path / "asked").returncode == 0
+    words = iter((tmp_path / "asked").read_text().split())
+    with (tmp_path / "answered").open("w") as answers:
+        for _ in range(int(next(words))):
+            replay(words, answers)
+    judged = exchange("judge", dtype, tmp_path / "answered")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
-class Case:
+def replay(words: Iterator[str], answers: TextIO) -> None:
     """One recorded run."""
-
-    def __init__(self, name: str, case: str) -> None:
-        self.name, self.case, self.file = name, case, FILES[name]
-        with safe_open(str(FOLDER / f"{name}.safetensors"), "pt") as recorded:
-            self.about = json.loads(recorded.metadata()["golden"])["cases"][case]
-            keys = [key for key in recorded.keys() if key.startswith(f"{case}/")]
-            self.tensors = {key.removeprefix(f"{case}/"): recorded.get_tensor(key) for key in keys}
-
-    @property
-    def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.about["dtype"])
-        return dtype
-
-    @property
-    def exact(self) -> bool:
-        return bool(self.about.get("exact_float64"))
-
-    def bound(self) -> float:
-        """How near: the reasons stand in `tests/src/tolerance.rs`."""
-        response = self.about.get("response_4ulp", {}).get("param", 0.0)
-        single = self.dtype == torch.float32
-        if self.dtype == torch.bfloat16:
-            return 0.05 if self.case.startswith("fused") else 0.25
-        if self.file.elementwise:
-            return 1e-5 if single else 1e-12
-        if "bf16_ns" in self.case or self.case == "bfloat16_ns":
-            return 0.1
-        if self.case == "native_float64":
-            return 1e-4
-        return max(1e-4, 20 * response) if single else max(1e-10, 100 * response)
-
-    def groups(self, params: dict[str, Parameter]) -> list[dict[str, Any]]:
-        return [self.group(options, params) for options in self.about["groups"]]
-
-    def group(self, options: dict[str, Any], params: dict[str, Parameter]) -> dict[str, Any]:
-        named = [(name, params[name]) for name in options["params"]]
-        ours = {key: value for key, value in options.items() if key not in EQUAL | self.file.constants}
-        if options.get("use_muon") is False:
-            betas = options["betas"]
-            ours = {AUXILIARY[key]: value for key, value in ours.items() if key in AUXILIARY}
-            return {"params": named, "use": "other", "adam_beta1": betas[0], "adam_beta2": betas[1], "adam_eps": options["eps"], **ours}
-        ours = {**self.outside(), **ours}
-        ours = {self.file.renamed.get(key, key): translated(key, value) for key, value in ours.items()}
-        kept = {key: value for key, value in ours.items() if usable(key, value)}
-        return {"params": named, **kept, **self.file.options, **self.precision()}
-
-    def outside(self) -> dict[str, Any]:
-        """Statics of SOAP that its reference keeps outside of the groups."""
-        return {"data_format": self.about["hyper"]["data_format"]} if "data_format" in self.about["hyper"] else {}
-
-    def precision(self) -> dict[str, Any]:
-        """The recording made the reference's cast to bfloat16 harmless."""
-        return {"ns_dtype": "same"} if self.exact and self.file.module == "muon" else {}
-
-    def step(self, n: int, optimizer: optc.Optimizer, params: dict[str, Parameter]) -> None:
-        rates = self.tensors.get("extra/lr")
-        for group in optimizer.param_groups if rates is not None else []:
-            group["lr"] = rates[n - 1].item()
-        for name, param in params.items():
-            grad = self.tensors.get(f"grad/{name}/{n}")
-            # The author's Muon takes a missing gradient for zeros.
-            zeros = torch.zeros_like(param) if self.name == "muon" else None
-            param.grad = zeros if grad is None else grad.to(self.dtype)
-        optimizer.step()
+    module, name, dtype = next(words), next(words), getattr(torch, next(words))
+    params = {}
+    for _ in range(int(next(words))):
+        key = next(words)
+        shape = [int(next(words)) for _ in range(int(next(words)))]
+        params[key] = Parameter(values(words, shape, dtype))
+    groups = [group(words) for _ in range(int(next(words)))]
+    optimizer = optc.Optimizer(params.items(), module, optimizer=name, groups=groups)
+    write(answers, optimizer, params)
+    while (kind := next(words)) != "done":
+        if kind == "lr":
+            rate = float(next(words))
+            for one in optimizer.param_groups[1:]:
+                one["lr"] = rate
+        elif kind == "grad":
+            param = params[next(words)]
+            param.grad = values(words, list(param.shape), dtype)
+        else:
+            optimizer.step() if kind == "step" else optimizer.run_entry(next(words))
+            optimizer.zero_grad()
+            write(answers, optimizer, params)
 
 
-def translated(key: str, value: Any) -> Any:
-    """SOAP's reference names a layout, the rule asks whether it is the one with channels last."""
-    return value == "channels_last" if key == "data_format" else value
-
-
-def usable(key: str, value: Any) -> bool:
-    """A negative number (SOAP's `shampoo_beta`) and None mean the default."""
-    return value is not None and not (key == "shampoo_beta" and value < 0)
-
-
-def all_cases() -> list[tuple[str, str]]:
-    found = []
-    for name in FILES:
-        path = FOLDER / f"{name}.safetensors"
-        with safe_open(str(path), "pt") as recorded:
-            found += [(name, case) for case in json.loads(recorded.metadata()["golden"])["cases"]]
+def group(words: Iterator[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"pattern": next(words)}
+    while (kind := next(words)) != "end":
+        name = next(words)
+        if kind == "rule":
+            found["use"] = name
+        else:
+            found[name] = next(words) if kind == "static" else float(next(words))
     return found
 
 
-@pytest.mark.parametrize(("name", "case"), all_cases())
-def test_parity_with_the_recorded_run(name: str, case: str) -> None:
-    run = Case(name, case)
-    first = {param: run.tensors[f"param/{param}/init"].to(run.dtype) for param in run.about["order"]}
-    params = {param: Parameter(value.clone()) for param, value in first.items()}
-    optimizer = optc.Optimizer(run.groups(params), run.file.module)
-    for n in range(1, run.about["steps"] + 1):
-        run.step(n, optimizer, params)
-        if n in run.about["snapshots"]:
-            compare(run, n, params, first)
+def values(words: Iterator[str], shape: list[int], dtype: torch.dtype) -> torch.Tensor:
+    count = torch.Size(shape).numel()
+    numbers = [float(next(words)) for _ in range(count)]
+    return torch.tensor(numbers, dtype=torch.float64).reshape(shape).to(dtype)
 
 
-def compare(run: Case, n: int, params: dict[str, Parameter], first: dict[str, torch.Tensor]) -> None:
+def write(answers: TextIO, optimizer: optc.Optimizer, params: dict[str, Parameter]) -> None:
+    """Everything as it is now."""
     for name, param in params.items():
-        recorded = run.tensors[f"param/{name}/{n}"].double()
-        moved = (recorded - first[name].double()).abs().max().item() if recorded.numel() else 0.0
-        away = (param.detach().double() - recorded).abs().max().item() if recorded.numel() else 0.0
-        assert away <= run.bound() * moved, f"{name} after {n} steps: {away / moved if moved else away:.1e}"
+        entry = optimizer.state.get(param, {})
+        answers.write(line(f"param {name}", param.detach()))
+        answers.write(f"step {name} 1 {int(entry.get('step', 0))}\n")
+        for key, piece in entry.items():
+            if key != "step":
+                answers.write(line(f"state {name} {key}", piece))
+    for n, one in enumerate(optimizer.param_groups[1:]):
+        for key, value in one.get("shared", {}).items():
+            answers.write(f"shared {n} {key} 1 {value!r}\n")
+    answers.write("end\n")
+
+
+def line(what: str, tensor: torch.Tensor) -> str:
+    flat = tensor.double().flatten().tolist()
+    return f"{what} {len(flat)} {' '.join(map(repr, flat))}\n"

@@ -54,9 +54,9 @@ Shown 1 -> 2: rename m -> exp_avg
 Shown 1 -> 2: rename rate -> lr"""
 
 
-def stepped(source: str) -> optc.Optimizer:
+def stepped(source: str, name: str | None = None) -> optc.Optimizer:
     weight = torch.nn.Parameter(torch.ones(2, 3))
-    optimizer = optc.Optimizer([("weight", weight)], source)
+    optimizer = optc.Optimizer([("weight", weight)], source, optimizer=name)
     weight.grad = torch.full((2, 3), 0.5)
     optimizer.step()
     return optimizer
@@ -65,7 +65,7 @@ def stepped(source: str) -> optc.Optimizer:
 def check(optimizer: optc.Optimizer) -> None:
     group = optimizer.param_groups[0]
     state = optimizer.state[group["params"][0]]
-    assert (group["lr"], group["version"]) == (0.1, "2")
+    assert (group["lr"], group["versions"]) == (0.1, {"Shown": "2"})
     assert "rate" not in group
     assert set(state) == {"step", "exp_avg", "exp_avg_sq", "laps.0", "laps.1"}
     assert torch.equal(state["exp_avg"], torch.full((2, 3), 0.25))
@@ -111,3 +111,27 @@ def test_a_version_without_a_migration_changes_nothing(tmp_path: Path) -> None:
             load()
         assert error.value.code == "opt::checkpoint::version"
     assert str(optimizer.state_dict()) == str(before)
+
+
+AROUND = """
+optimizer Around(base: optimizer = Shown) {
+    hyper lr = 7, rate = 7
+    rule each(w: [...]) {
+        state m = zeros_like(w)
+        m = m + 1
+        w = base(w, grad)
+    }
+}
+"""
+
+
+def test_a_rule_that_another_one_takes() -> None:
+    around = stepped(FIRST + AROUND, "Around")
+    saved = around.state_dict()
+    optimizer = stepped(SECOND + AROUND, "Around")
+    with pytest.warns(optc.MigrationWarning) as told:
+        optimizer.load_state_dict(saved)
+    assert "Shown 1 -> 2: rename m -> exp_avg" in str(told[0].message)
+    (state,) = optimizer.state.values()
+    assert {"m", "base.exp_avg", "base.exp_avg_sq"} < set(state)
+    assert optimizer.param_groups[0]["base.lr"] == 0.1

@@ -225,4 +225,4 @@ def test_options_of_a_composition_that_have_paths() -> None:
     optimizer = optc.Optimizer(Problem().params, source, lr=0.1, **options)
     assert options.items() <= optimizer.param_groups[0].items()
     assert "magnitude.weight_decay" in (optimizer.__doc__ or "")
-    assert list(inspect.signature(optc.compile(source)).parameters)[-1] == "paths"
+    assert list(inspect.signature(optc.compile(source)).parameters)[-1] == "options"

@@ -14,11 +14,13 @@ struct Free {
   void operator()(optc_rules* rules) const { optc_rules_free(rules); }
   void operator()(optc_optimizer* optimizer) const { optc_optimizer_free(optimizer); }
   void operator()(optc_checkpoint* checkpoint) const { optc_checkpoint_free(checkpoint); }
+  void operator()(optc_bytes* bytes) const { optc_bytes_free(bytes); }
 };
 
 using Rules = std::shared_ptr<optc_rules>;
 using Bound = std::unique_ptr<optc_optimizer, Free>;
 using Checkpoint = std::unique_ptr<optc_checkpoint, Free>;
+using Bytes = std::unique_ptr<optc_bytes, Free>;
 
 /// A text has lines or braces; anything else is a path or a name of the standard library.
 inline bool is_text(const std::string& source) {
@@ -88,6 +90,12 @@ inline std::string group_optimizer(const Bound& bound, size_t group) {
   const char* name = nullptr;
   check(optc_group_optimizer(bound.get(), group, &name));
   return name;
+}
+
+inline bool has_begun(const Bound& bound, size_t param) {
+  bool begun = false;
+  check(optc_state_begun(bound.get(), param, &begun));
+  return begun;
 }
 
 inline uint64_t step_count(const Bound& bound, size_t param) {

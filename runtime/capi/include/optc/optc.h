@@ -141,6 +141,11 @@ typedef int32_t optc_status;
 #endif // __cplusplus
 
 /**
+ * What `optc_save` writes, in memory: for a caller with a container of its own.
+ */
+typedef struct optc_bytes optc_bytes;
+
+/**
  * A checkpoint that was read, and fits the optimizer that it was read for.
  */
 typedef struct optc_checkpoint optc_checkpoint;
@@ -637,6 +642,52 @@ optc_status optc_checkpoint_read(const struct optc_optimizer *optimizer,
                                  struct optc_checkpoint **out);
 
 /**
+ * Writes what `optc_save` does into memory.
+ *
+ * Errors: `OPTC_STATUS_CHECKPOINT`, `OPTC_STATUS_ARGUMENT`.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `out` has place for a pointer.
+ */
+optc_status optc_save_bytes(const struct optc_optimizer *optimizer, struct optc_bytes **out);
+
+/**
+ * Where the bytes are, and how many. Valid until they are freed.
+ *
+ * Errors: `OPTC_STATUS_ARGUMENT`.
+ *
+ * # Safety
+ *
+ * `bytes` is from this library, `data` and `size` have place.
+ */
+optc_status optc_bytes_get(const struct optc_bytes *bytes, const void **data, size_t *size);
+
+/**
+ * Frees bytes. Null is fine.
+ *
+ * # Safety
+ *
+ * Null, or bytes that are not used any more.
+ */
+void optc_bytes_free(struct optc_bytes *bytes);
+
+/**
+ * As `optc_checkpoint_read`, of what `optc_save_bytes` wrote; messages call it `name`. The bytes are copied.
+ *
+ * Errors: as `optc_load`.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library, `name` ends with NUL, `data` has `size` bytes, `out` has place for a pointer.
+ */
+optc_status optc_checkpoint_read_bytes(const struct optc_optimizer *optimizer,
+                                       const char *name,
+                                       const void *data,
+                                       size_t size,
+                                       struct optc_checkpoint **out);
+
+/**
  * Frees a checkpoint. Null is fine.
  *
  * # Safety
@@ -670,8 +721,8 @@ optc_status optc_checkpoint_migrated(const struct optc_checkpoint *checkpoint,
 optc_status optc_checkpoint_step(const struct optc_checkpoint *checkpoint, size_t param, uint64_t *out);
 
 /**
- * The bytes of a piece of state, both by position, row-major; a parameter that had not stepped has none, and null is
- * stored. Valid as long as the checkpoint.
+ * The bytes of a piece of state, both by position, row-major; a parameter whose state had not begun has none, and null
+ * is stored. Valid as long as the checkpoint.
  *
  * Errors: `OPTC_STATUS_ARGUMENT`: no such parameter or piece.
  *

@@ -47,6 +47,9 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   /// Refuse steps whose gradients hold NaN or infinities; counts for the whole optimizer.
   Options& refuse_non_finite(bool refuse = true) { return refuses_non_finite = refuse, *this; }
 
+  /// The seed of the random numbers that rules draw; counts for the whole optimizer.
+  Options& seed(uint64_t value) { return random_seed = value, *this; }
+
   /// A hyperparameter, or a number that the group's parameters share.
   double get(const std::string& name) const {
     for (const auto* all : {&numbers, &shared}) {
@@ -66,6 +69,7 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   std::map<std::string, std::string> words;
   std::string optimizer_name, source_name, rule_name;
   bool refuses_non_finite = false;
+  uint64_t random_seed = 0;
 };
 
 /// Parameters in whose name a regular expression is found, with options of their own.

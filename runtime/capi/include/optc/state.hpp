@@ -7,6 +7,7 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace optc {
 /// What a rule keeps for a parameter: tensors by the names of the source, and the number of steps.
 class ParamState : public torch::optim::OptimizerCloneableParamState<ParamState> {
  public:
-  /// Steps taken.
+  /// Steps taken; an entry may have begun the state before the first.
   int64_t step = 0;
   /// `exp_avg`, `gram.0`, … in the order of the source.
   std::vector<std::string> names;
@@ -33,43 +34,46 @@ class ParamState : public torch::optim::OptimizerCloneableParamState<ParamState>
 
 namespace detail {
 
-/// The state of a parameter that has not stepped.
-inline ParamState fresh_state(const Bound& bound, size_t param) {
-  ParamState state;
+/// State of zeros, which a step or an entry fills.
+inline std::unique_ptr<ParamState> fresh_state(const Bound& bound, size_t param) {
+  auto state = std::make_unique<ParamState>();
   const size_t count = param_info(bound, param).state_count;
   for (size_t n = 0; n < count; ++n) {
     const optc_state_info info = state_info(bound, param, n);
     const torch::IntArrayRef dims(info.dims, info.rank);
-    state.names.emplace_back(info.name);
-    state.tensors.push_back(torch::zeros(dims, torch_type(info.dtype)));
+    state->names.emplace_back(info.name);
+    state->tensors.push_back(torch::zeros(dims, torch_type(info.dtype)));
   }
   return state;
 }
 
-/// The state of a parameter in a checkpoint.
-inline ParamState saved_state(const Bound& bound, const Checkpoint& saved, size_t param) {
-  ParamState state = fresh_state(bound, param);
+/// The state of a parameter in a checkpoint; null if it had not begun.
+inline std::unique_ptr<ParamState> saved_state(const Bound& bound, const Checkpoint& saved, size_t param) {
+  auto state = fresh_state(bound, param);
   uint64_t steps = 0;
   check(optc_checkpoint_step(saved.get(), param, &steps));
-  state.step = static_cast<int64_t>(steps);
-  for (size_t n = 0; n < state.tensors.size(); ++n) {
+  state->step = static_cast<int64_t>(steps);
+  bool begun = steps > 0;
+  for (size_t n = 0; n < state->tensors.size(); ++n) {
     const void* data = nullptr;
     size_t bytes = 0;
     check(optc_checkpoint_state(saved.get(), param, n, &data, &bytes));
-    if (bytes > 0) std::memcpy(state.tensors[n].data_ptr(), data, bytes);
+    begun = begun || data != nullptr;
+    if (bytes > 0) std::memcpy(state->tensors[n].data_ptr(), data, bytes);
   }
-  return state;
+  return begun ? std::move(state) : nullptr;
 }
 
-/// Lends state for the next step or save.
-inline void lend(const Bound& bound, size_t param, const ParamState& state) {
+/// Lends state for the next step, entry or save.
+inline void lend(const Bound& bound, size_t param, const ParamState& state, bool begun = true) {
   std::vector<optc_tensor> views;
   std::vector<const optc_tensor*> places;
   for (const torch::Tensor& tensor : state.tensors) {
     views.push_back(view(tensor));
   }
   for (const optc_tensor& view : views) places.push_back(&view);
-  check(optc_lend_state(bound.get(), param, static_cast<uint64_t>(state.step), places.data(), places.size()));
+  const uint64_t step = begun ? static_cast<uint64_t>(state.step) : OPTC_NOT_BEGUN;
+  check(optc_lend_state(bound.get(), param, step, places.data(), places.size()));
 }
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <optc/archive.hpp>
+#include <optc/inputs.hpp>
 #include <optc/options.hpp>
 #include <optc/state.hpp>
 #include <optc/tensor.hpp>
@@ -78,34 +79,49 @@ class Optimizer : public torch::optim::Optimizer {
     return loss;
   }
 
-  /// Writes options, steps and state into an archive; `torch::save(optimizer, path)` does.
-  void save(torch::serialize::OutputArchive& archive) const override {
-    detail::Archived archived = layout();
-    for (size_t group = 0; group < archived.hypers.size(); ++group) {
-      for (auto& [name, value] : archived.hypers[group]) value = options(group).get(name);
-    }
-    for (size_t n = 0; n < params_.size(); ++n) {
-      if (const ParamState* state = find_state(n)) archived.states[n] = *state;
-    }
-    detail::write(archive, archived);
+  /// Does what the rules say beside their step, such as SAM's `first_step` or `eval` of a schedule-free rule. An entry
+  /// that reads gradients leaves parameters without one as they are; steps are not counted.
+  void run_entry(const std::string& name, const Inputs& inputs = {}) {
+    torch::NoGradGuard no_grad;
+    follow();
+    std::vector<std::string> names;
+    for (const Param& param : params_) names.push_back(param.name);
+    const detail::Handed handed(inputs, names);
+    const auto takes = [&](size_t n, bool grad) {
+      uint32_t present = grad ? OPTC_HAS_GRADIENT : 0;
+      if (handed.complete(n)) present |= OPTC_HAS_TENSORS;
+      if (find_state(n) != nullptr) present |= OPTC_HAS_STATE;
+      bool takes = false;
+      detail::check(optc_entry_takes(bound_.get(), name.c_str(), n, present, &takes));
+      return takes;
+    };
+    update(takes, [&](const optc_tensor* const* params, const optc_tensor* const* grads) {
+      return optc_run_entry(bound_.get(), name.c_str(), params, grads, params_.size(), handed.all.data(), handed.all.size());
+    });
   }
 
-  /// Reads what `save` wrote; nothing is changed if it does not fit.
+  /// Writes options, steps and state into an archive; `torch::save(optimizer, path)` does.
+  void save(torch::serialize::OutputArchive& archive) const override {
+    // What was changed in groups is part of what is saved; the base class declares this constant.
+    auto& self = const_cast<Optimizer&>(*this);
+    self.follow();
+    const Loan loan = self.lend_all();
+    detail::write(archive, bound_);
+  }
+
+  /// Reads what `save` wrote; nothing is changed if it does not fit. What the rule's migrations do to an archive of an
+  /// earlier version is a warning of LibTorch's.
   void load(torch::serialize::InputArchive& archive) override {
     follow();
-    detail::Archived archived = layout();
-    detail::read(archive, archived);
-    adopt(archived);
+    const std::string migrated = adopt(detail::read(archive, bound_));
+    if (!migrated.empty()) TORCH_WARN(migrated);
   }
 
   /// Writes options, steps and state as safetensors, which Rust and Python read too; what the file held before is
   /// replaced at once or not at all.
   void save(const std::string& path) {
     follow();
-    Loan loan(bound_);
-    for (size_t n = 0; n < params_.size(); ++n) {
-      if (const ParamState* state = find_state(n)) detail::lend(bound_, n, *state);
-    }
+    const Loan loan = lend_all();
     detail::check(optc_save(bound_.get(), path.c_str()));
   }
 
@@ -116,20 +132,7 @@ class Optimizer : public torch::optim::Optimizer {
     follow();
     optc_checkpoint* checkpoint = nullptr;
     detail::check(optc_checkpoint_read(bound_.get(), path.c_str(), &checkpoint));
-    const detail::Checkpoint saved(checkpoint);
-    detail::Archived archived = layout();
-    for (size_t group = 0; group < archived.hypers.size(); ++group) {
-      detail::Numbers all = detail::hypers(bound_, group);
-      for (auto& number : detail::shared(bound_, group)) all.push_back(std::move(number));
-      for (size_t n = 0; n < all.size(); ++n) {
-        detail::check(optc_checkpoint_hyper(saved.get(), group, n, &archived.hypers[group][all[n].first]));
-      }
-    }
-    for (size_t n = 0; n < params_.size(); ++n) archived.states[n] = detail::saved_state(bound_, saved, n);
-    const char* migrated = nullptr;
-    detail::check(optc_checkpoint_migrated(saved.get(), &migrated));
-    adopt(archived);
-    return migrated;
+    return adopt(detail::Checkpoint(checkpoint));
   }
 
   /// The options of a group.
@@ -138,7 +141,7 @@ class Optimizer : public torch::optim::Optimizer {
     return const_cast<Optimizer*>(this)->options(group);
   }
 
-  /// The state of a parameter; null before its first step.
+  /// The state of a parameter; null before its first step or entry.
   const ParamState* state_of(const torch::Tensor& param) const {
     const auto found = state_.find(param.unsafeGetTensorImpl());
     return found == state_.end() ? nullptr : static_cast<const ParamState*>(found->second.get());
@@ -162,10 +165,12 @@ class Optimizer : public torch::optim::Optimizer {
 
   /// Ends the loan of all state, whatever happens.
   struct Loan {
-    explicit Loan(const detail::Bound& bound) : bound(bound) {}
-    Loan(const Loan&) = delete;
-    ~Loan() { optc_reclaim_state(bound.get()); }
-    const detail::Bound& bound;
+    explicit Loan(const detail::Bound& bound) : bound(bound.get()) {}
+    Loan(Loan&& other) : bound(std::exchange(other.bound, nullptr)) {}
+    ~Loan() {
+      if (bound != nullptr) optc_reclaim_state(bound);
+    }
+    optc_optimizer* bound;
   };
 
   static Options& options_of(ParamGroup& group) {
@@ -243,6 +248,7 @@ class Optimizer : public torch::optim::Optimizer {
     options.threads = static_cast<size_t>(at::get_num_threads());
     options.refuse_non_finite = static_cast<const Options&>(*defaults_).refuses_non_finite;
     options.state_is_lent = 1;
+    options.seed = static_cast<const Options&>(*defaults_).random_seed;
     optc_optimizer* bound = nullptr;
     detail::check(optc_bind(rules_.get(), params.data(), params.size(), &options, &bound));
     bound_.reset(bound);
@@ -389,7 +395,9 @@ class Optimizer : public torch::optim::Optimizer {
 
   // Stepping
 
-  void update() {
+  /// Does `work` with all parameters and gradients, and with the state of those that `takes` says.
+  template <typename Takes, typename Work>
+  void update(Takes takes, Work work) {
     std::vector<torch::Tensor> grads;
     std::vector<optc_tensor> views;
     for (const Param& param : params_) {
@@ -401,69 +409,76 @@ class Optimizer : public torch::optim::Optimizer {
     for (const optc_tensor& view : views) places.push_back(view.struct_size == 0 ? nullptr : &view);
 
     const Loan loan(bound_);
-    const std::vector<size_t> active = lend_active(grads);
-    const optc_status done = optc_step(bound_.get(), places.data(), places.data() + params_.size(), params_.size());
+    std::map<size_t, std::unique_ptr<ParamState>> active;
+    for (size_t n = 0; n < params_.size(); ++n) {
+      if (takes(n, grads[n].defined())) active[n] = lend(n);
+    }
+    const optc_status done = work(places.data(), places.data() + params_.size());
     // What was done is noted before the error goes up: other parameters may have finished their step.
     const std::optional<Error> failure = done == OPTC_STATUS_OK ? std::nullopt : std::optional(Error::last());
-    for (size_t n : active) count(n);
+    for (auto& [n, fresh] : active) note(n, std::move(fresh));
     note_shared();
     if (failure) throw *failure;
   }
 
-  /// Lends the state of all parameters that take part, and makes what is not there.
-  std::vector<size_t> lend_active(const std::vector<torch::Tensor>& grads) {
-    std::vector<size_t> active;
-    for (size_t n = 0; n < params_.size(); ++n) {
-      if (!grads[n].defined() && !detail::param_info(bound_, n).steps_without_gradient) continue;
-      auto& state = state_[params_[n].tensor.unsafeGetTensorImpl()];
-      if (state == nullptr) state = std::make_unique<ParamState>(detail::fresh_state(bound_, n));
-      detail::lend(bound_, n, static_cast<const ParamState&>(*state));
-      active.push_back(n);
-    }
-    return active;
+  void update() {
+    const auto takes = [&](size_t n, bool grad) { return grad || detail::param_info(bound_, n).steps_without_gradient; };
+    update(takes, [&](const optc_tensor* const* params, const optc_tensor* const* grads) {
+      return optc_step(bound_.get(), params, grads, params_.size());
+    });
   }
 
-  /// Notes a step that was done; autograd must notice that the parameter is another one now.
-  void count(size_t n) {
+  /// Lends the state of a parameter; what had to be made is returned.
+  std::unique_ptr<ParamState> lend(size_t n) {
+    const ParamState* state = find_state(n);
+    std::unique_ptr<ParamState> fresh = state == nullptr ? detail::fresh_state(bound_, n) : nullptr;
+    detail::lend(bound_, n, fresh == nullptr ? *state : *fresh, fresh == nullptr);
+    return fresh;
+  }
+
+  /// Lends all state that there is.
+  Loan lend_all() {
+    Loan loan(bound_);
+    for (size_t n = 0; n < params_.size(); ++n) {
+      if (const ParamState* state = find_state(n)) detail::lend(bound_, n, *state);
+    }
+    return loan;
+  }
+
+  /// Notes what was done; autograd must notice that the parameter is another one now.
+  void note(size_t n, std::unique_ptr<ParamState> fresh) {
     torch::TensorImpl* tensor = params_[n].tensor.unsafeGetTensorImpl();
-    auto& state = static_cast<ParamState&>(*state_.at(tensor));
-    state.step = static_cast<int64_t>(detail::step_count(bound_, n));
     tensor->bump_version();
+    if (!detail::has_begun(bound_, n)) return;
+    if (fresh != nullptr) state_[tensor] = std::move(fresh);
+    static_cast<ParamState&>(*state_.at(tensor)).step = static_cast<int64_t>(detail::step_count(bound_, n));
   }
 
   // Files
 
   const ParamState* find_state(size_t n) const { return state_of(params_[n].tensor); }
 
-  /// What a file must hold: names, and the state of parameters that have not stepped.
-  detail::Archived layout() const {
-    detail::Archived archived;
+  /// Makes a checkpoint the options and the state of this optimizer; returns what was migrated.
+  std::string adopt(const detail::Checkpoint& saved) {
+    std::vector<std::unique_ptr<ParamState>> states;
+    for (size_t n = 0; n < params_.size(); ++n) states.push_back(detail::saved_state(bound_, saved, n));
     for (size_t group = 0; group < members_.size(); ++group) {
-      archived.optimizers.push_back(detail::group_optimizer(bound_, group));
-      auto& hypers = archived.hypers.emplace_back();
-      for (const auto& [name, value] : detail::hypers(bound_, group)) hypers[name] = value;
-      for (const auto& [name, value] : detail::shared(bound_, group)) hypers[name] = value;
-    }
-    for (size_t n = 0; n < params_.size(); ++n) {
-      archived.names.push_back(params_[n].name);
-      archived.states.push_back(detail::fresh_state(bound_, n));
-    }
-    return archived;
-  }
-
-  /// Makes what was read the options and the state of this optimizer.
-  void adopt(detail::Archived& archived) {
-    for (size_t group = 0; group < archived.hypers.size(); ++group) {
-      Options& options = this->options(group);
-      for (const auto& [name, value] : archived.hypers[group]) {
-        (options.shared.count(name) > 0 ? options.shared : options.numbers)[name] = value;
+      size_t at = 0;
+      for (const auto& [name, value] : detail::hypers(bound_, group)) {
+        detail::check(optc_checkpoint_hyper(saved.get(), group, at++, &options(group).numbers[name]));
+      }
+      for (const auto& [name, value] : detail::shared(bound_, group)) {
+        detail::check(optc_checkpoint_hyper(saved.get(), group, at++, &options(group).shared[name]));
       }
     }
     for (size_t n = 0; n < params_.size(); ++n) {
       void* key = params_[n].tensor.unsafeGetTensorImpl();
-      if (archived.states[n].step == 0) state_.erase(key);
-      else state_[key] = std::make_unique<ParamState>(std::move(archived.states[n]));
+      if (states[n] == nullptr) state_.erase(key);
+      else state_[key] = std::move(states[n]);
     }
+    const char* migrated = nullptr;
+    detail::check(optc_checkpoint_migrated(saved.get(), &migrated));
+    return migrated;
   }
 
   detail::Rules rules_;

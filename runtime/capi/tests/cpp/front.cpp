@@ -106,7 +106,8 @@ static void archives_continue_bit_for_bit(const std::string& folder) {
     EXPECT(loaded.state_of(copy->weight)->step == optimizer.state_of(model->weight)->step);
   }
   optc::Optimizer other(copy->named_parameters(), "sgd");
-  fails("opt::torch::archive", [&] { torch::load(other, folder + "/optimizer.pt"); });
+  fails("opt::checkpoint::optimizer", [&] { torch::load(other, folder + "/optimizer.pt"); });
+  fails("opt::torch::archive", [&] { torch::load(other, folder + "/model.pt"); });
   fails("opt::checkpoint::optimizer", [&] { other.load(folder + "/optimizer.safetensors"); });
 }
 
@@ -122,6 +123,8 @@ static void files_of_an_earlier_version_are_migrated(const std::string& folder) 
   old.step();
   old.save(folder + "/old.safetensors");
   EXPECT(now.load(folder + "/old.safetensors") == "Shown 1 -> 2: rename m -> exp_avg (2 times)");
+  EXPECT(torch::equal(now.state_of(model->weight)->get("exp_avg"), old.state_of(model->weight)->get("m")));
+  torch::save(old, folder + "/old.pt"), torch::load(now, folder + "/old.pt");
   EXPECT(torch::equal(now.state_of(model->weight)->get("exp_avg"), old.state_of(model->weight)->get("m")));
   now.save(folder + "/now.safetensors");
   EXPECT(now.load(folder + "/now.safetensors").empty());
@@ -162,6 +165,55 @@ static void strides_are_free_and_autograd_notices() {
   bool refused = false;
   try { loss.backward(); } catch (const c10::Error&) { refused = true; }
   EXPECT(refused);
+}
+
+static const char* const PULLED =
+    "optimizer Pulled { hyper lr = 0.1 rule each(w: [...]) {"
+    "  state old = w  w -= lr * grad  old = w"
+    "  entry pull(to: like w, by: float) { w = lerp(w, to, by) }"
+    "  entry back { w = old } } }";
+
+static void entries_do_what_rules_say_beside_a_step(const std::string& folder) {
+  auto model = layer(), copy = layer();
+  const auto weight = model->weight.detach().clone(), bias = model->bias.detach().clone();
+  optc::Optimizer optimizer(model->named_parameters(), PULLED), loaded(copy->named_parameters(), PULLED);
+  const auto loss = (model->weight * model->weight).sum();
+  optimizer.run_entry("pull", optc::Inputs().number("by", 0.25).tensors("to", {{"weight", torch::ones({1, 1}).expand({2, 3})}}));
+  EXPECT(torch::allclose(model->weight, torch::lerp(weight, torch::ones_like(weight), 0.25)));
+  EXPECT(torch::equal(model->bias, bias));
+  EXPECT(optimizer.state_of(model->bias) == nullptr && optimizer.state_of(model->weight)->step == 0);
+  EXPECT(torch::equal(optimizer.state_of(model->weight)->get("old"), weight));
+  bool refused = false;
+  try { loss.backward(); } catch (const c10::Error&) { refused = true; }
+  EXPECT(refused);
+  for (const bool archive : {true, false}) {
+    if (archive) torch::save(optimizer, folder + "/begun.pt"), torch::load(loaded, folder + "/begun.pt");
+    else optimizer.save(folder + "/begun"), loaded.load(folder + "/begun");
+    EXPECT(loaded.state_of(copy->bias) == nullptr && loaded.state_of(copy->weight)->step == 0);
+    loaded.run_entry("back");
+    EXPECT(torch::equal(copy->weight, weight));
+  }
+  const auto pull = [&](optc::Inputs inputs) { return [&optimizer, inputs] { optimizer.run_entry("pull", inputs); }; };
+  const auto to = [](torch::Tensor tensor) { return optc::Inputs().number("by", 1).tensors("to", {{"weight", tensor}}); };
+  fails("opt::entry::unknown", [&] { optimizer.run_entry("push"); });
+  fails("opt::entry::missing_input", pull({}));
+  fails("opt::entry::unknown_input", pull(to(weight).number("from", 1)));
+  fails("opt::torch::input", pull(optc::Inputs().tensors("to", {{"wieght", weight}})));
+  fails("opt::torch::undefined", pull(to({})));
+  fails("opt::entry::tensor", pull(to(torch::ones({2}))));
+  fails("opt::c::shared", pull(to(model->weight)));
+}
+
+static void a_seed_decides_what_is_drawn() {
+  const auto drawn = [](uint64_t seed) {
+    auto model = layer();
+    optc::Optimizer optimizer(model->named_parameters(), "optimizer N { hyper lr = 0.1 rule each(w: [...]) {"
+                              "  w -= lr * normal_like(w) .* grad } }", optc::Options().seed(seed));
+    fill_grads(model, 1.0);
+    optimizer.step();
+    return model->weight.detach().clone();
+  };
+  EXPECT(torch::equal(drawn(7), drawn(7)) && !torch::equal(drawn(7), drawn(8)));
 }
 
 static void mistakes_have_codes() {
@@ -206,6 +258,8 @@ static int behaviour(const std::string& folder) {
   groups_may_be_added_and_changed();
   groups_may_use_other_rules();
   strides_are_free_and_autograd_notices();
+  entries_do_what_rules_say_beside_a_step(folder);
+  a_seed_decides_what_is_drawn();
   mistakes_have_codes();
   return 0;
 }
@@ -292,7 +346,8 @@ static void run(std::istream& in, std::ostream& out) {
       auto& param = params[word(in)];
       param.mutable_grad() = values(in, param.sizes(), dtype);
     } else {
-      optimizer.step();
+      if (kind == "step") optimizer.step();
+      else optimizer.run_entry(word(in));
       optimizer.zero_grad();
       write(out, optimizer, params);
     }

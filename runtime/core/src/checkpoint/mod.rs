@@ -15,9 +15,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use migrate::{Changes, versions_of};
 pub use read::{Saved, SavedParam};
-pub(crate) use read::{read, restore};
-pub(crate) use write::write;
+pub(crate) use read::{from_bytes, read, restore};
+pub(crate) use write::{to_bytes, write};
 
 /// What this program writes, and the newest it reads.
 const FORMAT: u64 = 1;

@@ -65,16 +65,25 @@ impl Saved {
 
 /// Reads and validates a file.
 pub(crate) fn read(optimizer: &Optimizer, path: &Path) -> Result<Saved, CheckpointError> {
-    let mut bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::File {
         action: "read",
         path: path.to_owned(),
         source,
     })?;
+    from_bytes(optimizer, path, bytes)
+}
+
+/// Validates what a file holds, or what came another way under that name.
+pub(crate) fn from_bytes(
+    optimizer: &Optimizer,
+    path: &Path,
+    mut bytes: Vec<u8>,
+) -> Result<Saved, CheckpointError> {
     let (about, tensors) = parse(&bytes, path)?;
     check_title(optimizer, &about)?;
     let terms = optimizer.all_terms();
-    let changes = terms.map(|terms| Changes::between(&about, terms));
-    let changes = changes.collect::<Result<Vec<Changes<'_>>, CheckpointError>>()?;
+    let changes = terms.map(|terms| Changes::between(&terms.program, terms.id, &about.versions));
+    let changes = changes.collect::<Result<Vec<Changes>, CheckpointError>>()?;
     let mut log = Log::default();
     let hypers = check_hypers(optimizer, &about, &changes, &mut log)?;
     let (params, added) = check_tensors(optimizer, &tensors, &bytes, &changes, &mut log)?;
@@ -148,7 +157,7 @@ fn check_title(optimizer: &Optimizer, about: &About) -> Result<(), CheckpointErr
 fn check_hypers(
     optimizer: &Optimizer,
     about: &About,
-    changes: &[Changes<'_>],
+    changes: &[Changes],
     log: &mut Log,
 ) -> Result<Vec<Vec<f64>>, CheckpointError> {
     let (bound, saved) = (optimizer.group_count(), about.hypers.len());
@@ -172,7 +181,7 @@ fn check_hypers(
 fn numbers(
     bound: impl Iterator<Item = (String, f64)>,
     list: &[(String, u64)],
-    changes: &Changes<'_>,
+    changes: &Changes,
     log: &mut Log,
 ) -> Option<Vec<f64>> {
     let mut left: BTreeMap<&str, u64> = list.iter().map(|(name, bits)| (&**name, *bits)).collect();
@@ -180,15 +189,21 @@ fn numbers(
         if let Some(bits) = left.remove(name) {
             return Some(f64::from_bits(bits));
         }
-        let former = changes.former(name);
-        if let Some((bits, line)) = former.and_then(|(old, line)| Some((left.remove(old)?, line))) {
-            log.note(line);
-            return Some(f64::from_bits(bits));
+        for (former, line) in changes.former_options(name) {
+            if let Some(bits) = left.remove(&*former) {
+                log.note(line);
+                return Some(f64::from_bits(bits));
+            }
         }
         (!changes.is_empty()).then_some(default)
     };
     let values: Option<Vec<f64>> = bound.map(|(name, default)| value(&name, default)).collect();
-    left.retain(|name, _| changes.dropped(name).map(|line| log.note(line)).is_none());
+    left.retain(|name, _| {
+        changes
+            .dropped_option(name)
+            .map(|line| log.note(line))
+            .is_none()
+    });
     values.filter(|_| left.is_empty())
 }
 
@@ -197,7 +212,7 @@ fn check_tensors(
     optimizer: &Optimizer,
     tensors: &Tensors<'_>,
     bytes: &[u8],
-    changes: &[Changes<'_>],
+    changes: &[Changes],
     log: &mut Log,
 ) -> Result<(Vec<Places>, Vec<u8>), CheckpointError> {
     let mut finder = Finder {
@@ -217,15 +232,6 @@ fn check_tensors(
     }
 }
 
-/// State of a mode is `NAME.INDEX`: its name, and the rest.
-fn split_mode(state: &str) -> (&str, &str) {
-    let name = state.trim_end_matches(|c: char| c.is_ascii_digit());
-    match name.strip_suffix('.') {
-        Some(name) if name.len() + 1 < state.len() => state.split_at(name.len()),
-        _ => (state, ""),
-    }
-}
-
 /// Looks tensors up, and notes which were asked for.
 struct Finder<'a> {
     tensors: &'a Tensors<'a>,
@@ -237,7 +243,7 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn param(&mut self, param: &Param, changes: &Changes<'_>) -> Result<Places, CheckpointError> {
+    fn param(&mut self, param: &Param, changes: &Changes) -> Result<Places, CheckpointError> {
         let step = self.step(&param.name)?;
         let slots = param.state_slots();
         let stepped = step > 0 || slots.iter().any(|slot| self.has(&param.name, &slot.name));
@@ -245,7 +251,9 @@ impl<'a> Finder<'a> {
         let states = states
             .map(|slot| self.state(&param.name, slot, changes))
             .collect::<Result<Vec<Range<usize>>, CheckpointError>>()?;
-        self.drop_states(&param.name, changes);
+        if !changes.is_empty() {
+            self.drop_states(&param.name, changes);
+        }
         Ok(Places { step, states })
     }
 
@@ -254,15 +262,14 @@ impl<'a> Finder<'a> {
         &mut self,
         param: &str,
         slot: &Slot,
-        changes: &Changes<'_>,
+        changes: &Changes,
     ) -> Result<Range<usize>, CheckpointError> {
-        let (name, mode) = split_mode(&slot.name);
         if !self.has(param, &slot.name) {
-            if let Some((former, line)) = changes.former(name) {
+            if let Some((former, line)) = changes.former(&slot.name) {
                 self.log.note(line);
-                return self.place(key(param, &format!("{former}{mode}")), slot);
+                return self.place(key(param, &former), slot);
             }
-            if let Some((value, line)) = changes.added(name) {
+            if let Some((value, line)) = changes.added(&slot.name) {
                 self.log.note(line);
                 return Ok(self.add(slot, value));
             }
@@ -287,13 +294,12 @@ impl<'a> Finder<'a> {
     }
 
     /// Marks what is no longer there as seen.
-    fn drop_states(&mut self, param: &str, changes: &Changes<'_>) {
+    fn drop_states(&mut self, param: &str, changes: &Changes) {
         let prefix = key(param, "");
         let states = self.tensors.range(prefix.clone()..);
         let states = states.take_while(|(key, _)| key.starts_with(&prefix));
         for (key, _) in states {
-            let (name, _) = split_mode(&key[prefix.len()..]);
-            if let Some(line) = changes.dropped(name) {
+            if let Some(line) = changes.dropped(&key[prefix.len()..]) {
                 self.log.note(line);
                 self.found.insert(key.clone());
             }

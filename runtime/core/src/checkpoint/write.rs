@@ -17,11 +17,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Writes state, step counts and hyperparameters. Lent state is that of the parameters for which it is lent now; the
 /// others count as not stepped.
 pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), CheckpointError> {
-    let failed = |source: io::Error| CheckpointError::File {
+    let failed = |error: io::Error| unwritable(path, error);
+    with_contents(optimizer, failed, |tensors, metadata| {
+        replace(path, |beside| {
+            safetensors::serialize_to_file(tensors, metadata, beside)
+        })
+    })
+}
+
+/// What [`write`] writes, in memory.
+pub(crate) fn to_bytes(optimizer: &Optimizer) -> Result<Vec<u8>, CheckpointError> {
+    let failed = |error: io::Error| unwritable(Path::new("memory"), error);
+    with_contents(optimizer, failed, |tensors, metadata| {
+        safetensors::serialize(tensors, metadata).map_err(io::Error::other)
+    })
+}
+
+fn unwritable(path: &Path, source: io::Error) -> CheckpointError {
+    CheckpointError::File {
         action: "write",
         path: path.to_owned(),
         source,
-    };
+    }
+}
+
+/// Collects tensors and metadata for `use_them`.
+fn with_contents<T>(
+    optimizer: &Optimizer,
+    failed: impl Fn(io::Error) -> CheckpointError,
+    use_them: impl FnOnce(Tensors<'_>, Option<HashMap<String, String>>) -> io::Result<T>,
+) -> Result<T, CheckpointError> {
     let params = &optimizer.engine.params;
     let steps: Vec<[u8; 8]> = params
         .iter()
@@ -34,10 +59,7 @@ pub(crate) fn write(optimizer: &Optimizer, path: &Path) -> Result<(), Checkpoint
     about.hash = hash(&about, &tensors);
     let text = serde_json::to_string(&about).map_err(|error| failed(error.into()))?;
     let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
-    replace(path, |beside| {
-        safetensors::serialize_to_file(tensors, Some(metadata), beside)
-    })
-    .map_err(failed)
+    use_them(tensors, Some(metadata)).map_err(failed)
 }
 
 /// The steps of a parameter; none where the caller keeps the state and has not lent it.
@@ -60,7 +82,9 @@ fn about(optimizer: &Optimizer) -> About {
         optimizer: title(optimizer),
         hypers: (0..optimizer.group_count()).map(list).collect(),
         hash: String::new(),
-        versions: migrate::versions(optimizer.all_terms()),
+        versions: (optimizer.all_terms())
+            .flat_map(|terms| migrate::versions_of(&terms.program, terms.id))
+            .collect(),
     }
 }
 

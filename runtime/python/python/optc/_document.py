@@ -13,16 +13,19 @@ from ._optc import Artifact, Engine
 
 
 def signature(artifact: Artifact) -> inspect.Signature:
-    """The call that makes an optimizer of this rule, with all defaults; paths, as compositions have, are no words of Python."""
+    """The call that makes an optimizer of this rule, with all defaults.
+
+    Options with a path, such as `base.lr`, are no names of Python: they are given as `**{"base.lr": 0.1}`.
+    """
     params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     defaults = artifact.complete({})
-    options = [
+    named = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
         for name, default in defaults.items()
         if name.isidentifier()
     ]
-    rest = [] if len(options) == len(defaults) else [inspect.Parameter("paths", inspect.Parameter.VAR_KEYWORD)]
-    return inspect.Signature([params, *options, *rest])
+    rest = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
+    return inspect.Signature([params, *named] + [rest] * (len(named) < len(defaults)))
 
 
 def docstring(artifact: Artifact) -> str:

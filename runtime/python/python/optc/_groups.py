@@ -18,7 +18,7 @@ TAKES_NAMES = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (
 
 # What torch's schedulers and trainers keep in a group beside the options of a rule.
 BOOKKEEPING = frozenset(
-    """params param_names use version shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
+    """params param_names use versions shared name initial_lr max_lr min_lr base_momentum max_momentum swa_lr lr_scale
     maximize foreach fused capturable differentiable decoupled_weight_decay""".split()
 )
 

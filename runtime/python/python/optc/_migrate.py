@@ -7,19 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ._errors import MigrationWarning
-from ._optc import Artifact
+import torch
 
-# The version of a rule that names none.
-FIRST = "1"
+from ._errors import MigrationWarning
+from ._optc import Artifact, Changes
 
 Group = dict[str, Any]
 Entry = dict[str, Any]
-Change = tuple[str, str, str, float]
-
-
-class Added(float):
-    """The value of state that a migration adds; its shape is known once the rule is bound."""
+Layout = list[tuple[str, str, list[int]]]
 
 
 class Log:
@@ -28,8 +23,8 @@ class Log:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def note(self, line: str, times: int) -> None:
-        self._counts[line] += times
+    def note(self, line: str) -> None:
+        self._counts[line] += 1
 
     def warn(self) -> None:
         """Tells it, after everything was found to fit."""
@@ -44,58 +39,44 @@ def warn(lines: Iterable[str]) -> None:
         warnings.warn(MigrationWarning(text), stacklevel=3)
 
 
-def options(group: Group, artifact: Artifact, log: Log) -> Group:
-    """The options of a group that a state dict holds, migrated from the version that it names."""
-    migrated = dict(group)
-    for change in artifact.changes_since(version_of(group)):
-        if change[0] != "add":
-            migrated = apply(change, migrated, artifact, version_of(group), log)
-    migrated.pop("version", None)
-    return migrated
+def changes(group: Group, artifact: Artifact) -> Changes:
+    """What has changed since the versions that wrote a group of a state dict."""
+    return artifact.changes_since(group.get("versions", {}))
 
 
-def entry(found: Entry, group: Group, artifact: Artifact, log: Log) -> Entry:
-    """The state of a parameter of that group, migrated likewise."""
-    for change in artifact.changes_since(version_of(group)):
-        found = apply(change, found, artifact, version_of(group), log)
-    return found
+def options(group: Group, artifact: Artifact, since: Changes, log: Log) -> Group:
+    """The options of that group by the names of today."""
+    found = {key: value for key, value in group.items() if key != "versions"}
+    for key in artifact.complete({}):
+        if key not in found:
+            take(found, key, since.former_options(key), log)
+    return keep(found, since.dropped_option, log)
 
 
-def version_of(group: Group) -> str:
-    """The version of the rule that wrote a group."""
-    version: str = group.get("version", FIRST)
-    return version
+def entry(found: Entry, layout: Layout, since: Changes, log: Log) -> Entry:
+    """The state of a parameter likewise."""
+    found = dict(found)
+    for key, _, shape in layout:
+        former, added = since.former(key), since.added(key)
+        if key not in found and former is not None:
+            take(found, key, [former], log)
+        if key not in found and added is not None:
+            found[key] = torch.full(shape, added[0])
+            log.note(added[1])
+    return keep(found, since.dropped, log)
 
 
-def apply(change: Change, found: Entry, artifact: Artifact, version: str, log: Log) -> Entry:
-    """A dict with one change made, if it concerns it."""
-    kind, old, new, value = change
-    names = [split_mode(key)[0] for key in found]
-    if kind == "add":
-        times = int(new not in names)
-        changed = {**found, new: Added(value)} if times else found
-    else:
-        times = names.count(old)
-        kept = {key: item for key, item in found.items() if kind == "rename" or split_mode(key)[0] != old}
-        changed = {rename(key, old, new): item for key, item in kept.items()}
-    if times:
-        log.note(f"{artifact.name} {version} -> {artifact.version}: {describe(change)}", times)
-    return changed
+def take(found: dict[str, Any], key: str, names: Iterable[tuple[str, str]], log: Log) -> None:
+    """Gives something that has an earlier name its name of today."""
+    for name, line in names:
+        if name in found:
+            found[key] = found.pop(name)
+            return log.note(line)
 
 
-def rename(key: str, old: str, new: str) -> str:
-    """A key under its new name, if it is of that state."""
-    name, mode = split_mode(key)
-    return new + mode if name == old else key
-
-
-def split_mode(key: str) -> tuple[str, str]:
-    """State of a mode is `NAME.INDEX`: its name, and the rest."""
-    name, dot, mode = key.rpartition(".")
-    return (name, dot + mode) if dot and mode.isdigit() else (key, "")
-
-
-def describe(change: Change) -> str:
-    """A change as the source says it."""
-    kind, old, new, value = change
-    return {"rename": f"rename {old} -> {new}", "drop": f"drop {old}", "add": f"add {new} = {value:g}"}[kind]
+def keep(found: dict[str, Any], dropped: Any, log: Log) -> dict[str, Any]:
+    """What is still there."""
+    gone = {key: line for key in found if (line := dropped(key)) is not None}
+    for line in gone.values():
+        log.note(line)
+    return {key: value for key, value in found.items() if key not in gone}

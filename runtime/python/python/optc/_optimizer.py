@@ -100,11 +100,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _complete(self, artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
         """All options of a group. Every rule can maximize, whether it has a word for it or not."""
-        version = {} if artifact.version == _migrate.FIRST else {"version": artifact.version}
+        versions = {"versions": artifact.versions} if artifact.versions else {}
         if "maximize" in statics_of(artifact):
-            return {**artifact.complete(given), **version}
+            return {**artifact.complete(given), **versions}
         rest = {key: value for key, value in given.items() if key != "maximize"}
-        return {**artifact.complete(rest), "maximize": given["maximize"], **version}
+        return {**artifact.complete(rest), "maximize": given["maximize"], **versions}
 
     def _resolve(self, use: str | None) -> tuple[Artifact, str | None]:
         """What a group's `use` means: a rule of this optimizer, or another source."""
@@ -229,12 +229,13 @@ class Optimizer(torch.optim.Optimizer):
         bound = self._engine
         log = _migrate.Log()
         rules = [self._resolve(group.get("use"))[0] for group in self.param_groups]
-        older = [_migrate.options(group, rule, log) for group, rule in zip(loaded["param_groups"], rules)]
-        groups = _state.fit_groups(older, self.param_groups)
+        since = [_migrate.changes(group, rule) for group, rule in zip(loaded["param_groups"], rules)]
+        named = zip(loaded["param_groups"], rules, since)
+        groups = _state.fit_groups([_migrate.options(*one, log) for one in named], self.param_groups)
         try:
             engine = self._bind(groups)
-            state = _state.migrated(loaded, rules, log)
-            fitted = {"param_groups": groups, "state": _state.fit(state, groups, engine)}
+            state = _state.fit(dict(loaded["state"]), groups, engine, since, log)
+            fitted = {"param_groups": groups, "state": state}
         except Exception:
             self._engine = bound
             raise

@@ -10,11 +10,11 @@ import torch
 
 from . import _migrate
 from ._errors import OptError
-from ._optc import Artifact, Engine
+from ._optc import Changes, Engine
 
 Group = dict[str, Any]
 Entry = dict[str, Any]
-Layout = list[tuple[str, str, list[int]]]
+Layout = _migrate.Layout
 
 
 class Sealed:
@@ -46,24 +46,20 @@ def fit_group(loaded: Group, current: Group) -> Group:
     return {**loaded, **missing}
 
 
-def migrated(loaded: dict[str, Any], rules: Iterable[Artifact], log: _migrate.Log) -> dict[Any, Any]:
-    """The sealed entries of all parameters, in the words of the rules that are bound."""
-    state = dict(loaded["state"])
-    for group, rule in zip(loaded["param_groups"], rules):
-        for param in group["params"]:
-            if param in state:
-                state[param] = Sealed(_migrate.entry(state[param].entry, group, rule, log))
-    return state
-
-
-def fit(state: dict[Any, Any], groups: list[Group], engine: Engine) -> defaultdict[Any, Any]:
-    """The entries of all parameters, as the engine wants them."""
+def fit(
+    state: dict[Any, Any], groups: list[Group], engine: Engine, since: Iterable[Changes], log: _migrate.Log
+) -> defaultdict[Any, Any]:
+    """The entries of all parameters, as the engine wants them; `since` has the changes of each group."""
     fitted: defaultdict[Any, Any] = defaultdict(dict)
-    for n, param in enumerate(params_of(groups)):
+    changes = (changed for group, changed in zip(groups, since) for _ in group["params"])
+    for n, (param, changed) in enumerate(zip(params_of(groups), changes)):
         sealed = state.pop(param, None)
-        entry = fit_entry(sealed.entry, engine.layout(n), param, name_of(engine, n)) if sealed else {}
-        if entry:
-            fitted[param] = entry
+        if sealed and sealed.entry:
+            layout = engine.layout(n)
+            entry = _migrate.entry(sealed.entry, layout, changed, log)
+            entry = fit_entry(entry, layout, param, name_of(engine, n))
+            if entry:
+                fitted[param] = entry
     fitted.update(state)
     return fitted
 
@@ -73,19 +69,13 @@ def fit_entry(entry: Entry, layout: Layout, param: torch.Tensor, name: str) -> E
 
     An entry without `step`, as torch's SGD and Muon write it, has stepped once.
     """
-    held = {key: value for key, value in entry.items() if value is not None and key != "step"}
-    added = {key: value for key, value in held.items() if isinstance(value, _migrate.Added)}
-    found = {key: value for key, value in held.items() if key not in added}
-    if not held and (layout or "step" not in entry):
+    found = {key: value for key, value in entry.items() if value is not None and key != "step"}
+    if not found and (layout or "step" not in entry):
         return {}
     unknown = set(found) - {key for key, _, _ in layout}
     if unknown:
         raise misfit(f"parameter `{name}` has state {', '.join(sorted(unknown))}, which the rule does not keep")
     step = torch.tensor(float(entry.get("step", 1.0)), dtype=torch.float32)
-    for key, _, shape in layout:
-        number = added.get(_migrate.split_mode(key)[0])
-        if number is not None and key not in found:
-            found[key] = torch.full(shape, number)
     pieces = {key: fit_tensor(found, key, dtype, shape, param, name) for key, dtype, shape in layout}
     return {"step": step, **pieces}
 

@@ -1,36 +1,100 @@
-//! Recorded cases for a program of another language, and its results as a stepper.
+//! Recorded cases for a program of another language, and judgement of its results.
 //!
-//! Both files are words and numbers, separated by white space; `front.cpp` reads the one and writes the other.
+//! Both files are words and numbers, separated by white space; `front.cpp` and `test_golden.py` read the one and write
+//! the other.
 
-use optc_tests::golden::Case;
-use optc_tests::mapping::{self, Group};
-use optc_tests::parity::{self, Comparison, Stepper};
-use optc_tests::tolerance::Precision;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::str::SplitWhitespace;
 
+use serde_json::Value;
+
+use crate::golden::{Case, load_all};
+use crate::mapping::{self, Group};
+use crate::parity::{self, Comparison, Stepper};
+use crate::tolerance::Precision;
+
+/// The recordings of one element type that another language is asked for. Random numbers cannot be handed in there.
+pub struct Exchange {
+    cases: Vec<Case>,
+    precision: Precision,
+}
+
+impl Exchange {
+    /// Those of `float64` or `float32`.
+    ///
+    /// # Panics
+    ///
+    /// When there are none.
+    pub fn of(dtype: &str) -> Exchange {
+        let kept = |case: &Case| {
+            case.dtype == dtype && mapping::open(case).is_none() && !case.draws_numbers()
+        };
+        let cases: Vec<Case> = load_all().into_iter().filter(kept).collect();
+        assert!(!cases.is_empty(), "no recordings in {dtype}");
+        let single = dtype == "float32";
+        let precision = if single {
+            Precision::F32
+        } else {
+            Precision::F64
+        };
+        Exchange { cases, precision }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// What the program is asked to do, as one text.
+    pub fn questions(&self) -> String {
+        let texts = self
+            .cases
+            .iter()
+            .map(|case| Recorder::write(case, self.precision));
+        format!("{}\n{}", self.cases.len(), texts.collect::<String>())
+    }
+
+    /// What is too far away in the program's results.
+    ///
+    /// # Panics
+    ///
+    /// When the text ends too early.
+    pub fn judge(&self, results: &str) -> String {
+        let mut replay = Replay::new(results);
+        let failures = self
+            .cases
+            .iter()
+            .map(|case| failure(case, self.precision, &mut replay));
+        failures.collect()
+    }
+}
+
+fn failure(case: &Case, precision: Precision, replay: &mut Replay<'_>) -> String {
+    replay.start();
+    let report = parity::run(case, precision, replay);
+    let wrong = report.failures().filter(|one| !replay.starts_later(one));
+    let wrong: Vec<String> = wrong.map(|one| format!("  {one:?}\n")).collect();
+    match wrong.is_empty() {
+        true => String::new(),
+        false => format!("{}:\n{}", case.id(), wrong.concat()),
+    }
+}
+
 /// Notes what a case asks of a stepper.
-pub(crate) struct Recorder<'a> {
+struct Recorder<'a> {
     case: &'a Case,
     steps: String,
 }
 
 impl Recorder<'_> {
-    /// All cases as one text.
-    pub(crate) fn write(cases: &[Case]) -> String {
-        let texts = cases.iter().map(Recorder::write_one);
-        format!("{}\n{}", cases.len(), texts.collect::<String>())
-    }
-
-    fn write_one(case: &Case) -> String {
+    fn write(case: &Case, precision: Precision) -> String {
         let setup = mapping::setup(case);
         let mut recorder = Recorder {
             case,
             steps: String::new(),
         };
-        parity::run(case, Precision::F64, &mut recorder);
+        parity::run(case, precision, &mut recorder);
         let mut text = format!(
             "{} {} {}\n{}\n",
             setup.module,
@@ -55,19 +119,26 @@ impl Recorder<'_> {
     }
 }
 
+impl Recorder<'_> {
+    fn note_grads(&mut self, grads: &BTreeMap<String, Vec<f64>>) {
+        for (name, grad) in grads {
+            let _ = writeln!(self.steps, "grad {name} {}", numbers(grad));
+        }
+    }
+}
+
 impl Stepper for Recorder<'_> {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         if let Some(lr) = lr {
             let _ = writeln!(self.steps, "lr {lr:e}");
         }
-        for (name, grad) in grads {
-            let _ = writeln!(self.steps, "grad {name} {}", numbers(grad));
-        }
+        self.note_grads(grads);
         self.steps += "step\n";
     }
 
-    fn entry(&mut self, name: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
-        unreachable!("a run of steps alone has no entry `{name}`");
+    fn entry(&mut self, name: &str, grads: Option<&BTreeMap<String, Vec<f64>>>) {
+        self.note_grads(grads.unwrap_or(&BTreeMap::new()));
+        let _ = writeln!(self.steps, "entry {name}");
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
@@ -124,7 +195,7 @@ fn numbers(values: &[f64]) -> String {
 }
 
 /// What the other program computed, snapshot by snapshot.
-pub(crate) struct Replay<'a> {
+struct Replay<'a> {
     words: SplitWhitespace<'a>,
     now: BTreeMap<String, Vec<f64>>,
     /// How many steps of the case are behind it, and parameters that have taken none, with that number.
@@ -133,7 +204,7 @@ pub(crate) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    pub(crate) fn new(text: &'a str) -> Replay<'a> {
+    fn new(text: &'a str) -> Replay<'a> {
         Replay {
             words: text.split_whitespace(),
             now: BTreeMap::new(),
@@ -143,7 +214,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Goes on to the first snapshot of the next case.
-    pub(crate) fn start(&mut self) {
+    fn start(&mut self) {
         self.step = 0;
         self.unstepped.clear();
         self.read();
@@ -151,7 +222,7 @@ impl<'a> Replay<'a> {
 
     /// Whether this is state of a parameter that had not stepped by then: a caller that keeps the state has none yet,
     /// while the reference shows what it starts from.
-    pub(crate) fn starts_later(&self, comparison: &Comparison) -> bool {
+    fn starts_later(&self, comparison: &Comparison) -> bool {
         let owner = comparison
             .what
             .split_once('/')
@@ -194,8 +265,8 @@ impl Stepper for Replay<'_> {
         self.read();
     }
 
-    fn entry(&mut self, name: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
-        unreachable!("a run of steps alone has no entry `{name}`");
+    fn entry(&mut self, _: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
+        self.read();
     }
 
     fn param(&self, name: &str) -> Vec<f64> {
