@@ -82,12 +82,6 @@ pub const FILES: [(&str, usize); 64] = [
     ("c_muon", 2),
 ];
 
-/// Files that a composition of the library follows beside the rule of their own: under this name, the file.
-pub const COMPOSED: [(&str, &str); 2] = [
-    ("composed_clip_norm_adamw", "clip_norm_adamw"),
-    ("composed_schedule_free_sgd", "schedule_free_sgd"),
-];
-
 /// One recorded run of one optimizer.
 pub struct Case {
     /// The file it comes from, without the extension.
@@ -198,15 +192,7 @@ pub fn load(file: &str) -> Vec<Case> {
 
 /// All cases of all files.
 pub fn load_all() -> Vec<Case> {
-    let composed = COMPOSED.iter().flat_map(|(name, file)| {
-        let cases = load(file).into_iter();
-        cases.map(|case| Case {
-            file: (*name).to_owned(),
-            ..case
-        })
-    });
-    let own = FILES.iter().flat_map(|(file, _)| load(file));
-    own.chain(composed).collect()
+    FILES.iter().flat_map(|(file, _)| load(file)).collect()
 }
 
 fn folder() -> PathBuf {

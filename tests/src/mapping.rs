@@ -279,7 +279,11 @@ pub fn draws(case: &Case, param: &str, step: u64) -> usize {
 pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
     let options = case.options.get(&(step, group));
     let names = row(case).shared.iter().copied();
-    let each = names.filter_map(|name| Some((name, *options?.get(name)?)));
+    let recorded = |name: &str| {
+        let last = name.rsplit('.').next()?;
+        options?.get(last).copied()
+    };
+    let each = names.filter_map(|name| Some((name, recorded(name)?)));
     each.collect()
 }
 

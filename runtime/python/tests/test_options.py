@@ -220,3 +220,23 @@ def test_a_composition_is_a_source() -> None:
     assert [error.code for error in optc.check("Clip(base = Nothing)")] == ["opt::name::unknown_target"]
     with pytest.raises(optc.OptError, match="Nothing"):
         optc.Optimizer(problem.named, "Clip(base = Nothing)")
+
+
+def test_a_number_that_a_choice_takes_from_the_learning_rate_stays() -> None:
+    param = Parameter(torch.ones(4, 3))
+    optimizer = optc.Optimizer([param], "lion", lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
+    for rate, decayed in [(0.1, 0.8), (0.05, 0.72)]:
+        optimizer.param_groups[0]["lr"] = rate
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+        torch.testing.assert_close(param.detach(), torch.full((4, 3), decayed))
+    assert optimizer.param_groups[0]["init_lr"] == 0.1
+
+
+def test_options_of_a_composition_that_have_paths() -> None:
+    source = "use std.graft.Graft\nuse std.adamw.AdamW\noptimizer Both = Graft(magnitude = AdamW, direction = AdamW)"
+    options = {"magnitude.weight_decay": 0.0, "direction.eps": 1e-3}
+    optimizer = optc.Optimizer(Problem().params, source, lr=0.1, **options)
+    assert options.items() <= optimizer.param_groups[0].items()
+    assert "magnitude.weight_decay" in (optimizer.__doc__ or "")
+    assert list(inspect.signature(optc.compile(source)).parameters)[-1] == "options"

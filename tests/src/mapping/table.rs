@@ -45,7 +45,7 @@ pub(super) struct Row {
     /// Statics that all cases of the file have.
     pub(super) fixed: &'static [(&'static str, &'static str)],
     pub(super) states: &'static [StateRow],
-    /// Options of a group that the reference changes, and shared numbers of the same name.
+    /// Shared numbers; the reference changes options of a group that have the last part of their names.
     pub(super) shared: &'static [&'static str],
     /// How many random tensors a parameter draws at one of its own steps, at most.
     pub(super) draws: fn(&Recorded, u64) -> usize,
@@ -178,6 +178,7 @@ const SCHEDULE_FREE_HYPERS: &[HyperRow] = &[
 ];
 const SCHEDULE_FREE_STATES: &[StateRow] = &[("z", plain), ("exp_avg_sq", plain)];
 const SCHEDULE_FREE_SHARED: &[&str] = &["k", "lr_max", "weight_sum"];
+const DELEGATED_SCHEDULE_FREE: &[&str] = &["each.k", "each.lr_max", "each.weight_sum"];
 const MUON_HYPERS: &[HyperRow] = &[LR, MOMENTUM, WEIGHT_DECAY];
 /// The groups of the author's Muon that its Adam takes.
 pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[

@@ -297,14 +297,6 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "ClipAdamW",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
         statics: &[("norm_type", "norm_type", || json!(2.0))],
-        ..ROW
-    },
-    Row {
-        file: "composed_clip_norm_adamw",
-        module: "std.clip",
-        optimizer: "Clip",
-        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
-        statics: &[("norm_type", "norm_type", || json!(2.0))],
         states: BASE_ADAM_STATES,
         ..ROW
     },
@@ -342,22 +334,6 @@ pub(super) const TABLE: &[Row] = &[
         hypers: &[LR, MOMENTUM, WEIGHT_DECAY],
         states: MUON_STATES,
         work: |_| Work::Orthogonalised,
-        ..ROW
-    },
-    Row {
-        file: "composed_schedule_free_sgd",
-        module: "std.schedule_free",
-        optimizer: "ScheduleFree",
-        hypers: &[
-            LR,
-            ("momentum", &["beta"]),
-            ("weight_decay", &["averaged_decay"]),
-            ("warmup_steps", &["warmup_steps"]),
-            ("r", &["r"]),
-            ("weight_lr_power", &["weight_lr_power"]),
-        ],
-        states: SCHEDULE_FREE_STATES,
-        shared: SCHEDULE_FREE_SHARED,
         ..ROW
     },
     Row {
@@ -420,7 +396,7 @@ pub(super) const TABLE: &[Row] = &[
             ("weight_lr_power", &["weight_lr_power"]),
         ],
         states: SCHEDULE_FREE_STATES,
-        shared: SCHEDULE_FREE_SHARED,
+        shared: DELEGATED_SCHEDULE_FREE,
         ..ROW
     },
     Row {
