@@ -55,7 +55,7 @@ test-python: setup
 	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
 	@$(ENV) cargo build --quiet -p optc-tests --bin optc-exchange
-	@$(ENV) PYTHONPATH=$(PACKAGE) OPTC_EXCHANGE=$(EXCHANGE) python -m pytest -q -p no:cacheprovider runtime/python $(wildcard examples/python)
+	@$(ENV) PYTHONPATH=$(PACKAGE) OPTC_EXCHANGE=$(EXCHANGE) python -m pytest -q -p no:cacheprovider runtime/python tests/libraries $(wildcard examples/python)
 
 # The oldest torch that the package supports and the newest there is; PYTHON is the interpreter to test with.
 VERSIONS := 2.5.0 2.15.0

@@ -4,6 +4,10 @@
 //! assert!(optc_stdlib::source("std.soap").is_some_and(|text| text.contains("optimizer Soap")));
 //! ```
 
+mod composition;
+
+pub use composition::{composition, is_composition};
+
 /// Every module's name, in alphabetical order.
 pub const NAMES: &[&str] = &[
     "std.adabelief",
@@ -22,6 +26,7 @@ pub const NAMES: &[&str] = &[
     "std.ademamix",
     "std.adopt",
     "std.asgd",
+    "std.averaged_shampoo",
     "std.cautious",
     "std.cautious_adamw",
     "std.cautious_lion",
@@ -52,6 +57,7 @@ pub const NAMES: &[&str] = &[
     "std.normalised_gd",
     "std.normuon",
     "std.orthogonal",
+    "std.primal_averaging",
     "std.prodigy",
     "std.psgd_kron",
     "std.radam",
@@ -59,6 +65,7 @@ pub const NAMES: &[&str] = &[
     "std.roots",
     "std.rprop",
     "std.sam",
+    "std.scalable_shampoo",
     "std.schedule_free",
     "std.schedule_free_adamw",
     "std.schedule_free_radam",
@@ -70,6 +77,7 @@ pub const NAMES: &[&str] = &[
     "std.signum",
     "std.soap",
     "std.sophia_g",
+    "std.spectral_descent",
     "std.splus",
     "std.yogi",
 ];
@@ -93,6 +101,7 @@ pub fn source(name: &str) -> Option<&'static str> {
         "std.ademamix" => Some(include_str!("ademamix.opt")),
         "std.adopt" => Some(include_str!("adopt.opt")),
         "std.asgd" => Some(include_str!("asgd.opt")),
+        "std.averaged_shampoo" => Some(include_str!("averaged_shampoo.opt")),
         "std.cautious" => Some(include_str!("cautious.opt")),
         "std.cautious_adamw" => Some(include_str!("cautious_adamw.opt")),
         "std.cautious_lion" => Some(include_str!("cautious_lion.opt")),
@@ -123,6 +132,7 @@ pub fn source(name: &str) -> Option<&'static str> {
         "std.normalised_gd" => Some(include_str!("normalised_gd.opt")),
         "std.normuon" => Some(include_str!("normuon.opt")),
         "std.orthogonal" => Some(include_str!("orthogonal.opt")),
+        "std.primal_averaging" => Some(include_str!("primal_averaging.opt")),
         "std.prodigy" => Some(include_str!("prodigy.opt")),
         "std.psgd_kron" => Some(include_str!("psgd_kron.opt")),
         "std.radam" => Some(include_str!("radam.opt")),
@@ -130,6 +140,7 @@ pub fn source(name: &str) -> Option<&'static str> {
         "std.roots" => Some(include_str!("roots.opt")),
         "std.rprop" => Some(include_str!("rprop.opt")),
         "std.sam" => Some(include_str!("sam.opt")),
+        "std.scalable_shampoo" => Some(include_str!("scalable_shampoo.opt")),
         "std.schedule_free" => Some(include_str!("schedule_free.opt")),
         "std.schedule_free_adamw" => Some(include_str!("schedule_free_adamw.opt")),
         "std.schedule_free_radam" => Some(include_str!("schedule_free_radam.opt")),
@@ -141,6 +152,7 @@ pub fn source(name: &str) -> Option<&'static str> {
         "std.signum" => Some(include_str!("signum.opt")),
         "std.soap" => Some(include_str!("soap.opt")),
         "std.sophia_g" => Some(include_str!("sophia_g.opt")),
+        "std.spectral_descent" => Some(include_str!("spectral_descent.opt")),
         "std.splus" => Some(include_str!("splus.opt")),
         "std.yogi" => Some(include_str!("yogi.opt")),
         _ => None,

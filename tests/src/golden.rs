@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The recorded files, and how many cases each has.
-pub const FILES: [(&str, usize); 62] = [
+pub const FILES: [(&str, usize); 64] = [
     ("sgd", 8),
     ("adagrad", 3),
     ("adadelta", 3),
@@ -70,6 +70,8 @@ pub const FILES: [(&str, usize); 62] = [
     ("distributed_shampoo", 8),
     ("distributed_shampoo_evc", 4),
     ("distributed_shampoo_other", 7),
+    ("scalable_shampoo", 2),
+    ("scalable_shampoo_options", 4),
     ("dion", 6),
     ("dion_simple", 1),
     ("dion_muon", 4),
@@ -78,12 +80,6 @@ pub const FILES: [(&str, usize); 62] = [
     ("sam", 4),
     ("sophia_g", 3),
     ("c_muon", 2),
-];
-
-/// Files that a composition of the library follows beside the rule of their own: under this name, the file.
-pub const COMPOSED: [(&str, &str); 2] = [
-    ("composed_clip_norm_adamw", "clip_norm_adamw"),
-    ("composed_schedule_free_sgd", "schedule_free_sgd"),
 ];
 
 /// One recorded run of one optimizer.
@@ -196,15 +192,7 @@ pub fn load(file: &str) -> Vec<Case> {
 
 /// All cases of all files.
 pub fn load_all() -> Vec<Case> {
-    let composed = COMPOSED.iter().flat_map(|(name, file)| {
-        let cases = load(file).into_iter();
-        cases.map(|case| Case {
-            file: (*name).to_owned(),
-            ..case
-        })
-    });
-    let own = FILES.iter().flat_map(|(file, _)| load(file));
-    own.chain(composed).collect()
+    FILES.iter().flat_map(|(file, _)| load(file)).collect()
 }
 
 fn folder() -> PathBuf {
@@ -239,6 +227,18 @@ struct CaseMeta {
 struct DrawMeta {
     i: usize,
     t: u64,
+    /// What drew it.
+    r#fn: String,
+}
+
+impl DrawMeta {
+    /// A random bit stands for a sign.
+    fn drawn(&self, values: Vec<f64>) -> Vec<f64> {
+        match self.r#fn.as_str() {
+            "randint" => values.into_iter().map(|bit| 2.0 * bit - 1.0).collect(),
+            _ => values,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -295,7 +295,7 @@ fn build(file: &str, name: String, meta: CaseMeta, tensors: &SafeTensors) -> Cas
         draws: meta
             .draws
             .iter()
-            .filter_map(|draw| Some((draw.t, records.draws.remove(&draw.i)?)))
+            .filter_map(|draw| Some((draw.t, draw.drawn(records.draws.remove(&draw.i)?))))
             .collect(),
         chances: records.chances,
         options: records.options,
@@ -344,8 +344,10 @@ impl Records {
             ["extra", "do_update" | "update_probability"] => {}
             // Norms and gradients on the way from the recorded gradients to the recorded result.
             ["extra", "total_norm"] | ["extra", "clipped", _, _] => {}
-            // What an initialisation drew and made, of cases that are open.
-            ["extra", "after_init", _] => {}
+            ["extra", "after_init", name] => {
+                let extra = self.extra.entry((0, "after_init".to_owned())).or_default();
+                extra.insert(name.to_owned(), values(view));
+            }
             ["extra", group, option, step] if group.starts_with("group") => {
                 let at = (
                     number(step),

@@ -104,7 +104,11 @@ fn hypers(value: Option<&Value>, ours: &[&'static str]) -> Vec<(&'static str, f6
         Some(Value::Object(named)) => ours
             .iter()
             .map(|name| {
-                let key = name.trim_start_matches("grafting_");
+                let key = match *name {
+                    "beta" => "train_interp_coeff",
+                    "weight_lr_power" => "eval_coeff_lr_power",
+                    name => name.trim_start_matches("grafting_"),
+                };
                 named.get(key).and_then(Value::as_f64)
             })
             .collect(),
@@ -141,10 +145,10 @@ fn changed(
     let inner = || {
         let kept_apart = ["norm_kwargs", "iterate_averaging_config"];
         let places = kept_apart.iter().filter_map(|at| case.option(index, at));
-        let root = case
-            .option(index, "preconditioner_config")
-            .and_then(|options| options.get("amortized_computation_config"));
-        places.chain(root).find_map(|options| options.get(name))
+        let how = case.option(index, "preconditioner_config");
+        let computed = ["amortized_computation_config", "orthogonalization_config"];
+        let computed = computed.iter().filter_map(|at| how?.get(at));
+        places.chain(computed).find_map(|options| options.get(name))
     };
     let value = case.option(index, name).or_else(inner)?;
     // The name of the default table, in a group that reads none.
@@ -161,6 +165,13 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
         "coefficients" if value[0].is_number() => json!([value]),
         "adjust_lr" if *value == json!(true) => json!("match_rms_adamw"),
         "adjust_lr" if value.is_null() => json!("none"),
+        "kl" => json!(value["class"] == "RootInvKLShampooPreconditionerConfig"),
+        "graft_type" => json!(
+            ["none", "sgd", "adagrad", "rmsprop", "sqrtn"][value.as_u64().unwrap_or(1) as usize]
+        ),
+        "pre_conditioner_type" => {
+            json!(["all", "input", "output"][value.as_u64().unwrap_or(0) as usize])
+        }
         "grafting" => json!(match value["class"].as_str() {
             Some("SGDPreconditionerConfig") => "sgd",
             Some("AdaGradPreconditionerConfig") => "adagrad",
@@ -171,6 +182,7 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
             Some("QREigendecompositionConfig") => "qr",
             Some("EighEigendecompositionConfig") => "eigh",
             Some("CoupledNewtonConfig") => "coupled_newton",
+            Some("SVDOrthogonalizationConfig") => "svd",
             _ => "eigen",
         }),
         "weight_decay_type" => json!(value.as_str().map(str::to_lowercase)),
@@ -178,8 +190,8 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
             let sizes = value.as_array().into_iter().flatten();
             sizes.map(|size| json!([size])).collect()
         }
-        "norm" => json!(match value.as_str() {
-            Some("Sign") => "sign",
+        "norm" => json!(match value.as_str().or(value["class"].as_str()) {
+            Some("Sign" | "SignDescentPreconditionerConfig") => "sign",
             Some("ColNorm") => "col_norm",
             Some("RowNorm") => "row_norm",
             // The shape decides.
@@ -221,48 +233,11 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
 }
 
 /// Recorded cases that no rule can follow yet, and why.
-const OPEN: &[(&str, &str, &str)] = &[
-    (
-        "scion",
-        "init",
-        "the case begins with an initialisation of the parameters, which is an entry of its own",
-    ),
-    (
-        "distributed_shampoo",
-        "exponent_packed",
-        "its factors are packed triangles, and each mode has an exponent of its own",
-    ),
-    (
-        "distributed_shampoo_other",
-        "kl",
-        "the statistics of a mode are of the gradient preconditioned along all modes but that one",
-    ),
-    (
-        "distributed_shampoo_other",
-        "primal_averaging",
-        "averages of the iterates around another rule are not written yet",
-    ),
-    (
-        "distributed_shampoo_other",
-        "schedule_free",
-        "averages of the iterates around another rule are not written yet",
-    ),
-    (
-        "distributed_shampoo_other",
-        "sign",
-        "sign descent scaled by the sum of sizes is not written yet",
-    ),
-    (
-        "distributed_shampoo_other",
-        "spectral_newton_schulz",
-        "spectral descent of Distributed Shampoo is not written yet",
-    ),
-    (
-        "distributed_shampoo_other",
-        "spectral_svd_nuclear",
-        "spectral descent of Distributed Shampoo is not written yet",
-    ),
-];
+const OPEN: &[(&str, &str, &str)] = &[(
+    "distributed_shampoo",
+    "exponent_packed",
+    "its factors are packed triangles, and each mode has an exponent of its own",
+)];
 
 /// Why no rule can follow this case yet.
 pub fn open(case: &Case) -> Option<&'static str> {
@@ -304,7 +279,11 @@ pub fn draws(case: &Case, param: &str, step: u64) -> usize {
 pub fn shared(case: &Case, step: u64, group: usize) -> Vec<(&'static str, f64)> {
     let options = case.options.get(&(step, group));
     let names = row(case).shared.iter().copied();
-    let each = names.filter_map(|name| Some((name, *options?.get(name)?)));
+    let recorded = |name: &str| {
+        let last = name.rsplit('.').next()?;
+        options?.get(last).copied()
+    };
+    let each = names.filter_map(|name| Some((name, recorded(name)?)));
     each.collect()
 }
 
@@ -401,12 +380,14 @@ mod tests {
 
     #[test]
     fn every_option_that_changes_the_rule_has_a_counterpart() {
-        // Equal implementations and factorizations, the dtype of factors, and what chooses the group.
+        // Equal implementations and factorizations, the dtype of factors, what chooses the group, and how a method that
+        // takes matrices is told to make some.
         let others = [
             "adamw_lr",
             "base",
             "betas",
             "cqr_warmup_steps",
+            "distributed_config",
             "foreach",
             "fused",
             "name",
@@ -422,7 +403,8 @@ mod tests {
             let known: Vec<&str> = hypers.chain(row.statics.iter().map(|s| s.0)).collect();
             let options = case.hyper.keys().map(String::as_str);
             for name in options.filter(|_| open(&case).is_none()) {
-                let has_place = known.contains(&name) || others.contains(&name);
+                let made_matrix = name == "max_preconditioner_dim" && case.hyper[name] == "inf";
+                let has_place = known.contains(&name) || others.contains(&name) || made_matrix;
                 assert!(has_place, "{}: {name}", case.id());
             }
         }

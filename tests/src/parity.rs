@@ -88,6 +88,11 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
     let setup = mapping::setup(case);
     let starts: Vec<Vec<f64>> = case.order.iter().map(|name| stepper.param(name)).collect();
     let mut comparisons = Vec::new();
+    if case.extra("after_init", 0).is_some() {
+        stepper.entry("init", None);
+        let found = points(case, precision, 0, ("after_init", &starts), stepper);
+        comparisons.extend(found);
+    }
     for step in 1..=mapping::last_step(case) {
         let at = step as usize - 1;
         let lr = case.lr.as_ref().map(|lr| lr[at]);
@@ -151,7 +156,7 @@ fn points(
             *found += init - start;
         }
         let (largest, moved) = extent(reference, init);
-        let exact = bound(case, precision, Quantity::Param);
+        let exact = bound(case, precision, Quantity::Point);
         Comparison {
             step,
             what: format!("{param} ({kind})"),

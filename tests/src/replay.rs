@@ -34,6 +34,18 @@ pub fn noise(case: &Case) -> Noise {
     let mut draws = case.draws.iter().peekable();
     let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
     let mut tensors: BTreeMap<(String, u64), Vec<Vec<f64>>> = BTreeMap::new();
+    // Before the first step a parameter draws as many numbers as it has elements, perhaps in pieces.
+    for name in &case.order {
+        let mut drawn = Vec::new();
+        while drawn.len() < case.params[name].init.len()
+            && let Some((_, piece)) = draws.next_if(|(at, _)| *at == 0)
+        {
+            drawn.extend(piece);
+        }
+        if !drawn.is_empty() {
+            tensors.insert((name.clone(), 0), vec![drawn]);
+        }
+    }
     for (t, grads) in (1..).zip(&case.grads) {
         for name in case.order.iter().filter(|name| grads.contains_key(*name)) {
             let step = steps.entry(name).or_default();

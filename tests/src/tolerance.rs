@@ -17,6 +17,8 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity<'a> {
     Param,
+    /// The parameter at a point beside the steps, such as that of its evaluation.
+    Point,
     State(&'a str),
 }
 
@@ -60,6 +62,7 @@ impl Bound {
 enum Class {
     Elementwise,
     SingleNorm,
+    SingleAverage,
     Matrix,
     InverseRoot,
     SingleFactors,
@@ -80,6 +83,10 @@ pub fn bound(case: &Case, precision: Precision, quantity: Quantity) -> Bound {
         (Class::Elementwise, true) => Bound::element(1e-5),
         // The reference takes the norm of all gradients in float32.
         (Class::SingleNorm, false) => Bound::element(1e-6),
+        // Distributed Shampoo rounds the coefficients of its averages to float32: 1 / t of Schedule-Free, 1 / mu_y of
+        // the point of evaluation.
+        (Class::SingleAverage, false) => Bound::element(1e-6),
+        (Class::SingleAverage, true) => bound_of_matrix(case, single, quantity),
         (Class::SingleNorm, true) => Bound::element(1e-5),
         (Class::Matrix, _) => bound_of_matrix(case, single, quantity),
         // A rank-deficient factor plus eps = 1e-4 or so: float32 knows its smallest eigenvalues, which decide the inverse
@@ -102,7 +109,7 @@ pub fn bound(case: &Case, precision: Precision, quantity: Quantity) -> Bound {
         },
         // The same with the rows of Polar Express, and then each row over its own size: the recorded run itself is 0.16
         // (parameters) and 0.29 (squares) away from exact arithmetic.
-        (Class::Bf16Rows, _) if quantity == Quantity::Param => Bound::element(0.25),
+        (Class::Bf16Rows, _) if !matches!(quantity, Quantity::State(_)) => Bound::element(0.25),
         (Class::Bf16Rows, _) => Bound::element(0.4),
         // NorMuon of a fused matrix scales each part after 1e-8 was added to its rows' sizes, the reference before it.
         (Class::LateScale, false) => Bound::element(1e-7),
@@ -147,6 +154,7 @@ fn class(case: &Case, quantity: Quantity) -> Class {
         {
             Class::SingleNorm
         }
+        () if has_single_average(case, quantity) => Class::SingleAverage,
         () if work == Work::Elementwise => Class::Elementwise,
         // The states are averages of gradients, which no product touches, or of the updates.
         () if work == Work::Orthogonalised && is_of_gradients(quantity) => Class::Elementwise,
@@ -161,6 +169,17 @@ fn class(case: &Case, quantity: Quantity) -> Class {
     }
 }
 
+fn has_single_average(case: &Case, quantity: Quantity) -> bool {
+    let averaged =
+        case.file == "distributed_shampoo_other" && case.protocol.contains_key("averaging");
+    averaged
+        && match quantity {
+            Quantity::Param => case.name == "schedule_free",
+            Quantity::Point => true,
+            Quantity::State(_) => false,
+        }
+}
+
 fn is_of_gradients(quantity: Quantity) -> bool {
     matches!(quantity, Quantity::State(name) if name != "variance_neuron")
 }
@@ -171,7 +190,7 @@ fn is_of_gradients(quantity: Quantity) -> bool {
 fn response(case: &Case, quantity: Quantity) -> f64 {
     let param = case.response["param"];
     match quantity {
-        Quantity::Param => param,
+        Quantity::Param | Quantity::Point => param,
         Quantity::State(name) => {
             let own = case
                 .response

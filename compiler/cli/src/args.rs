@@ -60,7 +60,8 @@ pub(crate) enum Command {
 /// `optc check`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// `.opt` files, names of the standard library (`std.soap`), or `-` for the standard input
+    /// `.opt` files, names of the standard library (`std.soap`), compositions (`"Clip(base = AdamW)"`), or `-` for the
+    /// standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
 }
@@ -68,7 +69,8 @@ pub(crate) struct Check {
 /// `optc compile`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compile {
-    /// A `.opt` file, a name of the standard library (`std.soap`), or `-` for the standard input
+    /// A `.opt` file, a name of the standard library (`std.soap`), a composition (`"Clip(base = AdamW)"`), or `-` for the
+    /// standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
     /// Where the result goes; without it an artifact is named after FILE in the current folder, and a stage is printed
@@ -86,6 +88,9 @@ pub(crate) struct Compile {
     /// The parameter's shape for stages that need one (`ir`, `fused`, `plan`)
     #[arg(long, value_name = "SHAPE", default_value = "512x512")]
     pub(crate) shape: Shape,
+    /// The parameter's name, for rules that ask for it
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) name: String,
     /// A static to fix, in place of its default; may be repeated
     #[arg(long = "static", value_name = "NAME=VALUE")]
     pub(crate) statics: Vec<Setting>,
@@ -100,12 +105,16 @@ pub(crate) struct Compile {
 /// `optc inspect`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// A `.opt` or `.optc` file, a name of the standard library (`std.soap`), or `-` for the standard input
+    /// A `.opt` or `.optc` file, a name of the standard library (`std.soap`), a composition (`"Clip(base = AdamW)"`), or `-`
+    /// for the standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
     /// The parameter's shape for state, plan and cost; may be repeated
     #[arg(long, value_name = "SHAPE", default_value = "512x512")]
     pub(crate) shape: Vec<Shape>,
+    /// The parameter's name, for rules that ask for it
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) name: String,
     /// Which optimizer to show, if the file has several
     #[arg(long, value_name = "NAME")]
     pub(crate) optimizer: Option<String>,

@@ -8,7 +8,7 @@ use crate::needs::Needs;
 use crate::output;
 use crate::program::{self, module_name};
 use crate::report::Reporter;
-use crate::source::Input;
+use crate::source::{COMPOSITION, Input};
 use crate::text;
 use optc_core::hir::Program;
 use optc_core::lower::{Spec, lower, rule_for};
@@ -62,6 +62,7 @@ fn root_name(file: &str) -> String {
     match module_name(Path::new(file)) {
         Some(name) => name,
         None if file == "-" => "stdin".into(),
+        None if optc_stdlib::is_composition(file) => COMPOSITION.into(),
         None => file.rsplit(['/', '.']).next().unwrap_or(file).into(),
     }
 }
@@ -109,7 +110,7 @@ fn needs(args: &args::Compile, program: &Program) -> Result<Needs, Failure> {
 fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<String, Failure> {
     let id = choice::optimizer(program, args.optimizer.as_deref())?;
     let settings = choice::settings(program, id, &args.statics)?;
-    let rule = rule_for(program, id, &settings, ("", &args.shape.0)).ok_or_else(|| {
+    let rule = rule_for(program, id, &settings, (&args.name, &args.shape.0)).ok_or_else(|| {
         CommandError::NoRule {
             optimizer: program.optimizers[id].name.clone(),
             shape: args.shape.to_string(),
@@ -121,7 +122,7 @@ fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<Str
         optimizer: id,
         settings: &settings,
         rule,
-        name: "",
+        name: &args.name,
         dims,
         dtype,
         grad_dtype: dtype,

@@ -62,6 +62,7 @@ pub fn inspect(
     };
     let args = args::Inspect {
         file: String::new(),
+        name: String::new(),
         shape: question.shapes.iter().cloned().map(Shape).collect(),
         optimizer: question.optimizer.map(str::to_owned),
         statics: question.statics.iter().map(setting).collect(),
@@ -212,7 +213,7 @@ fn of_shape(
     shape: &Shape,
     artifact: Option<&Artifact<'_>>,
 ) -> String {
-    let Some(rule) = rule_for(program, id, settings, ("", &shape.0)) else {
+    let Some(rule) = rule_for(program, id, settings, (&args.name, &shape.0)) else {
         return format!("no rule takes a parameter of shape {shape}\n");
     };
     let spec = Spec {
@@ -220,7 +221,7 @@ fn of_shape(
         optimizer: id,
         settings,
         rule,
-        name: "",
+        name: &args.name,
         dims: &shape.0,
         dtype: args.dtype,
         grad_dtype: args.dtype,

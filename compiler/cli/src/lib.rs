@@ -38,6 +38,7 @@ use args::{Args, Command};
 use error::{Exit, Failure};
 pub use inspect::{Question, inspect};
 use report::Reporter;
+pub use report::rendered;
 use std::ffi::OsString;
 
 /// Runs the command with these arguments, the program's name first. Returns its exit code.

@@ -672,6 +672,11 @@ pub(crate) const PAGES: &[Page] = &[
         "Variables live in host memory or on a CUDA device; move the store to one of them before building the optimizer.",
     ),
     Page::new(
+        "opt::tch::given",
+        "An entry is given a tensor for something that is no variable",
+        "Tensors of an entry have the names that variables have in the store; a variable without one is left out.",
+    ),
+    Page::new(
         "opt::tch::grown",
         "Variables were made after the optimizer was built",
         "An optimizer is bound to the variables that its store has at that moment. Build it after the whole model.",

@@ -2,8 +2,8 @@
 
 use crate::args::{Color, MessageFormat};
 use miette::{
-    Diagnostic, LabeledSpan, MietteHandler, MietteHandlerOpts, ReportHandler, Severity, SourceCode,
-    SourceSpan,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteHandler,
+    MietteHandlerOpts, ReportHandler, Severity, SourceCode, SourceSpan,
 };
 use serde::Serialize;
 use std::fmt;
@@ -11,6 +11,18 @@ use std::io::{IsTerminal, Write};
 
 /// Width of messages where there is no terminal to ask.
 const WIDTH: usize = 100;
+
+/// A diagnostic as text for people, the same everywhere: for the messages of libraries.
+pub fn rendered(diagnostic: &dyn Diagnostic) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_links(false)
+        .with_width(WIDTH);
+    let mut text = String::new();
+    match handler.render_report(&mut text, diagnostic) {
+        Ok(()) => text,
+        Err(_) => diagnostic.to_string(),
+    }
+}
 
 /// Writes diagnostics in the form the command line asked for.
 pub(crate) struct Reporter {

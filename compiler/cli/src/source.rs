@@ -1,4 +1,4 @@
-//! What a FILE on the command line means: a path, a name of the standard library, or `-`.
+//! What a FILE on the command line means: a path, a name of the standard library, a composition, or `-`.
 
 use crate::error::CommandError;
 use optc_artifact::Artifact;
@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// Larger than any artifact; what is longer is not read into memory.
 const LIMIT: u64 = 1 << 30;
+
+/// What messages call the source of a composition.
+pub(crate) const COMPOSITION: &str = "composition";
 
 /// A file that was read.
 #[derive(Debug)]
@@ -33,7 +36,9 @@ impl Input {
         }
         match File::open(argument) {
             Ok(file) => Input::from_file(argument, file),
-            Err(error) => Input::from_stdlib(argument).ok_or_else(|| unreadable(argument, &error)),
+            Err(error) => Input::from_stdlib(argument)
+                .or_else(|| Input::from_composition(argument))
+                .ok_or_else(|| unreadable(argument, &error)),
         }
     }
 
@@ -54,6 +59,15 @@ impl Input {
             folder: None,
             bytes: text.as_bytes().to_vec(),
         })
+    }
+
+    fn from_composition(text: &str) -> Option<Input> {
+        let made = || Input {
+            name: COMPOSITION.into(),
+            folder: None,
+            bytes: optc_stdlib::composition(text).into_bytes(),
+        };
+        optc_stdlib::is_composition(text).then(made)
     }
 
     /// Whether it is a compiled artifact.
@@ -87,7 +101,7 @@ fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
 fn unreadable(path: &str, error: &io::Error) -> CommandError {
     let help = match path.strip_prefix("std.") {
         Some(_) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
-        None => "give the path of a `.opt` file, a name such as `std.soap`, or `-` for the standard input".into(),
+        None => "give the path of a `.opt` file, a name such as `std.soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
     };
     CommandError::Read {
         path: path.into(),

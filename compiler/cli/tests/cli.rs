@@ -665,3 +665,41 @@ mod library {
         assert!(!folder.path().join("other.opt").exists());
     }
 }
+
+#[test]
+fn a_composition_stands_for_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let checked = optc_in(folder.path(), "check Clip(base=AdamW) std.adamw", "");
+    assert_eq!(code(&checked), 0, "{}", stderr(&checked));
+    let shown = optc_in(
+        folder.path(),
+        "inspect Sam(base=Soap,rho=0.1) --shape 4x4",
+        "",
+    );
+    assert!(
+        stdout(&shown).contains("base.exp_avg"),
+        "{}",
+        stdout(&shown)
+    );
+    let made = optc_in(folder.path(), "compile Clip(base=Sgd)", "");
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    assert!(folder.path().join("composition.optc").is_file());
+    let wrong = optc_in(folder.path(), "check Clip(base=Nothing)", "");
+    assert!(stderr(&wrong).contains("Nothing"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn a_name_decides_where_rules_ask_for_it() {
+    const NAMED: &str = "optimizer N {
+        rule norm(w: [m, n]) where named(\"norm\") { w -= grad }
+        rule each(w: [...]) { state m = w  m = m + grad  w -= m }
+    }";
+    let shown = |line: &str| {
+        let output = optc_in(tempfile::tempdir().unwrap().path(), line, NAMED);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    assert!(shown("inspect - --shape 4x4").contains("by rule `each`"));
+    assert!(shown("inspect - --shape 4x4 --name norm.weight").contains("by rule `norm`"));
+    assert!(!shown("compile - --emit ir --shape 4x4 --name norm.weight").contains("state"));
+}

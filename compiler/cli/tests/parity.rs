@@ -11,10 +11,6 @@ use optc_tests::tolerance::{Precision, too_sensitive};
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// Files whose artifact has kernels for factors of the default rank alone: with the recorded ones, lower than every
-/// parameter's, products and kernels come from the quick tier.
-const LOW_RANK: [&str; 1] = ["galore_adamw"];
-
 /// Compiles a module of the standard library for parameters of one type.
 fn artifact(module: &str, dtype: &str) -> Rules {
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +61,7 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
         ahead += report.count(Tier::Artifact);
         quick += report.count(Tier::Quick);
         let ours = report.products.iter().all(|(_, ours)| *ours);
-        if !ours && !LOW_RANK.contains(&case.file.as_str()) {
+        if !ours {
             failures.push_str(&format!("{}: {report}\n", case.id()));
         }
         let outcome = run(&case, precision, &mut compiled);

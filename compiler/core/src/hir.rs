@@ -494,6 +494,11 @@ pub enum View {
         /// The order.
         axes: Vec<u32>,
     },
+    /// One more axis, of length 1, before this one.
+    Unsqueeze {
+        /// The axis.
+        axis: Expr,
+    },
     /// The elements in order, as a matrix with rows of this length.
     Rows {
         /// The length.
@@ -1037,7 +1042,7 @@ pub enum Builtin {
     Gram,
     /// `gram(x, i)`: the Gram matrix of mode `i`, contracted over all other modes
     GramMode,
-    /// `rotate(x, family)`: mode `i` multiplied by `family[i]'`
+    /// `rotate(x, family)`: mode `i` multiplied by `family[i]'`; `rotate(x, family, but: j)` leaves mode `j` alone
     Rotate,
     /// `rotate_back(x, family)`: mode `i` multiplied by `family[i]`
     RotateBack,
@@ -1045,7 +1050,7 @@ pub enum Builtin {
     Eigh,
     /// `qr(a)`
     Qr,
-    /// `orthonormal(a)`: columns that span those of `a`, in its shape
+    /// `orthonormal(a)`: columns that span those of `a`, in its shape; of stacks, matrix by matrix
     Orthonormal,
     /// `svd(a)`, or `svd(a, rank)`: the largest singular values only
     Svd,
@@ -1088,6 +1093,8 @@ pub enum Builtin {
     Scatter,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
+    /// `permute(x, (2, 0, 1))`: the axes in another order
+    PermuteAxes,
     /// `columns(a, order)`: the last axis in the given order
     Columns,
     /// `flatten(x, from)`

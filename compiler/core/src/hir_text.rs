@@ -629,6 +629,7 @@ fn view_text(names: Names<'_>, view: &View) -> String {
             )
         }
         View::Permute { axes } => format!("permute({axes:?})"),
+        View::Unsqueeze { axis } => format!("unsqueeze(axis: {})", names.expr(axis)),
         View::Rows { of } => format!("rows(of: {})", names.expr(of)),
         View::Split { axis, parts } => {
             let parts = match parts {

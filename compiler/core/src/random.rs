@@ -29,7 +29,7 @@ pub enum Distribution {
 pub struct Draw<'a> {
     /// The parameter's name; empty for numbers that all parameters share.
     pub param: &'a str,
-    /// Its step number, from 1; state is made at step 1.
+    /// Its step number, from 1; state is made at step 1. An entry's is the number of steps so far.
     pub step: u64,
     /// Which call of the rule, in the order in which calls were written out.
     pub site: u32,

@@ -3,10 +3,10 @@
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
 //! differ. This module plans the optimizer for a sample of shapes (every rank up to 4, tall, wide and square, with equal
 //! and different axes, below and above each int static, which is how limits are written) and for each static and each
-//! two of them switched, more where there are few. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
+//! two of them switched, more where there are few; an int that is 0 is off, and switched on. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
 
 use crate::dtype::DType;
-use crate::hir::{OptimizerId, Program, StaticType};
+use crate::hir::{OptimizerId, Program, Static, StaticType};
 use crate::kernel::MapKernel;
 use crate::lower::{self, Spec, rule_for};
 use crate::plan::{Plan, Thunk};
@@ -115,20 +115,19 @@ impl Variants {
 /// More settings than this are not planned only to meet a kernel that three or more switched statics need.
 const ENOUGH: usize = 32;
 
-/// The settings as given, then with each bool, choice and dtype switched alone, with every two of them, and with more
-/// while there are few.
+/// The settings as given, then with each bool, choice, dtype and int that is off switched alone, with every two of them,
+/// and with more while there are few.
 fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) -> Vec<Settings> {
     let Ok(given) = settle(program, optimizer, overrides) else {
         return Vec::new();
     };
-    let types = program.optimizers[optimizer].statics.iter();
-    let types: Vec<&StaticType> = types.map(|declared| &declared.ty).collect();
+    let statics = &program.optimizers[optimizer].statics;
     let mut all = Vec::new();
     let mut latest = vec![(0, given)];
     for switches in 0.. {
         let next: Vec<_> = latest
             .iter()
-            .flat_map(|(from, settings)| switch_one(&types, settings, *from))
+            .flat_map(|(from, settings)| switch_one(statics, settings, *from))
             .collect();
         all.extend(latest.into_iter().map(|(_, settings)| settings));
         if next.is_empty() || switches >= 2 && all.len() + next.len() > ENOUGH {
@@ -140,10 +139,10 @@ fn switched(program: &Program, optimizer: OptimizerId, overrides: &Overrides) ->
 }
 
 /// Settings in which one more static, at `from` or behind, is switched; and where the next switch may be.
-fn switch_one(types: &[&StaticType], settings: &Settings, from: usize) -> Vec<(usize, Settings)> {
+fn switch_one(statics: &[Static], settings: &Settings, from: usize) -> Vec<(usize, Settings)> {
     let mut found = Vec::new();
-    for (index, ty) in types.iter().enumerate().skip(from) {
-        for value in alternatives(ty, &settings.statics[index]) {
+    for (index, declared) in statics.iter().enumerate().skip(from) {
+        for value in alternatives(declared, &settings.statics[index]) {
             found.push((index + 1, with(settings, index, value)));
         }
     }
@@ -156,8 +155,11 @@ fn with(settings: &Settings, index: usize, value: StaticValue) -> Settings {
     settings
 }
 
-fn alternatives(ty: &StaticType, given: &StaticValue) -> Vec<StaticValue> {
-    match (ty, given) {
+/// What an int that 0 switches off is switched on with: a rank or a limit below the lengths of the sample.
+const ON: f64 = 2.0;
+
+fn alternatives(declared: &Static, given: &StaticValue) -> Vec<StaticValue> {
+    match (&declared.ty, given) {
         (StaticType::Bool, StaticValue::Bool(b)) => vec![StaticValue::Bool(!b)],
         (StaticType::DType, StaticValue::DType(Some(_))) => vec![StaticValue::DType(None)],
         (StaticType::Choice(words), given) => words
@@ -165,6 +167,14 @@ fn alternatives(ty: &StaticType, given: &StaticValue) -> Vec<StaticValue> {
             .map(|word| StaticValue::Word(word.clone()))
             .filter(|word| word != given)
             .collect(),
+        (StaticType::Int, StaticValue::Number(0.0))
+            if declared
+                .range
+                .as_ref()
+                .is_none_or(|range| range.contains(ON)) =>
+        {
+            vec![StaticValue::Number(ON)]
+        }
         _ => Vec::new(),
     }
 }
@@ -226,4 +236,73 @@ fn shapes(
         }
     }
     shapes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::source::Sources;
+
+    struct Nothing;
+
+    impl Sources for Nothing {
+        fn read(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn modules(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    const LOW_RANK: &str = "optimizer Low {
+        static rank: int = 0 in [0, inf)
+        static most: int = 0 in [0, 1]
+        rule low(w: [m, n]) where rank > 0 and most == 0 {
+            state basis: [m, rank] = 0
+            basis = grad * ones_like(grad' * basis)
+            w -= basis * basis' * grad / (1 + abs(w))
+        }
+        rule other(w: [...]) { w -= grad }
+    }";
+
+    fn planned(program: &Program, rank: f64) -> Plan {
+        let id = program.roots[0];
+        let statics = [("rank".to_owned(), StaticValue::Number(rank))];
+        let overrides = Overrides {
+            statics: statics.into(),
+            ..Overrides::default()
+        };
+        let settings = settle(program, id, &overrides).expect("settings");
+        let dims = &[9, 9];
+        plan_for(&Spec {
+            program,
+            optimizer: id,
+            settings: &settings,
+            rule: rule_for(program, id, &settings, ("w", dims)).expect("a rule"),
+            name: "w",
+            dims,
+            dtype: DType::F32,
+            grad_dtype: DType::F32,
+        })
+    }
+
+    #[test]
+    fn a_rank_that_is_off_is_switched_on() {
+        let program = check("shown", LOW_RANK, &Nothing)
+            .expect("no mistakes")
+            .program;
+        let found = variants(
+            &program,
+            program.roots[0],
+            &Overrides::default(),
+            &[DType::F32],
+        );
+        assert_eq!(found.products, [DType::F32]);
+        for rank in [3.0, 5.0] {
+            for kernel in planned(&program, rank).kernels {
+                assert!(found.kernels.contains_key(&kernel.hash()), "rank {rank}");
+            }
+        }
+    }
 }

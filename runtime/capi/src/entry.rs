@@ -1,13 +1,13 @@
 //! Entries: what rules do beside a step, with numbers and tensors that the caller hands in.
 
 use crate::abi::{self, Versioned};
-use crate::apart::Part;
 use crate::error::{Failure, Status, guard};
 use crate::optimizer::{Optimizer, gradients, inputs};
 use crate::rules::at;
 use crate::tensor::{Checked, Tensor};
 use crate::text::{self, owned};
 use optc_core::hir::{InputKind, Signature};
+use optc_runtime::apart::Part;
 use optc_runtime::{Given, Optimizer as Bound, Present, TensorView};
 use std::ffi::{CString, c_char};
 

@@ -1,15 +1,13 @@
 //! What went wrong → a status, and the last error of the thread.
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use miette::Diagnostic;
+use optc_cli::rendered;
 use optc_runtime::cuda::CudaError;
 use optc_runtime::{BindError, CheckpointError, HyperError, LoadError, StepError};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Width of rendered messages.
-const WIDTH: usize = 100;
 
 /// What a function returns. Which mistake it was, `optc_error_code` says.
 #[repr(i32)]
@@ -74,7 +72,7 @@ impl Failure {
             code: text(diagnostic.code()),
             message: with_causes(diagnostic),
             help: text(diagnostic.help()),
-            rendered: render(diagnostic),
+            rendered: rendered(diagnostic),
         }
     }
 
@@ -186,17 +184,6 @@ fn with_causes(diagnostic: &dyn Diagnostic) -> String {
         cause = error.source();
     }
     message
-}
-
-fn render(diagnostic: &dyn Diagnostic) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_links(false)
-        .with_width(WIDTH);
-    let mut text = String::new();
-    match handler.render_report(&mut text, diagnostic) {
-        Ok(()) => text,
-        Err(_) => diagnostic.to_string(),
-    }
 }
 
 fn c_text(text: String) -> CString {

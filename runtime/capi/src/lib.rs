@@ -7,7 +7,6 @@
 //! The header is written by cbindgen from these files; the test `header` compares.
 
 mod abi;
-mod apart;
 mod bind;
 mod checkpoint;
 mod describe;

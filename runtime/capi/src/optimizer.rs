@@ -1,13 +1,13 @@
 //! A bound optimizer: stepping, and the hyperparameters of its groups.
 
 use crate::abi;
-use crate::apart::{self, Part};
 use crate::entry::Entry;
 use crate::error::{Failure, Status, guard, quietly};
 use crate::rules::at;
 use crate::state::Known;
 use crate::tensor::{Checked, Tensor};
 use crate::text::{self, owned};
+use optc_runtime::apart::{Part, find_clash};
 use optc_runtime::{HyperError, Optimizer as Bound, StepInput};
 use std::ffi::{CString, c_char};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,10 +96,15 @@ impl Optimizer {
             parts.push(own.part(true, param));
             parts.extend(grad.as_ref().map(|grad| grad.part(false, param)));
         }
-        match apart::find_clash(parts) {
-            None => Ok(()),
-            Some((first, second)) => Err(apart::failure(&self.name(first), &self.name(second))),
-        }
+        let Some((first, second)) = find_clash(parts) else {
+            return Ok(());
+        };
+        let (first, second) = (self.name(first), self.name(second));
+        Err(Failure::argument(
+            "shared",
+            format!("`{first}` and `{second}` share memory"),
+            "bind a tied parameter once, and give each gradient its own memory",
+        ))
     }
 
     /// A parameter and its gradient.

@@ -1,9 +1,9 @@
 //! A tensor of C → a view that a step can trust as far as anything about it can be checked.
 
 use crate::abi::{self, Versioned};
-use crate::apart::Part;
 use crate::error::Failure;
 use optc_core::dtype::DType;
+use optc_runtime::apart::{Part, reach};
 use optc_runtime::{Device, TensorView};
 use std::ffi::c_void;
 use std::ops::Range;
@@ -165,7 +165,7 @@ impl<'a> Checked<'a> {
                 "give dense or strided memory of the tensor's own",
             ))
         };
-        let Some(elements) = self.reach() else {
+        let Some(elements) = reach(self.dims, self.strides) else {
             return wrong(
                 "has elements that share memory with each other, or more than memory has",
             );
@@ -181,47 +181,6 @@ impl<'a> Checked<'a> {
             None => wrong("reaches beyond all memory"),
             Some(end) => Ok(start..end),
         }
-    }
-
-    /// One more than the index of the last element in memory; none if two of them could be one.
-    fn reach(&self) -> Option<usize> {
-        let mut axes = self.axes()?;
-        if axes.iter().any(|&(_, dim)| dim == 0) {
-            return Some(0);
-        }
-        axes.retain(|&(_, dim)| dim > 1);
-        axes.sort_unstable();
-        let mut reach = 0i64;
-        for (stride, dim) in axes {
-            if stride <= reach {
-                return None;
-            }
-            reach = reach.checked_add(stride.checked_mul(dim - 1)?)?;
-        }
-        usize::try_from(reach).ok()?.checked_add(1)
-    }
-
-    /// Stride and length of each axis; none if a length is negative or the strides overflow.
-    fn axes(&self) -> Option<Vec<(i64, i64)>> {
-        if self.dims.iter().any(|&dim| dim < 0) {
-            return None;
-        }
-        if let Some(strides) = self.strides {
-            return Some(
-                strides
-                    .iter()
-                    .copied()
-                    .zip(self.dims.iter().copied())
-                    .collect(),
-            );
-        }
-        let mut stride = 1i64;
-        let mut axes = Vec::with_capacity(self.dims.len());
-        for &dim in self.dims.iter().rev() {
-            axes.push((stride, dim));
-            stride = stride.checked_mul(dim.max(1))?;
-        }
-        Some(axes)
     }
 
     /// Its memory, to be compared with that of others.

@@ -21,6 +21,7 @@
 //! shapes of a model; [`Optimizer::step`] runs over views of the caller's tensors. Neither LLVM nor LibTorch is used;
 //! kernels that no artifact carries are compiled by Cranelift, which the feature `quick` brings.
 
+pub mod apart;
 mod checkpoint;
 pub mod cuda;
 mod engine;

@@ -103,11 +103,7 @@ impl Rules {
     ///
     /// [`LoadError::Source`] with every mistake: an optimizer that the library lacks, a setting that one lacks.
     pub fn compose(composition: &str) -> Result<Rules, LoadError> {
-        let text = format!(
-            "{}\noptimizer Composed = {composition}\n",
-            uses(composition)
-        );
-        Rules::from_source("composition", &text)
+        Rules::from_source("composition", &optc_stdlib::composition(composition))
     }
 
     /// A `.opt` file; its imports are looked for beside it, then in the standard library.
@@ -188,7 +184,9 @@ impl Rules {
         {
             return Rules::from_std(name);
         }
-        if let Some(composition) = path.to_str().filter(|text| text.ends_with(')'))
+        if let Some(composition) = path
+            .to_str()
+            .filter(|text| optc_stdlib::is_composition(text))
             && !path.exists()
         {
             return Rules::compose(composition);
@@ -300,32 +298,6 @@ impl Rules {
             .map_err(|message| BindError::QuickTier { message })?;
         Ok(set)
     }
-}
-
-/// Imports of what a composition names, from the modules of the standard library that declare it.
-fn uses(composition: &str) -> String {
-    let separates = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
-    let mut names: Vec<&str> = composition.split(separates).collect();
-    names.sort_unstable();
-    names.dedup();
-    let declares = |module: &str, name: &str| {
-        let text = optc_stdlib::source(module).unwrap_or_default();
-        let rest = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("optimizer "));
-        rest.map(|line| line.split(separates).next())
-            .any(|found| found == Some(name))
-    };
-    let mut uses = String::new();
-    for name in names.into_iter().filter(|name| !name.is_empty()) {
-        for module in optc_stdlib::NAMES
-            .iter()
-            .filter(|module| declares(module, name))
-        {
-            uses += &format!("use {module}.{name}\n");
-        }
-    }
-    uses
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

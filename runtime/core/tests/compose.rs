@@ -304,6 +304,34 @@ fn hyperparameters_of_a_base_change_between_steps() {
     assert_eq!(values[1], [-2.5; 5]);
 }
 
+#[test]
+fn an_entry_reads_the_settings_that_its_rule_is_handed() {
+    let text = "use std.schedule_free.ScheduleFree
+        use std.sgd.Sgd
+        optimizer Shown {
+            hyper lr = 1, rest = 0.25
+            rule each(w: [...]) = ScheduleFree(base = Sgd, lr = lr, beta = 1 - rest)
+        }";
+    let mut optimizer = bind(text, "Shown");
+    let mut values = start();
+    for t in 1..4 {
+        optimizer
+            .step(&views(&mut values, &grads(t)))
+            .expect("a step");
+    }
+    let y = values.clone();
+    let inputs = views(&mut values, &[None, None, None]);
+    let done = optimizer.run_entry("eval", &inputs, Given::default());
+    done.expect("an entry");
+    drop(inputs);
+    for n in 0..3 {
+        let z = state(&optimizer, &format!("p{n}"), "z");
+        let x = |(y, z): (&f64, &f64)| y + (1.0 - 1.0 / 0.75) * (z - y);
+        let expected: Vec<f64> = y[n].iter().zip(&z).map(x).collect();
+        close(&values[n], &expected);
+    }
+}
+
 const WITH_INPUTS: &str = "optimizer Shown {
     rule scalar(w: []) { w -= grad }
     rule each(w: [...]) {

@@ -72,6 +72,13 @@ impl Artifact {
         Artifact::new(py, rules, optimizer)
     }
 
+    /// A composition of optimizers of the standard library.
+    #[staticmethod]
+    fn compose(py: Python<'_>, composition: &str) -> PyResult<Artifact> {
+        let rules = Rules::compose(composition).map_err(|error| error::load(py, error))?;
+        Artifact::new(py, rules, None)
+    }
+
     /// A `.opt` file or an artifact.
     #[staticmethod]
     #[pyo3(signature = (path, optimizer = None))]
@@ -271,6 +278,15 @@ impl Artifact {
 #[pyfunction]
 pub(crate) fn check_text<'py>(py: Python<'py>, text: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
     findings(py, Rules::from_source("source", text))
+}
+
+/// Every mistake and warning in a composition, in order.
+#[pyfunction]
+pub(crate) fn check_composition<'py>(
+    py: Python<'py>,
+    composition: &str,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    findings(py, Rules::compose(composition))
 }
 
 /// Every mistake and warning in a `.opt` file, in order.

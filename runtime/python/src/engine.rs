@@ -46,18 +46,18 @@ type Saved<'py> = (
 
 #[pymethods]
 impl Engine {
-    /// Binds the parameters of all groups. `rules` names each group's rule, where it takes a certain one.
+    /// Binds the parameters of all groups. `uses` has each group's source, and its rule where it takes a certain one.
     #[new]
     fn new(
         py: Python<'_>,
-        artifacts: Vec<Py<Artifact>>,
-        rules: Vec<Option<String>>,
+        uses: Vec<(Py<Artifact>, Option<String>)>,
         groups: Vec<Bound<'_, PyDict>>,
         names: Vec<Vec<String>>,
         threads: usize,
         refuse_non_finite: bool,
         seed: u64,
     ) -> PyResult<Engine> {
+        let (artifacts, rules): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
         let mut candidates = Vec::new();
         for (group, names) in groups.iter().zip(&names) {
             let params = group.as_any().get_item("params")?;
@@ -338,8 +338,9 @@ impl Engine {
 
     fn check_all_apart(&self, py: Python<'_>, tensors: &[Tensors<'_>]) -> PyResult<()> {
         let all = self.params.iter().zip(tensors);
-        let parts = all.flat_map(|(param, tensors)| param.parts(tensors));
-        overlap::check(py, parts.collect())
+        let all = all.enumerate();
+        let parts = all.flat_map(|(n, (param, tensors))| param.parts(n, tensors));
+        overlap::check(py, parts.collect(), |n| &self.params[n].name)
     }
 
     /// Lends the state, and does with parameters and gradients what `work` says; it is also handed what an entry is

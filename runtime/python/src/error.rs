@@ -1,14 +1,12 @@
 //! Diagnostics → `optc.OptError`, with code, span and rendered text.
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Severity};
+use miette::{Diagnostic, LabeledSpan, Severity};
+use optc_cli::rendered;
 use optc_core::check::Diagnostics;
 use optc_runtime::LoadError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
-
-/// Width of rendered messages.
-const WIDTH: usize = 100;
 
 /// The exception for a diagnostic.
 pub(crate) fn raise(py: Python<'_>, diagnostic: &dyn Diagnostic) -> PyErr {
@@ -35,7 +33,7 @@ pub(crate) fn load(py: Python<'_>, error: LoadError) -> PyErr {
 }
 
 fn mistakes<'py>(py: Python<'py>, all: &Diagnostics) -> PyResult<Bound<'py, PyAny>> {
-    let rendered: Vec<String> = all.iter().map(|one| render(one)).collect();
+    let rendered: Vec<String> = all.iter().map(|one| rendered(one)).collect();
     let Some(first) = all.iter().next() else {
         return object(py, &all.to_string(), all);
     };
@@ -57,7 +55,7 @@ pub(crate) fn object<'py>(
     about.set_item("span", span(diagnostic))?;
     about.set_item("help", diagnostic.help().map(|help| help.to_string()))?;
     about.set_item("severity", severity(diagnostic))?;
-    about.set_item("rendered", render(diagnostic))?;
+    about.set_item("rendered", rendered(diagnostic))?;
     class.call((message,), Some(&about))
 }
 
@@ -75,15 +73,4 @@ fn span(diagnostic: &dyn Diagnostic) -> Option<(usize, usize)> {
     labels.sort_by_key(|label| !label.primary());
     let first = labels.first()?;
     Some((first.offset(), first.offset() + first.len()))
-}
-
-fn render(diagnostic: &dyn Diagnostic) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_links(false)
-        .with_width(WIDTH);
-    let mut text = String::new();
-    match handler.render_report(&mut text, diagnostic) {
-        Ok(()) => text,
-        Err(_) => diagnostic.to_string(),
-    }
 }

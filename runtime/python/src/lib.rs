@@ -21,7 +21,9 @@ mod value;
 #[pyo3::pymodule]
 mod _optc {
     #[pymodule_export]
-    use crate::artifact::{Artifact, check_file, check_text, run_command, standard_library};
+    use crate::artifact::{
+        Artifact, check_composition, check_file, check_text, run_command, standard_library,
+    };
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]

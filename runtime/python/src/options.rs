@@ -32,6 +32,9 @@ pub(crate) struct Terms {
 
 impl Artifact {
     /// Every hyperparameter and static of a group, from those that are given; the given objects are kept.
+    ///
+    /// A choice that follows from hyperparameters, such as whether there is momentum, is left out, for it goes on
+    /// following them; a number stays what it is now.
     pub(crate) fn complete_options<'py>(
         &self,
         py: Python<'py>,
@@ -49,7 +52,10 @@ impl Artifact {
         }
         let declared = self.optimizer().statics.iter().zip(&settings.statics);
         for (choice, setting) in declared {
-            if given.contains(&choice.name)? || !is_derived(choice) {
+            if given.contains(&choice.name)?
+                || !is_derived(choice)
+                || choice.ty == StaticType::Float
+            {
                 let whole = choice.ty == StaticType::Int;
                 options.set_item(&choice.name, value::to_python(py, setting, whole)?)?;
             }

@@ -1,10 +1,10 @@
 //! A bound parameter: its tensors are found again in every step, in torch's own places.
 
 use crate::error::raise;
-use crate::overlap::Part;
 use crate::tensor::{Label, Layout, Memory, TensorError};
 use miette::Diagnostic;
 use optc_core::dtype::DType;
+use optc_runtime::apart::Part;
 use optc_runtime::{Optimizer, ParamDesc};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -290,12 +290,12 @@ pub(crate) struct Memories<'a> {
 }
 
 impl Param {
-    /// Its tensors, to be compared with those of others.
-    pub(crate) fn parts<'a>(&'a self, tensors: &Tensors<'_>) -> Vec<Part<'a>> {
+    /// Its tensors, to be compared with those of others; `n` is its position.
+    pub(crate) fn parts(&self, n: usize, tensors: &Tensors<'_>) -> Vec<Part> {
         let part = |memory: &Memory, layout: &Layout, written| Part {
             bytes: memory.span(layout),
             written,
-            owner: &self.name,
+            param: n,
         };
         let kept = tensors
             .kept

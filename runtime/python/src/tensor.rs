@@ -3,6 +3,7 @@
 use crate::error::raise;
 use miette::Diagnostic;
 use optc_core::dtype::DType;
+use optc_runtime::apart::reach;
 use optc_runtime::{Device, TensorView};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -217,37 +218,14 @@ impl Memory {
         unsafe { TensorView::from_raw(data, layout.dtype, &layout.dims, strides, Device::Cpu) }
     }
 
-    /// Whether two indices may be one element: an axis steps less far than the axes inside of it reach.
+    /// Whether two indices may be one element.
     pub(crate) fn overlaps(&self, dims: &[i64]) -> bool {
-        let Some(strides) = &self.strides else {
-            return false;
-        };
-        let mut axes: Vec<(i64, i64)> = strides.iter().copied().zip(dims.iter().copied()).collect();
-        axes.retain(|&(_, dim)| dim > 1);
-        axes.sort_unstable();
-        let mut reach = 0;
-        !dims.contains(&0)
-            && axes.iter().any(|&(stride, dim)| {
-                let inside = stride <= reach;
-                reach += stride * (dim - 1);
-                inside
-            })
+        reach(dims, self.strides.as_deref()).is_none()
     }
 
     /// The bytes from the first element to the last.
     pub(crate) fn span(&self, layout: &Layout) -> std::ops::Range<usize> {
-        let size = layout.dtype.size() as usize;
-        let count: i64 = match &self.strides {
-            _ if layout.dims.contains(&0) => 0,
-            None => layout.dims.iter().product(),
-            Some(strides) => {
-                let far = strides
-                    .iter()
-                    .zip(&layout.dims)
-                    .map(|(stride, dim)| stride * (dim - 1));
-                1 + far.sum::<i64>()
-            }
-        };
-        self.address..self.address + count as usize * size
+        let elements = reach(&layout.dims, self.strides.as_deref()).unwrap_or_default();
+        self.address..self.address + elements * layout.dtype.size() as usize
     }
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+from html.parser import HTMLParser
 from typing import Any
 
 import optc
@@ -206,3 +208,55 @@ def test_a_notebook_shows_rule_state_and_cost() -> None:
     html = optc.Optimizer(Problem().named, "adamw")._repr_html_()
     assert "<td>weight</td><td>10x5</td><td>each</td><td>400 B</td>" in html
     assert "optimizer AdamW {" in html and "cost of a step" in html
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == [] and tags.seen == {"h4", "pre", "table", "tr", "th", "td", "details", "summary"}
+
+
+class Tags(HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_composition_is_a_source() -> None:
+    problem = Problem()
+    optimizer = optc.Optimizer(problem.named, "Clip(base = AdamW(weight_decay = 0.5))", lr=0.1)
+    optimizer.step(problem.closure(optimizer))
+    assert set(optimizer.state[problem.weight]) == {"step", "base.exp_avg", "base.exp_avg_sq"}
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert pickle.loads(pickle.dumps(optimizer)).param_groups[0]["weight_decay"] == 0.5
+    assert optc.check("Clip(base = AdamW)") == []
+    assert [error.code for error in optc.check("Clip(base = Nothing)")] == ["opt::name::unknown_target"]
+    with pytest.raises(optc.OptError, match="Nothing"):
+        optc.Optimizer(problem.named, "Clip(base = Nothing)")
+
+
+def test_a_number_that_a_choice_takes_from_the_learning_rate_stays() -> None:
+    param = Parameter(torch.ones(4, 3))
+    optimizer = optc.Optimizer([param], "lion", lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
+    for rate, decayed in [(0.1, 0.8), (0.05, 0.72)]:
+        optimizer.param_groups[0]["lr"] = rate
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+        torch.testing.assert_close(param.detach(), torch.full((4, 3), decayed))
+    assert optimizer.param_groups[0]["init_lr"] == 0.1
+
+
+def test_options_of_a_composition_that_have_paths() -> None:
+    source = "use std.graft.Graft\nuse std.adamw.AdamW\noptimizer Both = Graft(magnitude = AdamW, direction = AdamW)"
+    options = {"magnitude.weight_decay": 0.0, "direction.eps": 1e-3}
+    optimizer = optc.Optimizer(Problem().params, source, lr=0.1, **options)
+    assert options.items() <= optimizer.param_groups[0].items()
+    assert "magnitude.weight_decay" in (optimizer.__doc__ or "")
+    assert list(inspect.signature(optc.compile(source)).parameters)[-1] == "options"

@@ -32,6 +32,18 @@ pub enum Error {
     #[error("libtorch: {0}")]
     #[diagnostic(code(opt::tch::libtorch))]
     LibTorch(#[from] TchError),
+    /// An entry is given a tensor for something else.
+    #[error("`{input}` has a tensor for `{name}`, which is no variable of the store")]
+    #[diagnostic(
+        code(opt::tch::given),
+        help("use the names that variables have in the store")
+    )]
+    Given {
+        /// The input.
+        input: String,
+        /// What the tensor is for.
+        name: String,
+    },
     /// Elements that no optimizer steps on.
     #[error("variable `{name}` or its gradient holds elements of kind {kind:?}")]
     #[diagnostic(

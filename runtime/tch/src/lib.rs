@@ -25,10 +25,12 @@
 //! current, so steps go to the legacy default stream, which is LibTorch's unless a program changes it; one that does
 //! says so with [`Optimizer::set_stream`].
 
+mod entry;
 mod error;
 mod optimizer;
 mod variables;
 
+pub use entry::Given;
 pub use error::Error;
 pub use optc_runtime::cuda::Stream;
 pub use optc_runtime::{Group, NonFinite, Pool, Rules};

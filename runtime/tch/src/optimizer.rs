@@ -1,9 +1,11 @@
 //! The optimizer over a store, and its builder.
 
 use crate::Error;
+use crate::entry::Given;
 use crate::variables::{self, Memory, Variable};
+use optc_core::random::Noise;
 use optc_runtime::cuda::Stream;
-use optc_runtime::{BindOptions, Group, NonFinite, ParamDesc, Pool, Rules, StepError};
+use optc_runtime::{BindOptions, Group, NonFinite, ParamDesc, Pool, Rules, StepError, StepInput};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::nn::{self, OptimizerConfig, VarStore};
@@ -59,6 +61,12 @@ impl Builder {
     /// What to do about NaN and infinities in gradients; they are computed with by default.
     pub fn non_finite(mut self, policy: NonFinite) -> Builder {
         self.options.non_finite = policy;
+        self
+    }
+
+    /// The seed of the random numbers that rules draw; 0 by default.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.options.noise = Noise::Seeded(seed);
         self
     }
 
@@ -167,21 +175,82 @@ impl Optimizer {
     ///
     /// [`Error::Step`], or tensors that changed their kind, device or layout in a way no step can use.
     pub fn step(&mut self) -> Result<(), Error> {
+        let memories = self.read(Variable::read)?;
+        self.change(&memories, |bound, inputs| bound.step(inputs))
+    }
+
+    /// Does what the rules say beside their step, such as SAM's `first_step` or `eval` of a schedule-free rule. An entry
+    /// that reads gradients leaves variables without one as they are; steps are not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Given`]: a tensor for no variable. [`Error::Step`]: no such entry, or an input that is missing, unknown
+    /// or does not fit. Otherwise as [`Optimizer::step`].
+    pub fn run_entry(&mut self, name: &str, given: &Given) -> Result<(), Error> {
+        self.check_known(given)?;
+        let memories = self.read(|variable| variable.read_given(given))?;
+        let numbers = given.numbers.iter();
+        let numbers: Vec<(&str, f64)> = numbers.map(|(name, x)| (&**name, *x)).collect();
+        let views: Vec<Vec<_>> = (0..given.tensors.len())
+            .map(|at| {
+                let each = memories.iter();
+                // SAFETY: `memories` keeps the tensors alive, and `change` finds them apart before they are used.
+                each.map(|memory| unsafe { memory.given(at) }).collect()
+            })
+            .collect();
+        let tensors = given.tensors.iter().zip(&views);
+        let tensors: Vec<_> = tensors
+            .map(|((name, _), views)| (&**name, &**views))
+            .collect();
+        let given = optc_runtime::Given {
+            numbers: &numbers,
+            tensors: &tensors,
+        };
+        self.change(&memories, |bound, inputs| {
+            bound.run_entry(name, inputs, given)
+        })
+    }
+
+    fn check_known(&self, given: &Given) -> Result<(), Error> {
+        for (input, of) in &given.tensors {
+            let known = |name: &str| {
+                self.variables
+                    .iter()
+                    .any(|variable| variable.name() == name)
+            };
+            if let Some((name, _)) = of.iter().find(|(name, _)| !known(name)) {
+                return Err(Error::Given {
+                    input: input.clone(),
+                    name: name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory of all variables as they are now.
+    fn read(
+        &self,
+        one: impl FnMut(&Variable) -> Result<Memory, Error>,
+    ) -> Result<Vec<Memory>, Error> {
         let _guard = no_grad_guard();
         self.check_not_grown()?;
-        let memories = self
-            .variables
-            .iter()
-            .map(Variable::read)
-            .collect::<Result<Vec<Memory>, Error>>()?;
-        variables::check_apart(&self.variables, &memories)?;
+        self.variables.iter().map(one).collect()
+    }
+
+    /// Does something with all variables.
+    fn change(
+        &mut self,
+        memories: &[Memory],
+        work: impl FnOnce(&mut optc_runtime::Optimizer, &[StepInput<'_>]) -> Result<(), StepError>,
+    ) -> Result<(), Error> {
+        let _guard = no_grad_guard();
+        variables::check_apart(&self.variables, memories)?;
         // SAFETY: `&mut self` and the calling thread keep the variables for the time of the step, `memories` keeps
         // the tensors alive, and they were found apart.
-        let inputs: Vec<_> = memories
-            .iter()
-            .map(|memory| unsafe { memory.input() })
-            .collect();
-        let done = self.bound.step(&inputs);
+        let inputs = memories.iter().map(|memory| unsafe { memory.input() });
+        let inputs: Vec<StepInput<'_>> = inputs.collect();
+        let done = work(&mut self.bound, &inputs);
         self.variables
             .iter_mut()
             .try_for_each(Variable::mark_changed)?;

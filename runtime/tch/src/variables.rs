@@ -1,7 +1,9 @@
 //! The trainable variables of a store, and their memory for the time of one step.
 
 use crate::Error;
+use crate::entry::Given;
 use optc_core::dtype::DType;
+use optc_runtime::apart::{Part, find_clash, reach};
 use optc_runtime::{Device, ParamDesc, StepInput, TensorView};
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -76,6 +78,11 @@ impl Variable {
         })
     }
 
+    /// Its name in the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What the runtime binds.
     pub(crate) fn describe(&self) -> Result<ParamDesc, Error> {
         let dtype = dtype_of(&self.name, &self.tensor)?;
@@ -104,7 +111,26 @@ impl Variable {
             .grad()
             .map(|grad| Layout::read_only(&self.name, grad))
             .transpose()?;
-        Ok(Memory { param, grad })
+        Ok(Memory {
+            param,
+            grad,
+            given: Vec::new(),
+        })
+    }
+
+    /// The same with what an entry is given for the variable.
+    pub(crate) fn read_given(&self, given: &Given) -> Result<Memory, Error> {
+        let tensors = given.tensors.iter().map(|(_, of)| {
+            let tensor = of.iter().find(|(name, _)| *name == self.name);
+            let read = |(_, tensor): &(String, Tensor)| {
+                Layout::read_only(&self.name, tensor.shallow_clone())
+            };
+            tensor.map(read).transpose()
+        });
+        Ok(Memory {
+            given: tensors.collect::<Result<_, Error>>()?,
+            ..self.read()?
+        })
     }
 
     /// Makes autograd refuse to go backward through values from before the step.
@@ -119,6 +145,8 @@ impl Variable {
 pub(crate) struct Memory {
     param: Layout,
     grad: Option<Layout>,
+    /// What an entry is given for it, in the order of the call.
+    given: Vec<Option<Layout>>,
 }
 
 impl Memory {
@@ -135,38 +163,35 @@ impl Memory {
         let grad = self.grad.as_ref().map(|grad| unsafe { grad.view() });
         StepInput { param, grad }
     }
+
+    /// A tensor that an entry is given.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::input`].
+    pub(crate) unsafe fn given(&self, at: usize) -> Option<TensorView<'_>> {
+        let layout = self.given.get(at)?.as_ref()?;
+        // SAFETY: `read_only` copied a tensor whose elements overlap; the rest is the caller's promise.
+        Some(unsafe { layout.view() })
+    }
 }
 
 /// Refuses variables whose memory reaches into that of another variable or of any gradient.
 pub(crate) fn check_apart(variables: &[Variable], memories: &[Memory]) -> Result<(), Error> {
-    let params = memories
-        .iter()
-        .enumerate()
-        .map(|(i, memory)| (memory.param.span(), true, i));
-    let grads = memories.iter().enumerate();
-    let grads = grads.filter_map(|(i, memory)| Some((memory.grad.as_ref()?.span(), false, i)));
-    let mut spans: Vec<_> = params
-        .chain(grads)
-        .filter(|((start, end), ..)| start < end)
-        .collect();
-    spans.sort_unstable();
-    // The furthest end so far: of anything, and of variables alone.
-    let (mut any, mut written) = ((0, 0), (0, 0));
-    for ((start, end), is_param, i) in spans {
-        let before = if is_param { any } else { written };
-        if start < before.0 {
-            let name = |i: usize| variables[i].name.clone();
-            return Err(Error::Shared {
-                first: name(before.1),
-                second: name(i),
-            });
-        }
-        any = any.max((end, i));
-        if is_param {
-            written = written.max((end, i));
-        }
-    }
-    Ok(())
+    let all = memories.iter().enumerate();
+    let parts = all.flat_map(|(n, memory)| {
+        let grad = memory.grad.iter().chain(memory.given.iter().flatten());
+        let read = grad.map(move |layout| layout.part(false, n));
+        std::iter::once(memory.param.part(true, n)).chain(read)
+    });
+    let Some((first, second)) = find_clash(parts.collect()) else {
+        return Ok(());
+    };
+    let name = |n: usize| variables[n].name.clone();
+    Err(Error::Shared {
+        first: name(first),
+        second: name(second),
+    })
 }
 
 /// A strided tensor, kept alive, with what a view of it needs.
@@ -206,39 +231,20 @@ impl Layout {
         Layout::read(name, layout._tensor.f_contiguous()?)
     }
 
-    /// Whether two indices may be one element: false only if each axis steps over all that smaller ones reach.
+    /// Whether two indices may be one element.
     fn overlaps(&self) -> bool {
-        let mut axes: Vec<(i64, i64)> = self.axes().collect();
-        axes.sort_unstable();
-        let mut reach = 0;
-        !self.dims.contains(&0)
-            && axes.into_iter().any(|(stride, dim)| {
-                let inside = stride <= reach;
-                reach += stride * (dim - 1);
-                inside
-            })
+        reach(&self.dims, Some(&self.strides)).is_none()
     }
 
-    /// Stride and length of the axes that matter.
-    fn axes(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.strides
-            .iter()
-            .copied()
-            .zip(self.dims.iter().copied())
-            .filter(|&(_, dim)| dim > 1)
-    }
-
-    /// First address and the one after the last; equal if there are no elements.
-    fn span(&self) -> (usize, usize) {
+    /// Its memory, to be compared with that of others.
+    fn part(&self, written: bool, param: usize) -> Part {
         let start = self.data as usize;
-        if self.dims.contains(&0) {
-            return (start, start);
+        let elements = reach(&self.dims, Some(&self.strides)).unwrap_or_default();
+        Part {
+            bytes: start..start + elements * self.dtype.size() as usize,
+            written,
+            param,
         }
-        let last: i64 = self.axes().map(|(stride, dim)| stride * (dim - 1)).sum();
-        (
-            start,
-            start + (last as usize + 1) * self.dtype.size() as usize,
-        )
     }
 
     /// # Safety
@@ -310,8 +316,8 @@ mod tests {
     #[test]
     fn a_span_covers_strided_elements() {
         let matrix = Tensor::ones([4, 6], (Kind::Double, tch::Device::Cpu));
-        let (start, end) = layout(matrix.narrow(1, 1, 2)).span();
-        assert_eq!(start, matrix.data_ptr() as usize + 8);
-        assert_eq!(end - start, (3 * 6 + 2) * 8);
+        let bytes = layout(matrix.narrow(1, 1, 2)).part(false, 0).bytes;
+        assert_eq!(bytes.start, matrix.data_ptr() as usize + 8);
+        assert_eq!(bytes.len(), (3 * 6 + 2) * 8);
     }
 }

@@ -1,6 +1,6 @@
 //! The adapter against LibTorch's own optimizer, and what a store can hold.
 
-use optc_tch::{Error, Group, Optimizer};
+use optc_tch::{Error, Given, Group, Optimizer};
 use tch::nn::{self, Init, Module, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -373,4 +373,64 @@ fn a_loss_without_a_way_back_is_an_error() {
         optimizer.backward_step(&constant),
         Err(Error::LibTorch(_))
     ));
+}
+
+const PULLED: &str = "
+optimizer Pulled {
+    hyper lr = 0.1
+    rule each(w: [...]) {
+        state old = w
+        w -= lr * grad
+        old = w
+        entry pull(to: like w, by: float) { w = lerp(w, to, by) }
+        entry back { w = old }
+    }
+}";
+
+#[test]
+fn entries_take_numbers_and_tensors() {
+    let (vs, w) = store_of(&[2, 3]);
+    let mut optimizer = Optimizer::from_source(&vs, PULLED).unwrap();
+    let goal = |value: f64| Tensor::full([2, 3], value, (Kind::Float, Device::Cpu));
+    let to = |name: &str, tensor: Tensor| {
+        Given::new()
+            .number("by", 0.25)
+            .tensors("to", [(name.to_owned(), tensor)])
+    };
+    let loss = w.square().sum(Kind::Float);
+    optimizer.run_entry("pull", &to("w", goal(3.0))).unwrap();
+    assert_eq!(values(&w), [1.5; 6]);
+    assert_eq!(optimizer.bound().step_of("w"), Some(0));
+    assert!(loss.f_backward().is_err(), "autograd knows that it changed");
+    optimizer.run_entry("back", &Given::new()).unwrap();
+    assert_eq!(values(&w), [1.0; 6]);
+
+    let mut code = |name: &str, given: Given| {
+        let error = optimizer.run_entry(name, &given).unwrap_err();
+        miette::Diagnostic::code(&error).unwrap().to_string()
+    };
+    assert_eq!(code("push", Given::new()), "opt::entry::unknown");
+    assert_eq!(code("pull", Given::new()), "opt::entry::missing_input");
+    assert_eq!(code("pull", to("v", goal(3.0))), "opt::tch::given");
+    assert_eq!(code("pull", to("w", w.detach())), "opt::tch::shared");
+    assert_eq!(
+        code("pull", to("w", goal(3.0).view([6]))),
+        "opt::entry::tensor"
+    );
+    assert_eq!(values(&w), [1.0; 6]);
+}
+
+#[test]
+fn a_seed_decides_what_is_drawn() {
+    let rule =
+        "optimizer N { hyper lr = 0.1 rule each(w: [...]) { w -= lr * normal_like(w) .* grad } }";
+    let drawn = |seed: u64| {
+        let (vs, w) = store_of(&[2, 3]);
+        let builder = Optimizer::builder().seed(seed);
+        let mut optimizer = builder.build_from_source(&vs, rule).unwrap();
+        optimizer.backward_step(&w.sum(Kind::Float)).unwrap();
+        values(&w)
+    };
+    assert_eq!(drawn(7), drawn(7));
+    assert_ne!(drawn(7), drawn(8));
 }

@@ -45,7 +45,7 @@ pub(super) struct Row {
     /// Statics that all cases of the file have.
     pub(super) fixed: &'static [(&'static str, &'static str)],
     pub(super) states: &'static [StateRow],
-    /// Options of a group that the reference changes, and shared numbers of the same name.
+    /// Shared numbers; the reference changes options of a group that have the last part of their names.
     pub(super) shared: &'static [&'static str],
     /// How many random tensors a parameter draws at one of its own steps, at most.
     pub(super) draws: fn(&Recorded, u64) -> usize,
@@ -71,7 +71,12 @@ const ROW: Row = Row {
 pub(super) fn row(case: &Case) -> &'static Row {
     let file = match case.file.as_str() {
         file if file.starts_with("soap") => "soap",
-        "distributed_shampoo_other" => "distributed_shampoo",
+        "distributed_shampoo_other" => match case.name.as_str() {
+            "primal_averaging" => "primal_averaged_shampoo",
+            "schedule_free" => "schedule_free_shampoo",
+            "sign" | "spectral_newton_schulz" | "spectral_svd_nuclear" => "spectral_descent",
+            _ => "distributed_shampoo",
+        },
         file => file.trim_end_matches("_options"),
     };
     TABLE
@@ -173,6 +178,7 @@ const SCHEDULE_FREE_HYPERS: &[HyperRow] = &[
 ];
 const SCHEDULE_FREE_STATES: &[StateRow] = &[("z", plain), ("exp_avg_sq", plain)];
 const SCHEDULE_FREE_SHARED: &[&str] = &["k", "lr_max", "weight_sum"];
+const DELEGATED_SCHEDULE_FREE: &[&str] = &["each.k", "each.lr_max", "each.weight_sum"];
 const MUON_HYPERS: &[HyperRow] = &[LR, MOMENTUM, WEIGHT_DECAY];
 /// The groups of the author's Muon that its Adam takes.
 pub(super) const AUXILIARY_HYPERS: &[HyperRow] = &[
@@ -246,6 +252,104 @@ const START_PRECONDITIONING_STEP: StaticRow = (
     || json!(1),
 );
 const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
+
+/// The states of Distributed Shampoo as the base of an average.
+const AVERAGED_SHAMPOO_STATES: &[StateRow] = &[
+    ("shampoo.factor_matrices", |at| {
+        of_mode(at, "base.factor_matrices")
+    }),
+    ("shampoo.inv_factor_matrices", |at| {
+        of_mode(at, "base.inv_factor_matrices")
+    }),
+    ("weight_buffer", |_| State::Plain("z".to_owned())),
+    ("lr_sum", unread),
+    ("train_mode", unread),
+    // One for the whole group.
+    ("step", unread),
+];
+
+/// The modes that Scalable Shampoo preconditions, block by block: the block, the mode and its length.
+fn preconditioned(recorded: &Recorded) -> Vec<(usize, usize, usize)> {
+    let option = |name: &str| recorded.case.option(0, name);
+    let size = option("block_size").and_then(Value::as_u64);
+    let size = size.expect("a block size") as usize;
+    let shape = &recorded.case.params[recorded.param].shape;
+    let merged = match option("shape_interpretation") {
+        Some(Value::Bool(false)) => shape.clone(),
+        _ => merged_with_leading_one(shape, size),
+    };
+    let longest = option("no_preconditioning_for_layers_with_dim_gt").and_then(Value::as_u64);
+    let skipped = shape
+        .iter()
+        .any(|&d| longest.is_some_and(|most| d as u64 > most));
+    if merged.len() < 2 || skipped {
+        return Vec::new();
+    }
+    let modes = match option("pre_conditioner_type").and_then(Value::as_u64) {
+        Some(1) => 0..merged.len() - 1,
+        Some(2) => merged.len() - 1..merged.len(),
+        _ => 0..merged.len(),
+    };
+    let mut blocks = vec![Vec::new()];
+    for length in merged {
+        let pieces = (0..length)
+            .step_by(size)
+            .map(|from| size.min(length - from));
+        let pieces: Vec<usize> = pieces.collect();
+        let longer = |block: Vec<usize>| {
+            let each = pieces
+                .iter()
+                .map(move |&piece| [&block[..], &[piece]].concat());
+            each.collect::<Vec<_>>()
+        };
+        blocks = blocks.into_iter().flat_map(longer).collect();
+    }
+    let of_block = |(n, block): (usize, Vec<usize>)| {
+        let modes = modes.clone().map(move |mode| (n, mode, block[mode]));
+        modes.collect::<Vec<_>>()
+    };
+    blocks.into_iter().enumerate().flat_map(of_block).collect()
+}
+
+/// A first dimension above the limit gets one of length 1 before it.
+fn merged_with_leading_one(shape: &[usize], limit: usize) -> Vec<usize> {
+    let mut merged = Vec::new();
+    let mut open = 1;
+    for &length in shape {
+        if open * length > limit {
+            merged.push(open);
+            open = 1;
+        }
+        open *= length;
+    }
+    merged.push(open);
+    merged
+}
+
+/// The reference lists the modes of all blocks one after the other.
+fn of_block(recorded: &Recorded, name: &str) -> State {
+    let at: usize = recorded.index.parse().expect("an index");
+    let (block, mode, _) = preconditioned(recorded)[at];
+    let [of_part, whole] = [
+        format!("part{block}.{name}.{mode}"),
+        format!("{name}.{mode}"),
+    ];
+    State::Either(format!("blocks.{of_part}"), format!("blocks.{whole}"))
+}
+
+/// Where its power iterations begin: not for modes of length 1.
+fn starts_of_scalable(recorded: &Recorded, step: u64) -> usize {
+    let every = recorded.case.option(0, "preconditioning_compute_steps");
+    let due = every
+        .and_then(Value::as_u64)
+        .is_some_and(|every| step > 0 && step.is_multiple_of(every));
+    let modes = preconditioned(recorded).into_iter();
+    if due {
+        modes.filter(|(.., length)| *length > 1).count()
+    } else {
+        0
+    }
+}
 
 /// Of a fused matrix the reference scales the parts before it squares them, and we after it.
 fn of_whole(recorded: &Recorded) -> State {

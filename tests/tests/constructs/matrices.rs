@@ -71,6 +71,68 @@ fn along_multiplies_one_mode() {
 }
 
 #[test]
+fn a_rotation_leaves_one_mode_alone() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        modes i of w { state turn[i]: [dim(w, i), dim(w, i)] = 0 }
+        each i { turn[i] = gram(w, i) }
+        each i { w += rotate(grad, turn, but: i) }
+    } }";
+    let run = Run {
+        text,
+        dims: &[2, 2],
+        start: &[1.0, 2.0, 0.0, 1.0],
+        grads: &[&[1.0, 0.0, 0.0, 2.0]],
+    };
+    // L = [5 2; 2 1], R = [1 2; 2 5]; grad R + L grad.
+    run.ends_at(
+        &[
+            1.0 + 1.0 + 5.0,
+            2.0 + 2.0 + 4.0,
+            4.0 + 2.0,
+            1.0 + 10.0 + 2.0,
+        ],
+        1e-12,
+    );
+}
+
+#[test]
+fn axes_in_another_order() {
+    let text = "optimizer Shown { rule each(w: [n, n, n]) {
+        w = permute(w, (2, 0, 1)) + 10 * permute(permute(grad, (2, 0, 1)), (1, 2, 0))
+    } }";
+    let run = Run {
+        text,
+        dims: &[2, 2, 2],
+        start: &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        grads: &[&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]],
+    };
+    run.ends_at(&[10.0, 2.0, 4.0, 6.0, 1.0, 3.0, 25.0, 7.0], 1e-12);
+}
+
+#[test]
+fn a_stack_is_made_orthonormal_matrix_by_matrix() {
+    // Columns in the directions of (3, 4) and of an axis; signs as the reflections leave them, so squares are compared.
+    let text = "optimizer Shown { rule each(w: [a, m, n]) {
+        let q = orthonormal(w + 0 * grad)
+        w = q .* q
+    } }";
+    let run = Run {
+        text,
+        dims: &[2, 2, 1],
+        start: &[3.0, 4.0, 0.0, 2.0],
+        grads: &[&[0.0; 4]],
+    };
+    run.ends_at(&[0.36, 0.64, 0.0, 1.0], 1e-12);
+    let empty = Run {
+        dims: &[0, 2, 1],
+        start: &[],
+        grads: &[&[]],
+        ..run
+    };
+    empty.ends_at(&[], 0.0);
+}
+
+#[test]
 fn a_remainder_has_the_sign_of_the_divisor() {
     let text = "optimizer Shown { rule each(w: [...]) {
         if step == 1 or mod(step, 3) == 0 { w += 1 }

@@ -51,6 +51,15 @@ fn columns_are_split_equally() {
 }
 
 #[test]
+fn a_row_of_a_vector_is_cut_into_blocks() {
+    let head = "rule vector(w: [n]) = wide on unsqueeze(w, axis: 0)
+        rule wide(w: [1, n]) = hidden on blocks(w, size: 3)";
+    let run = trial(head, &[7]).run();
+    assert!(agrees(&run, |at| at / 3));
+    assert_eq!(run.state(0, "part2.buffer").len(), 1);
+}
+
+#[test]
 fn a_table_of_the_group_says_the_lengths() {
     let head = "static sizes: table(1) = [(1)]
         rule fused(w: [m, n]) = hidden on split(w, axis: 0, sizes: sizes)";

@@ -53,8 +53,8 @@ const fn signature(
     }
 }
 
-/// All of them; `min`, `max` and `gram` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 62] = [
+/// All of them; `min`, `max`, `gram`, `rotate` and `permute` stand twice, once for each number of arguments.
+static SIGNATURES: [Signature; 64] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -103,6 +103,11 @@ static SIGNATURES: [Signature; 62] = [
         "rotate",
         Builtin::Rotate,
         &[("x", Value), ("basis", Family)],
+    ),
+    signature(
+        "rotate",
+        Builtin::Rotate,
+        &[("x", Value), ("basis", Family), ("but", Value)],
     ),
     signature(
         "rotate_back",
@@ -168,6 +173,11 @@ static SIGNATURES: [Signature; 62] = [
         "permute",
         Builtin::Permute,
         &[("x", Value), ("axis", Value), ("order", Value)],
+    ),
+    signature(
+        "permute",
+        Builtin::PermuteAxes,
+        &[("x", Value), ("axes", Value)],
     ),
     signature(
         "columns",
@@ -333,6 +343,7 @@ impl Call<'_, '_, '_> {
             Gather => self.gather(),
             Scatter => self.scatter(),
             Permute => self.permute(),
+            PermuteAxes => self.permute_axes(),
             Columns => self.columns(),
             Flatten => self.flatten(0).map(general),
             Unflatten => self.unflatten(),
@@ -380,7 +391,7 @@ impl Call<'_, '_, '_> {
         Matrix::of(shape).ok_or_else(|| self.wrong_rank(index, "a matrix", shape))
     }
 
-    /// One matrix: factorizations take no stacks.
+    /// One matrix: factorizations take no stacks, but for `orthonormal`.
     fn single(&self, index: usize) -> Checked<Matrix> {
         let matrix = self.matrix(index)?;
         if matrix.stack.is_empty() {
@@ -576,6 +587,9 @@ impl Call<'_, '_, '_> {
             param.name
         );
         let same = self.same_shape(0, &param.shape, &help)?;
+        if self.args.len() > 2 {
+            self.axis(2)?;
+        }
         Ok(if same {
             general(param.shape)
         } else {
@@ -646,8 +660,8 @@ impl Call<'_, '_, '_> {
     }
 
     fn orthonormal(&self) -> Typed {
-        let matrix = self.single(0)?;
-        let square = matrix.rows == matrix.cols;
+        let matrix = self.matrix(0)?;
+        let square = matrix.rows == matrix.cols && matrix.stack.is_empty();
         Ok(Type::Tensor {
             shape: matrix.sized(matrix.rows.clone(), matrix.cols.clone()),
             fact: if square {
@@ -811,6 +825,23 @@ impl Call<'_, '_, '_> {
         let length = self.axis_length(0, 1)?;
         self.order_of(2, length)?;
         self.tensor(0).cloned().map(general)
+    }
+
+    /// `permute(x, (2, 0, 1))`
+    fn permute_axes(&self) -> Typed {
+        let shape = self.tensor(0)?;
+        let Some(rank) = shapes::rank(shape) else {
+            return Err(self.wrong_rank(0, "known axes", shape));
+        };
+        let written = super::views::permutation(&self.args[1]);
+        let Some(axes) = written.filter(|axes| axes.len() == rank) else {
+            let at = self.args[1].span;
+            return Err(Box::new(CheckError::BadPermutation { at }));
+        };
+        let axes = axes.iter().map(|&axis| shape.axes[axis as usize].clone());
+        Ok(general(Shape {
+            axes: axes.collect(),
+        }))
     }
 
     fn columns(&mut self) -> Typed {

@@ -64,6 +64,10 @@ impl Body<'_> {
                 let of = self.view_number(named("of", 0)?);
                 Ok(of.map(|of| View::Rows { of }))
             }
+            ("unsqueeze", 1) => {
+                let axis = self.view_number(named("axis", 0)?);
+                Ok(axis.map(|axis| View::Unsqueeze { axis }))
+            }
             ("split", 2) => {
                 let axis = self.view_number(named("axis", 0)?);
                 let parts = match named("parts", 2) {
@@ -143,7 +147,7 @@ impl Body<'_> {
 }
 
 /// The rows of `(0, 2, 3, 1)` as axes, if each from 0 on occurs once.
-fn permutation(table: &Expr) -> Option<Vec<u32>> {
+pub(super) fn permutation(table: &Expr) -> Option<Vec<u32>> {
     let ExprKind::TableLiteral(rows) = &table.kind else {
         return None;
     };
@@ -188,6 +192,16 @@ fn apply(view: &View, shape: Vec<Length>) -> Result<Vec<Length>, u64> {
     match view {
         View::Merge { .. } => Ok(vec![Length::Rest]),
         View::Rows { .. } => Ok(vec![Length::Any; 2]),
+        View::Unsqueeze { axis } => {
+            let axis = super::constant::constant(axis).map(|axis| axis.max(0.0) as usize);
+            match (rank, axis.and_then(|axis| shape.split_at_checked(axis))) {
+                (Some(_), None) if axis.is_some() => Err(axis.unwrap_or_default() as u64),
+                (_, Some((front, back))) if !front.contains(&Length::Rest) => {
+                    Ok([front, &[Length::Fixed(1)], back].concat())
+                }
+                _ => Ok(vec![Length::Rest]),
+            }
+        }
         View::Blocks { .. } => Ok(shape.into_iter().map(unfixed).collect()),
         View::Split { axis, .. } => match (rank, super::constant::constant(axis)) {
             (Some(rank), Some(axis)) if axis < 0.0 || axis >= rank as f64 => {

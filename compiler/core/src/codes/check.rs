@@ -1213,7 +1213,7 @@ optimizer Shown {
     page(
         "opt::rule::view",
         "something other than a view of the parameter stands after `on`",
-        "`flatten`, `merge` and `permute` view the parameter, and each other.",
+        "`flatten`, `merge`, `permute` and the others view the parameter, and each other.",
         r"optimizer Shown {
     rule matrix(w: [m, n]) { w -= grad }
     rule conv(w: [out, in, ...]) = matrix on sign(w)

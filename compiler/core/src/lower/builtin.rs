@@ -33,6 +33,7 @@ impl<'p> Lowerer<'p> {
             B::Argsort | B::TopK => self.order(builtin, args),
             B::GramMode
             | B::Permute
+            | B::PermuteAxes
             | B::Columns
             | B::Flatten
             | B::Unflatten
@@ -42,7 +43,7 @@ impl<'p> Lowerer<'p> {
             B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
             B::Chance => Val::Host(self.chance()),
             B::Normal | B::NormalLike | B::UniformLike => Val::Tensor(self.random(builtin, args)),
-            _ if args_of_family => self.rotate(&args[0], &args[1], builtin == B::RotateBack),
+            _ if args_of_family => self.rotate(args, builtin == B::RotateBack),
             _ => {
                 let args: Vec<Val> = args.iter().map(|arg| self.expr(arg)).collect();
                 if args.iter().any(|arg| matches!(arg, Val::Tensor(_))) {
@@ -375,13 +376,15 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    fn rotate(&mut self, x: &'p Expr, family: &'p Expr, back: bool) -> Val {
-        let mut x = self.tensor(x);
-        let Val::Family(members) = self.expr(family) else {
+    fn rotate(&mut self, args: &'p [Expr], back: bool) -> Val {
+        let mut x = self.tensor(&args[0]);
+        let Val::Family(members) = self.expr(&args[1]) else {
             unreachable!("a family of states")
         };
+        let left_alone = args.get(2).map(|mode| self.count(mode));
         let dtype = self.build.parts(x).0;
-        for (mode, q) in members {
+        let turned = members.into_iter();
+        for (mode, q) in turned.filter(|(mode, _)| Some(u64::from(*mode)) != left_alone) {
             let q = self.build.cast(q, dtype);
             x = self.build.contract(x, q, mode, back);
         }
@@ -405,6 +408,13 @@ impl<'p> Lowerer<'p> {
                 let axis = self.count(&args[1]) as u32;
                 let index = self.tensor(&args[2]);
                 self.build.gather(x, axis, index)
+            }
+            Builtin::PermuteAxes => {
+                let Val::Table(rows) = self.expr(&args[1]) else {
+                    unreachable!("axes are written as a table")
+                };
+                let axes = rows[0].iter().map(|&axis| axis as u32).collect();
+                self.build.permute(x, axes)
             }
             Builtin::Scatter => {
                 let axis = self.count(&args[1]) as u32;
@@ -474,15 +484,7 @@ impl<'p> Lowerer<'p> {
                 Val::Results(results)
             }
             Builtin::Orthonormal => {
-                let types = |k| [vec![dims[0], k], vec![k, dims[1]]].map(tensor).to_vec();
-                if dims[0] >= dims[1] {
-                    let qr = OpKind::Qr { x, on_failure };
-                    return Val::Tensor(self.build.push(qr, types(dims[1]))[0]);
-                }
-                // More columns than rows: the last ones are zero.
-                let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
-                let svd = OpKind::Svd { x, on_failure };
-                Val::Tensor(self.build.push(svd, shapes.map(tensor).to_vec())[0])
+                Val::Tensor(self.of_each_matrix(x, |lowerer, x| lowerer.orthonormal(x)))
             }
             Builtin::Svd => {
                 let least = dims[0].min(dims[1]);
@@ -532,6 +534,45 @@ impl<'p> Lowerer<'p> {
         let identity = self.build.push_one(OpKind::Identity(one), ty);
         let diagonal = self.build.compare(CompareOp::Gt, identity, zero);
         self.build.select(diagonal, one, a)
+    }
+
+    /// What `of` makes of every matrix of a stack, in the shape of the stack.
+    fn of_each_matrix(&mut self, x: Value, of: impl Fn(&mut Self, Value) -> Value) -> Value {
+        let dims = self.build.function.dims(x).to_vec();
+        let (stack, matrix) = dims.split_at(dims.len() - 2);
+        let count: u64 = stack.iter().product();
+        if stack.is_empty() {
+            return of(self, x);
+        }
+        if count == 0 {
+            return x;
+        }
+        let listed = [count, matrix[0], matrix[1]];
+        let all = self.build.reshape(x, listed.to_vec());
+        let made = (0..count).map(|n| {
+            let one = self.build.slice(all, 0, n, 1);
+            let one = self.build.reshape(one, matrix.to_vec());
+            let made = of(self, one);
+            self.build.reshape(made, vec![1, matrix[0], matrix[1]])
+        });
+        let made = made.collect();
+        let joined = self.build.concat(made, 0);
+        self.build.reshape(joined, dims)
+    }
+
+    fn orthonormal(&mut self, x: Value) -> Value {
+        let (dtype, dims) = self.build.parts(x);
+        let on_failure = self.on_failure;
+        let tensor = |dims: Vec<u64>| Type::Tensor(TensorType { dtype, dims });
+        if dims[0] >= dims[1] {
+            let shapes = [dims.clone(), vec![dims[1], dims[1]]];
+            let qr = OpKind::Qr { x, on_failure };
+            return self.build.push(qr, shapes.map(tensor).to_vec())[0];
+        }
+        // More columns than rows: the last ones are zero.
+        let shapes = [dims.clone(), vec![dims[1]], vec![dims[1], dims[1]]];
+        let svd = OpKind::Svd { x, on_failure };
+        self.build.push(svd, shapes.map(tensor).to_vec())[0]
     }
 
     fn word_is(&mut self, expr: &'p Expr, word: &str) -> bool {

@@ -6,8 +6,9 @@
 use super::view::Step;
 use super::{Frame, Lowerer, Spec, Through, Val, lowered};
 use crate::hir::{Entry, Fact, Input, InputKind, Program, RuleBody, Signature};
-use crate::ir::{Function, OpKind, RegionData, Type, Value};
+use crate::ir::{Function, Op, OpKind, Region, RegionData, Type, Value};
 use crate::plan::Role;
+use std::collections::HashSet;
 
 /// The entries of one rule for one parameter, those of what it delegates to and applies included; with each whether it
 /// reads the gradient.
@@ -56,10 +57,14 @@ fn entries_of<'p>(program: &'p Program, frame: &Frame) -> &'p [Entry] {
 }
 
 impl<'p> Lowerer<'p> {
-    /// An empty body, in which every slot is as it was.
+    /// A body in which every slot is as it was; the host numbers remain that a rule was handed as its settings.
     fn forget_step(&mut self) {
         let body = self.build.function.body;
-        self.build.function.regions[body] = RegionData::default();
+        let ops = self.host_numbers(body);
+        self.build.function.regions[body] = RegionData {
+            ops,
+            ..RegionData::default()
+        };
         self.build.region = body;
         self.build.function.sums.clear();
         self.assigned.clear();
@@ -69,6 +74,21 @@ impl<'p> Lowerer<'p> {
             let value = self.read_slot(slot);
             self.current.push(value);
         }
+    }
+
+    /// The operations of a region that are computed on the host from hyperparameters and the like alone.
+    fn host_numbers(&self, region: Region) -> Vec<Op> {
+        let function = &self.build.function;
+        let mut known: HashSet<Value> = HashSet::new();
+        let mut kept = function.regions[region].ops.clone();
+        kept.retain(|&op| {
+            let data = &function.ops[op];
+            let mut operands = data.kind.operands().into_iter();
+            let keeps = data.kind.is_host() && operands.all(|value| known.contains(&value));
+            known.extend(data.results.iter().filter(|_| keeps));
+            keeps
+        });
+        kept
     }
 
     /// What the entry is given: numbers, and tensors as they were bound.

@@ -1,4 +1,4 @@
-//! Views of a parameter: flatten, merge, permute, applied to the parameter and its gradient and undone on the result;
+//! Views of a parameter: flatten, merge, permute, unsqueeze, applied to the parameter and its gradient and undone on the result;
 //! split and blocks, whose parts are parameters of their own and come together again.
 
 use super::{Lowerer, Val};
@@ -89,6 +89,10 @@ impl<'p> Lowerer<'p> {
             View::Merge { limit, from_right } => {
                 let limit = self.count(limit);
                 reshaped(dims, merged(dims, limit, *from_right))
+            }
+            View::Unsqueeze { axis } => {
+                let (front, back) = dims.split_at((self.count(axis) as usize).min(dims.len()));
+                reshaped(dims, [front, &[1], back].concat())
             }
             View::Rows { of } => {
                 let (of, count) = (self.count(of), dims.iter().product::<u64>());

@@ -24,7 +24,9 @@ fn promised_lengths() {
         ("std.shampoo", 80),
         ("std.distributed_shampoo", 80),
         ("std.distributed_shampoo_evc", 80),
+        ("std.scalable_shampoo", 80),
         ("std.psgd_kron", 90),
+        ("std.schedule_free", 30),
     ];
     for (name, lines) in promised {
         let text = optc_stdlib::source(name).expect("a named module has text");

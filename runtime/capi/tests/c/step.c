@@ -157,6 +157,75 @@ static void refuses_bad_tensors(const optc_rules *rules) {
   optc_checkpoint_free(NULL);
 }
 
+static const char *const PULLED =
+    "optimizer Pulled { hyper lr = 0.1 rule each(w: [...]) {"
+    "  state old = w  w -= lr * grad  old = w"
+    "  entry pull(to: like w, by: float) { w = lerp(w, to, by) }"
+    "  entry back { w = old } } }";
+
+static void runs_entries(void) {
+  float weight[] = {1, 1, 1, 1}, goal[] = {3, 3, 3, 3}, old[4] = {0};
+  optc_rules *rules = NULL;
+  OK(optc_rules_from_source("pulled", PULLED, &rules));
+  optc_param bound = {.struct_size = sizeof(bound), .name = "weight", .dims = dims, .rank = 2, .dtype = OPTC_F32};
+  optc_bind_options options = {.struct_size = sizeof(options), .threads = 1, .state_is_lent = 1, .seed = 7};
+  optc_optimizer *optimizer = NULL;
+  OK(optc_bind(rules, &bound, 1, &options, &optimizer));
+
+  optc_entry_info entry = {.struct_size = sizeof(entry)};
+  optc_input_info info = {.struct_size = sizeof(info)};
+  OK(optc_entry_get(optimizer, 1, &entry));
+  CHECK(strcmp(entry.name, "pull") == 0 && entry.input_count == 2 && !entry.reads_gradients);
+  OK(optc_entry_input(optimizer, 1, 0, &info));
+  CHECK(strcmp(info.name, "to") == 0 && info.is_tensor);
+  CHECK(optc_entry_get(optimizer, 2, &entry) == OPTC_STATUS_ARGUMENT);
+
+  bool takes = true, begun = true;
+  OK(optc_entry_takes(optimizer, "pull", 0, OPTC_HAS_GRADIENT, &takes));
+  CHECK(!takes);
+  OK(optc_entry_takes(optimizer, "pull", 0, OPTC_HAS_TENSORS, &takes));
+  OK(optc_state_begun(optimizer, 0, &begun));
+  CHECK(takes && !begun);
+
+  const optc_tensor views[] = {tensor(weight), tensor(goal), tensor(old)};
+  const optc_tensor *param = &views[0], *to = &views[1], *state = &views[2], *none = NULL;
+  optc_input inputs[] = {{.struct_size = sizeof(optc_input), .name = "to", .tensors = &to},
+                         {.struct_size = sizeof(optc_input), .name = "by", .number = 0.25}};
+  FAILS(optc_run_entry(optimizer, "pull", &param, NULL, 1, inputs, 2), "opt::step::state");
+  OK(optc_lend_state(optimizer, 0, OPTC_NOT_BEGUN, &state, 1));
+  OK(optc_run_entry(optimizer, "pull", &param, NULL, 1, inputs, 2));
+  OK(optc_state_begun(optimizer, 0, &begun));
+  CHECK(begun && weight[0] == 1.5f && old[0] == 1);
+  OK(optc_lend_state(optimizer, 0, 0, &state, 1));
+  OK(optc_run_entry(optimizer, "back", &param, NULL, 1, NULL, 0));
+  CHECK(weight[3] == 1);
+
+  FAILS(optc_run_entry(optimizer, "push", &param, NULL, 1, inputs, 2), "opt::entry::unknown");
+  FAILS(optc_run_entry(optimizer, NULL, &param, NULL, 1, inputs, 2), "opt::c::null");
+  FAILS(optc_run_entry(optimizer, "pull", &param, NULL, 1, NULL, 2), "opt::c::null");
+  FAILS(optc_run_entry(optimizer, "pull", &param, NULL, 1, inputs, 1), "opt::entry::missing_input");
+  to = param;
+  FAILS(optc_run_entry(optimizer, "pull", &param, NULL, 1, inputs, 2), "opt::c::shared");
+  inputs[0].tensors = &none;
+  OK(optc_run_entry(optimizer, "pull", &param, NULL, 1, inputs, 2));
+  CHECK(weight[0] == 1);
+
+  optc_bytes *bytes = NULL;
+  const void *data = NULL;
+  size_t size = 0;
+  optc_checkpoint *checkpoint = NULL;
+  OK(optc_lend_state(optimizer, 0, 0, &state, 1));
+  OK(optc_save_bytes(optimizer, &bytes));
+  OK(optc_bytes_get(bytes, &data, &size));
+  OK(optc_checkpoint_read_bytes(optimizer, "memory", data, size, &checkpoint));
+  optc_checkpoint_free(checkpoint);
+  FAILS(optc_checkpoint_read_bytes(optimizer, "memory", data, size - 1, &checkpoint), "opt::checkpoint::damaged");
+  optc_bytes_free(bytes);
+  optc_bytes_free(NULL);
+  optc_optimizer_free(optimizer);
+  optc_rules_free(rules);
+}
+
 static void *run_thread(void *result) {
   float weight[] = {1, 1, 1, 1}, grad[] = {0.5f, -0.5f, 2, -2};
   optc_rules *rules = NULL;
@@ -212,6 +281,7 @@ int main(int argc, char **argv) {
     refuses_misuse(rules);
     refuses_a_newer_struct(rules);
     refuses_bad_tensors(rules);
+    runs_entries();
     steps_in_two_threads();
   }
   optc_rules_free(rules);

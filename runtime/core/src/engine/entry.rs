@@ -234,7 +234,7 @@ impl Engine {
                 let due = entry.summands.iter_mut();
                 for summand in due.filter(|summand| summand.input() == input) {
                     let inputs = &hypers[param.hypers];
-                    let moment = (param.step as f64, &self.noise);
+                    let moment = (param.step, &self.noise);
                     summand.prepare(&entry.slots, inputs, moment, &mut self.regs);
                 }
             }
@@ -269,7 +269,7 @@ impl Engine {
     }
 
     fn run_one(&self, param: &Param, entry: &BoundEntry, worker: usize) -> Result<(), Stop> {
-        let plan = (&*entry.prepared, entry.regs);
+        let plan = (&*entry.prepared, entry.regs, param.step);
         // SAFETY: the slots are this parameter's and what it was given, as `place` set them.
         unsafe { self.run_beside_step(param, plan, &entry.slots, worker) }
     }

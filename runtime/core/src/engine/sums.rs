@@ -9,7 +9,7 @@ use crate::moves;
 use crate::prepared::Prepared;
 use optc_core::kernel::Fold;
 use optc_core::plan::{Sum, evaluate_host};
-use optc_core::random::Noise;
+use optc_core::random::{Draw, Noise};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,6 +26,8 @@ pub(super) struct Summand {
     value: Memory,
     /// The addresses of all slots in this step.
     slots: Vec<Pointer>,
+    /// The step that its random numbers belong to.
+    step: u64,
 }
 
 impl Summand {
@@ -38,6 +40,7 @@ impl Summand {
             regs,
             value: Memory::zeroed(prepared.slot_bytes(count - 1))?,
             slots: vec![Pointer::NULL; count],
+            step: 0,
             prepared,
         })
     }
@@ -59,13 +62,14 @@ impl Summand {
         &mut self,
         slots: &[Pointer],
         inputs: &[f64],
-        (step, noise): (f64, &Noise),
+        (step, noise): (u64, &Noise),
         regs: &mut [f64],
     ) {
         self.place(slots);
+        self.step = step;
         let host = &self.prepared.plan.host;
         let regs = &mut regs[self.regs..self.regs + host.len()];
-        evaluate_host(host, inputs, step, noise, regs);
+        evaluate_host(host, inputs, step as f64, noise, regs);
     }
 
     fn value(&self) -> f64 {
@@ -101,7 +105,7 @@ impl Engine {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
             for summand in of(&mut param.summands, input) {
-                let moment = ((param.step + 1) as f64, &self.noise);
+                let moment = (param.step + 1, &self.noise);
                 summand.prepare(&param.slots, inputs, moment, &mut self.regs);
             }
         }
@@ -135,12 +139,13 @@ impl Engine {
         summand: &Summand,
         worker: usize,
     ) -> Result<(), execute::Stop> {
-        let plan = (&*summand.prepared, summand.regs);
+        let plan = (&*summand.prepared, summand.regs, summand.step);
         // SAFETY: the slots are those of the parameter and the summand's own, as `place` set them.
         unsafe { self.run_beside_step(param, plan, &summand.slots, worker) }
     }
 
-    /// Runs a plan of a parameter that is not its step, with the host scalars that begin there: a summand or an entry.
+    /// Runs a plan of a parameter that is not its step: a summand or an entry, with the place of its host scalars and the
+    /// step that its random numbers belong to.
     ///
     /// # Safety
     ///
@@ -149,19 +154,24 @@ impl Engine {
     pub(super) unsafe fn run_beside_step(
         &self,
         param: &Param,
-        (prepared, regs): (&Prepared, usize),
+        (prepared, regs, step): (&Prepared, usize, u64),
         slots: &[Pointer],
         worker: usize,
     ) -> Result<(), execute::Stop> {
         let plan = &prepared.plan;
         // SAFETY: `worker` is this thread's number, and the reference ends here.
         let arena = unsafe { self.scratches.get(worker) }.arena.pointer();
+        let of_step = param.frame(&self.regs, arena);
         let frame = Frame {
             prepared,
             slots,
             arena,
             regs: &self.regs[regs..regs + plan.host.len()],
-            ..param.frame(&self.regs, arena)
+            draw: Draw {
+                step,
+                ..of_step.draw
+            },
+            ..of_step
         };
         let team = Team {
             pool: None,

@@ -10,7 +10,7 @@ from typing import Union
 
 from . import _native
 from ._errors import OptError
-from ._optc import Artifact, check_file, check_text, standard_library
+from ._optc import Artifact, check_composition, check_file, check_text, standard_library
 
 Source = Union[str, "os.PathLike[str]", Artifact]
 
@@ -26,6 +26,8 @@ def load(source: Source, optimizer: str | None = None) -> Artifact:
     if module is not None and not path.is_file():
         return Artifact.from_std(module, optimizer)
     if not path.exists():
+        if is_composition(str(source)):
+            return Artifact.compose(str(source))
         raise missing(str(source))
     return Artifact.open(path, optimizer)
 
@@ -57,12 +59,19 @@ def check(source: str | os.PathLike[str]) -> list[OptError]:
     module = standard_module(str(source))
     if module is not None and not Path(source).is_file():
         return []
+    if is_composition(str(source)) and not Path(source).exists():
+        return check_composition(str(source))
     return check_file(Path(source))
 
 
 def is_text(source: str | os.PathLike[str]) -> bool:
     """Only a text has lines or braces."""
     return isinstance(source, str) and ("\n" in source or "{" in source)
+
+
+def is_composition(source: str) -> bool:
+    """`Clip(base = AdamW)`, as it would stand in a file."""
+    return source.endswith(")") and "(" in source
 
 
 def standard_module(name: str) -> str | None:

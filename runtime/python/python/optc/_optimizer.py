@@ -20,7 +20,7 @@ class Optimizer(torch.optim.Optimizer):
     """Steps parameters by a rule.
 
     `source` is the path of a `.opt` or `.optc` file, the text of a rule, an `Artifact`, or a name of the standard
-    library such as "adamw"; a `.optc` file holds machine code, so open only files that you trust. Keywords are the
+    library such as "adamw", or a composition of it such as "Clip(base = AdamW)"; a `.optc` file holds machine code, so open only files that you trust. Keywords are the
     rule's hyperparameters and statics. `groups` gives parameters whose name a pattern finds other options, or another
     rule with `use`:
 
@@ -121,10 +121,8 @@ class Optimizer(torch.optim.Optimizer):
     def _bind(self, groups: list[dict[str, Any]] | None = None) -> Engine:
         """Compiles for the parameters as they are."""
         groups = self.param_groups if groups is None else groups
-        resolved = [self._resolve(group.get("use")) for group in groups]
         self._engine = Engine(
-            [artifact for artifact, _ in resolved],
-            [rule for _, rule in resolved],
+            [self._resolve(group.get("use")) for group in groups],
             groups,
             _groups.names_of(groups),
             torch.get_num_threads(),

@@ -297,14 +297,6 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "ClipAdamW",
         hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
         statics: &[("norm_type", "norm_type", || json!(2.0))],
-        ..ROW
-    },
-    Row {
-        file: "composed_clip_norm_adamw",
-        module: "std.clip",
-        optimizer: "Clip",
-        hypers: &[LR, BETAS, EPS, WEIGHT_DECAY, ("max_norm", &["max_norm"])],
-        statics: &[("norm_type", "norm_type", || json!(2.0))],
         states: BASE_ADAM_STATES,
         ..ROW
     },
@@ -342,22 +334,6 @@ pub(super) const TABLE: &[Row] = &[
         hypers: &[LR, MOMENTUM, WEIGHT_DECAY],
         states: MUON_STATES,
         work: |_| Work::Orthogonalised,
-        ..ROW
-    },
-    Row {
-        file: "composed_schedule_free_sgd",
-        module: "std.schedule_free",
-        optimizer: "ScheduleFree",
-        hypers: &[
-            LR,
-            ("momentum", &["beta"]),
-            ("weight_decay", &["averaged_decay"]),
-            ("warmup_steps", &["warmup_steps"]),
-            ("r", &["r"]),
-            ("weight_lr_power", &["weight_lr_power"]),
-        ],
-        states: SCHEDULE_FREE_STATES,
-        shared: SCHEDULE_FREE_SHARED,
         ..ROW
     },
     Row {
@@ -420,7 +396,7 @@ pub(super) const TABLE: &[Row] = &[
             ("weight_lr_power", &["weight_lr_power"]),
         ],
         states: SCHEDULE_FREE_STATES,
-        shared: SCHEDULE_FREE_SHARED,
+        shared: DELEGATED_SCHEDULE_FREE,
         ..ROW
     },
     Row {
@@ -892,6 +868,7 @@ pub(super) const TABLE: &[Row] = &[
             START_PRECONDITIONING_STEP,
             ("class", "method", || json!("EigenConfig")),
             ("tolerance", "tolerance", || json!(0.0)),
+            ("preconditioner_config", "kl", || json!(null)),
             ("grafting_config", "grafting", || json!(null)),
             ("use_bias_correction", "use_bias_correction", yes),
             ("use_nesterov", "use_nesterov", no),
@@ -916,6 +893,132 @@ pub(super) const TABLE: &[Row] = &[
             // One for the whole group.
             ("step", unread),
         ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "primal_averaged_shampoo",
+        module: "std.averaged_shampoo",
+        optimizer: "PrimalAveragedShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            ("weight_decay", &["averaged_decay"]),
+            (
+                "iterate_averaging_config",
+                &["eval_interp_coeff", "train_interp_coeff"],
+            ),
+        ],
+        statics: &[
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+        ],
+        states: AVERAGED_SHAMPOO_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "schedule_free_shampoo",
+        module: "std.averaged_shampoo",
+        optimizer: "ScheduleFreeShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            ("beta3", &["beta3"]),
+            ("epsilon", &["epsilon"]),
+            ("iterate_averaging_config", &["beta", "weight_lr_power"]),
+        ],
+        statics: &[
+            MAX_PRECONDITIONER_DIM,
+            PRECONDITION_FREQUENCY,
+            START_PRECONDITIONING_STEP,
+        ],
+        states: AVERAGED_SHAMPOO_STATES,
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "spectral_descent",
+        module: "std.spectral_descent",
+        optimizer: "SpectralDescent",
+        hypers: &[LR, ("betas", &["beta1"]), WEIGHT_DECAY],
+        statics: &[
+            ("preconditioner_config", "norm", || json!(null)),
+            ("class", "method", || {
+                json!("NewtonSchulzOrthogonalizationConfig")
+            }),
+            ("coefficients", "coefficients", || json!(null)),
+            ("num_iterations", "num_iterations", || json!(5)),
+            ("scale_by_nuclear_norm", "scale_by_nuclear_norm", no),
+        ],
+        states: &[
+            ("filtered_grad", |_| {
+                State::Plain("b.filtered_grad".to_owned())
+            }),
+            // One for the whole group.
+            ("step", unread),
+        ],
+        work: |_| Work::Factored,
+        ..ROW
+    },
+    Row {
+        file: "scalable_shampoo",
+        module: "std.scalable_shampoo",
+        optimizer: "ScalableShampoo",
+        hypers: &[
+            LR,
+            BETAS,
+            WEIGHT_DECAY,
+            ("matrix_eps", &["matrix_eps"]),
+            ("diagonal_eps", &["diagonal_eps"]),
+        ],
+        statics: &[
+            ("block_size", "block_size", || json!(512)),
+            START_PRECONDITIONING_STEP,
+            (
+                "preconditioning_compute_steps",
+                "preconditioning_compute_steps",
+                || json!(1000),
+            ),
+            (
+                "statistics_compute_steps",
+                "statistics_compute_steps",
+                || json!(1),
+            ),
+            ("shape_interpretation", "shape_interpretation", yes),
+            // The reference's interpretation of shapes has it.
+            ("shape_interpretation", "leading_one", no),
+            (
+                "no_preconditioning_for_layers_with_dim_gt",
+                "no_preconditioning_for_layers_with_dim_gt",
+                || json!(8192),
+            ),
+            ("graft_type", "graft_type", || json!(1)),
+            ("pre_conditioner_type", "pre_conditioner_type", || json!(0)),
+            ("use_svd", "use_svd", no),
+            ("nesterov", "nesterov", yes),
+            (
+                "moving_average_for_momentum",
+                "moving_average_for_momentum",
+                no,
+            ),
+            ("decoupled_weight_decay", "decoupled_weight_decay", no),
+        ],
+        states: &[
+            ("momentum", plain),
+            ("graft.momentum", |_| {
+                State::Plain("graft_momentum".to_owned())
+            }),
+            ("graft.statistics", |_| {
+                State::Plain("graft_statistics".to_owned())
+            }),
+            ("statistics", |at| of_block(at, "statistics")),
+            ("preconditioners", |at| of_block(at, "preconditioners")),
+        ],
+        draws: starts_of_scalable,
         work: |_| Work::Factored,
         ..ROW
     },
