@@ -4,6 +4,7 @@ use super::{Generator, Make};
 use optc_core::dtype::DType;
 use optc_core::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
 use optc_core::kernel::{BinaryOp, CompareOp, Fold, LogicOp, UnaryOp};
+use optc_core::packed::Packing;
 use optc_core::plan::{HostBinary, HostUnary};
 
 /// Tensors larger than this are not made.
@@ -27,6 +28,8 @@ pub(super) const OPS: &[(usize, Make)] = &[
     (2, Generator::permute),
     (2, Generator::gather),
     (1, Generator::diag),
+    (2, Generator::half),
+    (2, Generator::stochastic),
 ];
 
 const BINARY: [BinaryOp; 5] = [
@@ -137,6 +140,43 @@ impl Generator {
             }
             _ => self.build.math(math, x),
         };
+        self.see(value);
+        Some(())
+    }
+
+    /// One half of a square matrix, and the matrix of it.
+    fn half(&mut self) -> Option<()> {
+        let x = self.tensor_where(|this, x| matches!(this.dims(x)[..], [m, n] if m == n))?;
+        let rows = self.dims(x)[0];
+        let packing = self
+            .rng
+            .pick(&[Packing::Mirrored, Packing::Upper, Packing::Lower]);
+        let packed = self.build.pack(x, packing);
+        let whole = self.build.unpack(packed, rows, packing);
+        for value in [packed, whole] {
+            self.spread(value);
+            self.see(value);
+        }
+        Some(())
+    }
+
+    /// Rounded by any other tensor, where a last bit more or less cannot matter.
+    fn stochastic(&mut self) -> Option<()> {
+        let single = |this: &Self, x: Value| this.dtype(x) == DType::F32 && this.exact(x);
+        let x = self.tensor_where(single)?;
+        let noise = self.tensor_where(|this, noise| {
+            single(this, noise) && this.common(x, noise) == Some(this.dims(x))
+        })?;
+        let halves = [DType::BF16, DType::F16];
+        let dtype = self.rng.pick(&halves);
+        if !self.options.dtypes.contains(&dtype) {
+            return None;
+        }
+        let noise = self.build.unary(UnaryOp::Abs, noise);
+        self.see(noise);
+        let dims = self.dims(x);
+        let ty = Type::Tensor(TensorType { dtype, dims });
+        let value = self.build.push_one(OpKind::Stochastic(x, noise), ty);
         self.see(value);
         Some(())
     }
