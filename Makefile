@@ -13,7 +13,7 @@ EXCHANGE := $(abspath $(TARGET))/debug/optc-exchange
 # Every recipe that builds runs in this environment.
 ENV := source .ci/env;
 
-.PHONY: help setup build capi wheel demo test test-rust test-python test-versions bench bench-python gpu docs fmt format-check lint clean
+.PHONY: help setup build capi wheel demo test test-rust test-python test-versions bench bench-library bench-python gpu docs fmt format-check lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -74,6 +74,11 @@ bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP
 	@$(ENV) for name in soap muon adamw; do $(TARGET)/release/optc compile stdlib/$$name.opt -o $(OUT)/$$name.optc; done
 	@$(ENV) "$$OPTC_VENV/bin/python" tests/bench/run.py --bench $(TARGET)/release/optc-bench --artifacts $(OUT) \
 		--out docs/benchmarks --commit "$$(git rev-parse --short HEAD)"
+
+bench-library: setup ## how long the whole standard library takes to compile
+	@$(ENV) cargo build --release -p optc-cli
+	@$(ENV) python tests/bench/library.py --optc $(TARGET)/release/optc --out docs/benchmarks \
+		--commit "$$(git rev-parse --short HEAD)"
 
 bench-python: setup ## what a step over 200 small tensors costs in Python, beside torch's own
 	@rm -rf $(PACKAGE)-release

@@ -125,6 +125,21 @@ fn versions_come_before_everything_behind_them() {
     assert_eq!(code(&forged(|b| b[14] = 1)), "opt::artifact::abi");
 }
 
+/// `tests/artifacts/other_abi.optc`, which the tests of other languages open. `OPTC_WRITE_ARTIFACT=1` writes it.
+#[test]
+fn the_file_for_other_languages() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/artifacts/other_abi.optc"
+    );
+    let expected = forged(|b| b[12] = 0xff);
+    if std::env::var_os("OPTC_WRITE_ARTIFACT").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == expected);
+    assert_eq!(code(&expected), "opt::artifact::abi");
+}
+
 #[test]
 fn the_length_is_exact() {
     let mut long = small();

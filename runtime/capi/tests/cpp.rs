@@ -19,7 +19,8 @@ fn the_front_and_the_example() {
     let front = build(&folder("tests/cpp"), &sdk, "front");
     run(Command::new(&front)
         .arg("behaviour")
-        .arg(scratch("behaviour")));
+        .arg(scratch("behaviour"))
+        .arg(folder("../../tests/artifacts/other_abi.optc")));
     follows_every_recording(&front);
     continues_what_python_saved(&front);
     let train = build(&folder("../../examples/cpp"), &sdk, "train");

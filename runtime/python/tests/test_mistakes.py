@@ -165,6 +165,13 @@ def test_an_artifact_that_is_damaged(tmp_path: Path, length: int) -> None:
     assert caught.value.code.startswith("opt::artifact::")
 
 
+def test_an_artifact_of_another_abi() -> None:
+    other = Path(__file__).parents[3] / "tests" / "artifacts" / "other_abi.optc"
+    with pytest.raises(optc.OptError, match="ABI 255.0") as error:
+        optc.Optimizer(Problem().params, other)
+    assert error.value.code == "opt::artifact::abi"
+
+
 def test_a_sparse_gradient() -> None:
     embedding = nn.Embedding(4, 2, sparse=True)
     optimizer = adamw(embedding.named_parameters())

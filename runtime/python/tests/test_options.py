@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 import inspect
+import pickle
+from html.parser import HTMLParser
 from typing import Any
 
 import optc
@@ -207,6 +208,25 @@ def test_a_notebook_shows_rule_state_and_cost() -> None:
     html = optc.Optimizer(Problem().named, "adamw")._repr_html_()
     assert "<td>weight</td><td>10x5</td><td>each</td><td>400 B</td>" in html
     assert "optimizer AdamW {" in html and "cost of a step" in html
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == [] and tags.seen == {"h4", "pre", "table", "tr", "th", "td", "details", "summary"}
+
+
+class Tags(HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
 
 def test_a_composition_is_a_source() -> None:

@@ -1,6 +1,6 @@
 /// The C++ front under test; the Rust tests beside it say what to run and judge what comes out.
 ///
-///     front behaviour FOLDER      everything that LibTorch's tools expect; FOLDER is for files
+///     front behaviour FOLDER ABI  everything that LibTorch's tools expect; FOLDER is for files, ABI an artifact of another one
 ///     front golden CASES RESULTS  steps recorded runs
 ///     front continue FROM TO      reads the bits of weights, steps on from a checkpoint, writes one and the new bits
 #include <optc/torch.hpp>
@@ -249,7 +249,12 @@ static void mistakes_have_codes() {
   fails("opt::step::shape", [&] { optimizer.step(); });
 }
 
-static int behaviour(const std::string& folder) {
+static void an_artifact_of_another_abi_is_named(const std::string& artifact) {
+  const auto param = torch::rand({2, 2}, torch::requires_grad());
+  fails("opt::artifact::abi", [&] { optc::Optimizer({param}, artifact); });
+}
+
+static int behaviour(const std::string& folder, const std::string& artifact) {
   differs_from_torch_by_rounding();
   schedulers_set_the_learning_rate();
   closures_compute_the_loss_with_gradients();
@@ -261,6 +266,7 @@ static int behaviour(const std::string& folder) {
   entries_do_what_rules_say_beside_a_step(folder);
   a_seed_decides_what_is_drawn();
   mistakes_have_codes();
+  an_artifact_of_another_abi_is_named(artifact);
   return 0;
 }
 
@@ -382,7 +388,7 @@ static int continue_run(const std::string& from, const std::string& to) {
 
 int main(int argc, char** argv) try {
   const std::string what = argc > 2 ? argv[1] : "";
-  if (what == "behaviour") return behaviour(argv[2]);
+  if (what == "behaviour" && argc > 3) return behaviour(argv[2], argv[3]);
   if (what == "golden" && argc > 3) return golden(argv[2], argv[3]);
   if (what == "continue" && argc > 3) return continue_run(argv[2], argv[3]);
   return 2;

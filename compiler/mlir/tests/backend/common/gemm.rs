@@ -140,30 +140,4 @@ impl Family {
             }
         }
     }
-
-    /// One whole tile over packed panels, without an addend.
-    pub(crate) fn tile(&self, k: u64, a: &[u8], b: &[u8], out: &mut [u8]) {
-        assert!(out.len() as u64 >= self.mr * self.nr * self.dtype.size());
-        let (a, b, out) = (
-            a.as_ptr().cast(),
-            b.as_ptr().cast(),
-            out.as_mut_ptr().cast(),
-        );
-        // SAFETY: the panels are packed for `k` steps and `out` holds a tile.
-        unsafe {
-            (self.tile)(
-                k,
-                a,
-                b,
-                out,
-                self.nr,
-                std::ptr::null(),
-                0,
-                1.0,
-                0.0,
-                self.mr,
-                self.nr,
-            )
-        }
-    }
 }

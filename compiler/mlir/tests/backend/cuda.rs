@@ -1,8 +1,6 @@
 //! PTX without a GPU: assembled by `ptxas` where there is one, and the same loops run thread by thread on the CPU.
 
-mod common;
-
-use common::{Dims, Object, finish, functions, levels, written};
+use crate::common::{Dims, Object, finish, functions, levels, written};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, Fold, MapKernel, ROW_CHUNK, Space};
 use optc_core::kernel_eval;

@@ -1,9 +1,7 @@
 //! Products against plain sums in f64, with the error bound of the sum's precision.
 
-mod common;
-
-use common::gemm::{Addend, Family, Matrix, Size};
-use common::{Object, levels};
+use crate::common::gemm::{Addend, Family, Matrix, Size};
+use crate::common::{Object, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel_eval::round_once;
 use optc_core::kernel_random::{decode, encode};

@@ -1,8 +1,6 @@
 //! Compiled map kernels against their meaning, bit for bit.
 
-mod common;
-
-use common::{Dims, Kernel, Object, functions, levels};
+use crate::common::{Dims, Kernel, Object, functions, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};

@@ -1,7 +1,5 @@
 //! What the tests of this crate share: a loaded object, and kernels called through it.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 pub(crate) mod gemm;
 
 use optc_core::dtype::DType;
