@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_optimizer as po
 import torch
 from bounds import BF16_PRODUCTS, MATRIX, OWN_CONSTANT, SINGLE_FACTORS, SINGLE_NUMBERS
+from pytorch_optimizer.optimizer.utils.graft import LayerWiseGrafting
 from trial import MATRICES, TENSORS, Pair, each, every, expect_different, expect_same, pair
 
 
@@ -146,6 +147,32 @@ SAME = [
         shapes=TENSORS,
         absent=False,
         bound=MATRIX,
+    ),
+    *(
+        pair(
+            f"ScalableShampoo, graft {kind}",
+            po.ScalableShampoo,
+            "scalable_shampoo",
+            {
+                **DECAY,
+                "start_preconditioning_step": 4,
+                "preconditioning_compute_steps": 2,
+                "block_size": 4,
+                "matrix_eps": 0.01,
+                "use_svd": True,
+                **options,
+            },
+            theirs={"graft_type": LayerWiseGrafting[kind.upper()]},
+            ours={"graft_type": kind, "leading_one": True, "optimizer": "ScalableShampoo"},
+            shapes=TENSORS,
+            absent=False,
+            bound=MATRIX,
+        )
+        for kind, options in {
+            "sgd": {},
+            "rmsprop": {"moving_average_for_momentum": True},
+            "adagrad": {"nesterov": False, "decoupled_weight_decay": True},
+        }.items()
     ),
     # Bases of other shapes have columns that nothing determines.
     theirs(
