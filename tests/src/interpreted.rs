@@ -325,6 +325,21 @@ fn rows(cells: &[Value]) -> Vec<Vec<f64>> {
 }
 
 impl Interpreted {
+    /// Changes a state between steps.
+    ///
+    /// # Panics
+    ///
+    /// When the parameter has none of that name.
+    pub fn change_state(&mut self, param: &str, name: &str, change: impl FnOnce(&mut [f64])) {
+        let bound = self.params.get_mut(param).expect("a known parameter");
+        let slot = bound
+            .function
+            .slots
+            .iter()
+            .position(|slot| slot.name == name);
+        change(&mut bound.slots[slot.expect("a state")]);
+    }
+
     /// The states of a parameter by name, and how many elements each has.
     pub fn states(&self, param: &str) -> Vec<(String, usize)> {
         let bound = &self.params[param];

@@ -176,6 +176,13 @@ fn extent(reference: &[f64], init: &[f64]) -> (f64, f64) {
     (compare::largest(reference), compare::largest(&moved))
 }
 
+/// The upper triangle of a square matrix, row by row.
+fn upper(matrix: &[f64]) -> Vec<f64> {
+    let n = matrix.len().isqrt().max(1);
+    let rows = matrix.chunks(n).enumerate();
+    rows.flat_map(|(at, row)| row[at..].to_vec()).collect()
+}
+
 /// What the parameters of each group share.
 fn shared(case: &Case, precision: Precision, step: u64, stepper: &dyn Stepper) -> Vec<Comparison> {
     let groups = 0..case.groups.len();
@@ -287,6 +294,7 @@ impl Seen<'_> {
                 let sizes = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();
                 compare::relative(&sizes(&self.ours(&name)), &sizes(reference))
             }
+            State::Upper(name) => compare::relative(&upper(&self.ours(&name)), reference),
             State::Parts(name, count) => {
                 let parts = (0..count).map(|n| self.ours(&format!("part{n}.{name}")));
                 compare::relative(&parts.collect::<Vec<_>>().concat(), reference)

@@ -253,6 +253,21 @@ const START_PRECONDITIONING_STEP: StaticRow = (
 );
 const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
 
+/// A matrix of Distributed Shampoo: it lists those of the modes that are preconditioned, perhaps as packed triangles.
+fn shampoo_matrix(recorded: &Recorded, name: &str) -> State {
+    let how = recorded.case.option(0, "preconditioner_config");
+    let how = how.unwrap_or(&Value::Null);
+    let shape = &recorded.case.params[recorded.param].shape;
+    let own = &how["inverse_exponent_override"][shape.len().to_string()];
+    let mut listed = (0..).filter(|mode: &usize| own[mode.to_string()] != json!(0.0));
+    let at = recorded.index.parse().expect("an index");
+    let name = format!("{name}.{}", listed.nth(at).unwrap_or(at));
+    match how["use_symmetric_packing"] {
+        Value::Bool(true) => State::Upper(name),
+        _ => State::Plain(name),
+    }
+}
+
 /// The states of Distributed Shampoo as the base of an average.
 const AVERAGED_SHAMPOO_STATES: &[StateRow] = &[
     ("shampoo.factor_matrices", |at| {

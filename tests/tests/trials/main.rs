@@ -5,4 +5,5 @@ mod indices;
 mod papers;
 mod parts;
 mod reductions;
+mod signs;
 mod storage;

@@ -869,6 +869,9 @@ pub(super) const TABLE: &[Row] = &[
             ("class", "method", || json!("EigenConfig")),
             ("tolerance", "tolerance", || json!(0.0)),
             ("preconditioner_config", "kl", || json!(null)),
+            ("preconditioner_config", "inverse_exponent_override", || {
+                json!(null)
+            }),
             ("grafting_config", "grafting", || json!(null)),
             ("use_bias_correction", "use_bias_correction", yes),
             ("use_nesterov", "use_nesterov", no),
@@ -879,10 +882,10 @@ pub(super) const TABLE: &[Row] = &[
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
-                of_mode(at, "factor_matrices")
+                shampoo_matrix(at, "factor_matrices")
             }),
             ("shampoo.inv_factor_matrices", |at| {
-                of_mode(at, "inv_factor_matrices")
+                shampoo_matrix(at, "inv_factor_matrices")
             }),
             ("filtered_grad", plain),
             ("momentum_buffer", plain),
