@@ -193,6 +193,7 @@ impl Player<'_> {
             State::Plain(name)
             | State::Unsigned(name)
             | State::Basis(name)
+            | State::Upper(name)
             | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
             State::Either(first, second) => first == ours || second == ours,
@@ -270,6 +271,7 @@ impl Stepper for Player<'_> {
         match mapping::state(self.case, param, &recorded) {
             _ if self.fault == Fault::NoStates => return None,
             State::Basis(_) => self.basis(&mut values),
+            State::Upper(_) => values = unpacked(&values),
             State::Rotated { signed, .. } => self.rotated(param, &mut values, signed),
             State::Counter(ahead) => {
                 values[0] += ahead - f64::from(self.fault == Fault::Counter);
@@ -278,6 +280,16 @@ impl Stepper for Player<'_> {
         }
         Some(values)
     }
+}
+
+/// The symmetric matrix whose upper triangle that is.
+fn unpacked(upper: &[f64]) -> Vec<f64> {
+    let n = ((8 * upper.len() + 1).isqrt() - 1) / 2;
+    let at = |row: usize, column: usize| {
+        let (row, column) = (row.min(column), row.max(column));
+        upper[row * (2 * n - row + 1) / 2 + column - row]
+    };
+    (0..n * n).map(|i| at(i / n, i % n)).collect()
 }
 
 fn play(case: &Case, fault: Fault) -> bool {
