@@ -241,6 +241,7 @@ impl Stepper for Player<'_> {
     fn entry(&mut self, name: &str, _: Option<&BTreeMap<String, Vec<f64>>>) {
         self.point = match name {
             "first_step" => Some(("perturbed", self.step + 1)),
+            "init" => Some(("after_init", self.step)),
             "eval" => Some(("eval", self.step)),
             _ => None,
         };
@@ -262,8 +263,9 @@ impl Stepper for Player<'_> {
     }
 
     fn shared(&self, group: usize, name: &str) -> Option<f64> {
-        let options = self.case.options.get(&(self.step, group))?;
-        options.get(name).copied()
+        let recorded = mapping::shared(self.case, self.step, group);
+        let found = recorded.into_iter().find(|(ours, _)| *ours == name);
+        found.map(|(_, value)| value)
     }
 
     fn state(&self, param: &str, state: &str) -> Option<Vec<f64>> {

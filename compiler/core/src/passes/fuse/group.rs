@@ -2,8 +2,7 @@
 
 use super::space::{SpaceKey, Split, is_inline, space_of};
 use crate::ir::{Function, Op, OpKind, Region, Value};
-use cranelift_entity::SecondaryMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Operations that become one kernel.
 #[derive(Debug)]
@@ -34,9 +33,10 @@ type Node = usize;
 struct Grouping<'a> {
     function: &'a Function,
     region: Region,
-    /// What each operation reads that is made in this region.
-    sources: SecondaryMap<Op, Vec<Op>>,
-    node_of: SecondaryMap<Op, Option<Node>>,
+    /// What each operation reads that is made in this region. These maps hold the region's operations alone: a function
+    /// has many regions, and most of them are small.
+    sources: HashMap<Op, Vec<Op>>,
+    node_of: HashMap<Op, Node>,
     /// The group that a node is; `None` for an operation of its own.
     group_of: Vec<Option<usize>>,
     /// What each node needs, directly or not.
@@ -47,20 +47,15 @@ struct Grouping<'a> {
 
 impl<'a> Grouping<'a> {
     fn new(function: &'a Function, region: Region) -> Grouping<'a> {
-        let mut here = SecondaryMap::with_default(false);
-        function.regions[region]
-            .ops
-            .iter()
-            .for_each(|&op| here[op] = true);
-        let mut sources = SecondaryMap::new();
-        for &op in &function.regions[region].ops {
-            sources[op] = sources_of(function, &here, op);
-        }
+        let ops = &function.regions[region].ops;
+        let here: HashSet<Op> = ops.iter().copied().collect();
+        let sources = ops.iter().map(|&op| (op, sources_of(function, &here, op)));
+        let sources = sources.collect();
         Grouping {
             function,
             region,
             sources,
-            node_of: SecondaryMap::new(),
+            node_of: HashMap::new(),
             group_of: Vec::new(),
             needs: Vec::new(),
             nodes: Vec::new(),
@@ -105,23 +100,23 @@ impl<'a> Grouping<'a> {
 
     /// No operand outside the group needs the group, and operands inside are elements, not sums.
     fn may_join(&self, op: Op, node: Node) -> bool {
-        self.sources[op]
+        self.sources[&op]
             .iter()
-            .all(|&source| match self.node_of[source] {
-                Some(own) if own == node => !is_reduction(self.function, source),
-                Some(own) => !self.needs[own].contains(node),
+            .all(|source| match self.node_of.get(source) {
+                Some(&own) if own == node => !is_reduction(self.function, *source),
+                Some(&own) => !self.needs[own].contains(node),
                 None => true,
             })
     }
 
     fn add(&mut self, op: Op, node: Node) {
-        self.node_of[op] = Some(node);
+        self.node_of.insert(op, node);
         if let Some(group) = self.group_of[node] {
             self.groups[group].members.insert(op);
         }
         let mut needs = std::mem::take(&mut self.needs[node]);
-        for &source in &self.sources[op] {
-            if let Some(own) = self.node_of[source].filter(|&own| own != node) {
+        for source in &self.sources[&op] {
+            if let Some(own) = self.node_of.get(source).copied().filter(|&own| own != node) {
                 needs.insert(own);
                 needs.union(&self.needs[own]);
             }
@@ -151,10 +146,9 @@ impl<'a> Grouping<'a> {
             {
                 continue;
             }
-            let targets: BTreeSet<Option<usize>> = readers[op]
-                .iter()
-                .map(|&reader| self.group(reader))
-                .collect();
+            let readers = readers.get(&op).into_iter().flatten();
+            let targets: BTreeSet<Option<usize>> =
+                readers.map(|&reader| self.group(reader)).collect();
             match targets.first() {
                 Some(&Some(target)) if targets.len() == 1 && target != own => {
                     self.try_sink(op, own, target)
@@ -165,7 +159,7 @@ impl<'a> Grouping<'a> {
     }
 
     fn group(&self, op: Op) -> Option<usize> {
-        self.node_of[op].and_then(|node| self.group_of[node])
+        self.node_of.get(&op).and_then(|&node| self.group_of[node])
     }
 
     fn try_sink(&mut self, op: Op, own: usize, target: usize) {
@@ -175,7 +169,7 @@ impl<'a> Grouping<'a> {
         let Some(joined) = self.groups[target].split.join(split) else {
             return;
         };
-        let stays_stored = self.sources[op]
+        let stays_stored = self.sources[&op]
             .iter()
             .all(|&source| self.group(source) != Some(own));
         if self.groups[target].key == key && stays_stored && self.may_join(op, self.nodes[target]) {
@@ -186,13 +180,12 @@ impl<'a> Grouping<'a> {
     }
 
     /// Who reads each operation's value, through what is never stored.
-    fn readers(&self) -> SecondaryMap<Op, Vec<Op>> {
-        let mut readers: SecondaryMap<Op, Vec<Op>> = SecondaryMap::new();
+    fn readers(&self) -> HashMap<Op, Vec<Op>> {
+        let mut readers: HashMap<Op, Vec<Op>> = HashMap::new();
         for &op in &self.function.regions[self.region].ops {
             if !is_inline(&self.function.ops[op].kind) {
-                self.sources[op]
-                    .iter()
-                    .for_each(|&source| readers[source].push(op));
+                let sources = self.sources[&op].iter();
+                sources.for_each(|&source| readers.entry(source).or_default().push(op));
             }
         }
         readers
@@ -200,11 +193,11 @@ impl<'a> Grouping<'a> {
 }
 
 /// The operations of the region that make what `op` reads, looking through what is never stored.
-fn sources_of(function: &Function, here: &SecondaryMap<Op, bool>, op: Op) -> Vec<Op> {
+fn sources_of(function: &Function, here: &HashSet<Op>, op: Op) -> Vec<Op> {
     let mut found: Vec<Op> = Vec::new();
     for_each_read(function, op, &mut |value| {
         let source = function.values[value].op;
-        if here[source] && !found.contains(&source) {
+        if here.contains(&source) && !found.contains(&source) {
             found.push(source);
         }
     });

@@ -20,6 +20,7 @@ use crate::ir::{Function, Op, OpData, OpKind, Region, Value, ValueData};
 use cranelift_entity::SecondaryMap;
 use group::{Group, for_each_operand, for_each_read};
 use kernel::KernelBuilder;
+use std::collections::HashMap;
 
 /// Runs the pass.
 pub(super) fn run(mut function: Function) -> Function {
@@ -70,18 +71,18 @@ impl Readers {
 /// disappear: the kernels that need them have them.
 fn emit(function: &mut Function, region: Region, groups: Vec<Group>, readers: &Readers) {
     let mut emitter = Emitter {
-        state: SecondaryMap::new(),
+        state: HashMap::new(),
         groups,
         readers,
         order: Vec::new(),
     };
     let ops = std::mem::take(&mut function.regions[region].ops);
-    ops.iter().for_each(|&op| emitter.state[op] = State::Alone);
+    emitter.state = ops.iter().map(|&op| (op, State::Alone)).collect();
     for (n, group) in emitter.groups.iter().enumerate() {
-        group
-            .members
-            .iter()
-            .for_each(|&op| emitter.state[op] = State::Member(n));
+        let members = group.members.iter();
+        emitter
+            .state
+            .extend(members.map(|&op| (op, State::Member(n))));
     }
     for op in ops {
         emitter.op(function, op);
@@ -100,7 +101,8 @@ enum State {
 }
 
 struct Emitter<'a> {
-    state: SecondaryMap<Op, State>,
+    /// Of the region's operations.
+    state: HashMap<Op, State>,
     groups: Vec<Group>,
     readers: &'a Readers,
     order: Vec<Op>,
@@ -108,7 +110,7 @@ struct Emitter<'a> {
 
 impl Emitter<'_> {
     fn op(&mut self, function: &mut Function, op: Op) {
-        match std::mem::take(&mut self.state[op]) {
+        match self.state.remove(&op).unwrap_or_default() {
             State::Done => {}
             State::Alone if is_inline(&function.ops[op].kind) => {}
             State::Alone => {
@@ -131,7 +133,7 @@ impl Emitter<'_> {
 
     fn group(&mut self, function: &mut Function, group: usize) {
         let members: Vec<Op> = self.groups[group].members.iter().copied().collect();
-        members.iter().for_each(|&op| self.state[op] = State::Done);
+        members.iter().for_each(|&op| drop(self.state.remove(&op)));
         members.iter().for_each(|&op| self.sources(function, op));
         let built = KernelBuilder::new(function, &self.groups[group], self.readers).build();
         let fused = function.ops.next_key();
