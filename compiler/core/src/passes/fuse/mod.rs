@@ -133,7 +133,9 @@ impl Emitter<'_> {
 
     fn group(&mut self, function: &mut Function, group: usize) {
         let members: Vec<Op> = self.groups[group].members.iter().copied().collect();
-        members.iter().for_each(|&op| drop(self.state.remove(&op)));
+        for op in &members {
+            self.state.remove(op);
+        }
         members.iter().for_each(|&op| self.sources(function, op));
         let built = KernelBuilder::new(function, &self.groups[group], self.readers).build();
         let fused = function.ops.next_key();
