@@ -63,8 +63,9 @@ PYTHON := python3
 
 test-versions: setup ## the Python package with other releases of torch (several GB each), and with PYTHON=another
 	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)-versions
+	@$(ENV) cargo build --quiet -p optc-tests --bin optc-exchange
 	@$(ENV) for version in $(VERSIONS); do \
-		.ci/python-tests "$$version" $(PYTHON) $(PACKAGE)-versions/*.whl || exit 1; \
+		OPTC_EXCHANGE=$(EXCHANGE) .ci/python-tests "$$version" $(PYTHON) $(PACKAGE)-versions/*.whl || exit 1; \
 	done
 
 bench: ## step times beside torch's own optimizers and pytorch-optimizer's SOAP

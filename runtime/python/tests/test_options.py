@@ -23,6 +23,7 @@ DIFFERENT = {
     r"betas\[0\] as a Tensor is not supported for capturable=False and foreach=True": "no such option",
     "only support 2D parameters": "our Muon hands other shapes to its second rule",
     "only support `original` and `match_rms_adamw`": "refused in the rule's own words",
+    "unsupported adjust_lr_fn": "the same, as torch 2.15 calls it",
     "Tensor lr must be 1-element": "tested by itself",
     "does not support complex parameters": "refused when the optimizer is made, by name",
 }
