@@ -535,6 +535,12 @@ pub(crate) const PAGES: &[Page] = &[
          `model.parameters()`.",
     ),
     Page::new(
+        "opt::python::non_finite",
+        "An unknown word for gradients that are not finite",
+        "`non_finite` is `propagate` (compute with them), `skip` (leave their parameters out of the step) or `error` (refuse \
+         the step).",
+    ),
+    Page::new(
         "opt::python::option",
         "An option that the optimizer does not have",
         "Options are the hyperparameters and statics that the rule declares; the message lists them.",

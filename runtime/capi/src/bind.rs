@@ -10,6 +10,13 @@ use optc_core::random::Noise;
 use optc_runtime::{BindOptions as Options, Group as Members, NonFinite, ParamDesc, Pool};
 use std::ffi::c_char;
 
+/// Compute with it.
+pub const OPTC_NON_FINITE_PROPAGATE: i32 = 0;
+/// Refuse the step, before anything is written.
+pub const OPTC_NON_FINITE_REFUSE: i32 = 1;
+/// Leave the parameter as if it had no gradient in this step.
+pub const OPTC_NON_FINITE_SKIP: i32 = 2;
+
 /// A parameter as it is bound.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -106,8 +113,9 @@ pub struct BindOptions {
     /// Threads of a step, the caller's among them; 0 for as many as the machine has. Optimizers with the same number
     /// share them.
     pub threads: usize,
-    /// Not 0: refuse a step whose gradients hold a NaN or an infinity, instead of computing with it.
-    pub refuse_non_finite: i32,
+    /// What a NaN or an infinity in a gradient does: `OPTC_NON_FINITE_PROPAGATE`, `OPTC_NON_FINITE_REFUSE` or
+    /// `OPTC_NON_FINITE_SKIP`.
+    pub non_finite: i32,
     /// Not 0: state is the caller's, `optc_lend_state` comes before every step, and nothing is allocated for it.
     pub state_is_lent: i32,
     /// The seed of all random numbers that the rules draw.
@@ -210,16 +218,26 @@ impl BindOptions {
                 statics: choices(self.statics, self.static_count)?,
                 groups: groups.collect::<Result<_, Failure>>()?,
                 pool: Some(Pool::shared(threads(self.threads))),
-                non_finite: match self.refuse_non_finite != 0 {
-                    true => NonFinite::Error,
-                    false => NonFinite::Propagate,
-                },
+                non_finite: non_finite(self.non_finite)?,
                 state_is_lent: self.state_is_lent != 0,
                 noise: Noise::Seeded(self.seed),
                 ..Options::default()
             })
         }
     }
+}
+
+fn non_finite(number: i32) -> Result<NonFinite, Failure> {
+    Ok(match number {
+        OPTC_NON_FINITE_PROPAGATE => NonFinite::Propagate,
+        OPTC_NON_FINITE_REFUSE => NonFinite::Error,
+        OPTC_NON_FINITE_SKIP => NonFinite::Skip,
+        _ => {
+            let message = format!("`non_finite` is {number}");
+            let help = "it is one of the constants `OPTC_NON_FINITE_…`";
+            return Err(Failure::argument("non_finite", message, help));
+        }
+    })
 }
 
 fn threads(wanted: usize) -> usize {

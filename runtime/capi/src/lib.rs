@@ -18,7 +18,10 @@ mod state;
 mod tensor;
 mod text;
 
-pub use bind::{BindOptions, Choice, Group, Param, Setting, optc_bind};
+pub use bind::{
+    BindOptions, Choice, Group, OPTC_NON_FINITE_PROPAGATE, OPTC_NON_FINITE_REFUSE,
+    OPTC_NON_FINITE_SKIP, Param, Setting, optc_bind,
+};
 pub use checkpoint::{
     Bytes, Checkpoint, optc_bytes_free, optc_bytes_get, optc_checkpoint_free,
     optc_checkpoint_hyper, optc_checkpoint_migrated, optc_checkpoint_read,

@@ -152,7 +152,7 @@ pub(crate) unsafe fn inputs<'a>(pairs: &[Pair<'a>]) -> Vec<StepInput<'a>> {
 ///
 /// Errors: `OPTC_STATUS_STEP` (another count, shape, dtype or device, a NaN that is to be refused, a factorization
 /// that failed), `OPTC_STATUS_ARGUMENT` (null or misaligned memory, tensors that share memory). Nothing is written
-/// then, unless the code is `opt::step::failed` or `opt::step::panicked`.
+/// then, unless the code is `opt::step::failed`, `opt::step::kept_too_often` or `opt::step::panicked`.
 ///
 /// # Safety
 ///

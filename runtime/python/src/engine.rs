@@ -54,7 +54,7 @@ impl Engine {
         groups: Vec<Bound<'_, PyDict>>,
         names: Vec<Vec<String>>,
         threads: usize,
-        refuse_non_finite: bool,
+        non_finite: &str,
         seed: u64,
     ) -> PyResult<Engine> {
         let (artifacts, rules): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
@@ -68,9 +68,11 @@ impl Engine {
         let mut options = bind_options(&artifacts, &rules, &groups, &names)?;
         options.pool = Some(Pool::shared(threads));
         options.noise = Noise::Seeded(seed);
-        if refuse_non_finite {
-            options.non_finite = NonFinite::Error;
-        }
+        options.non_finite = match non_finite {
+            "error" => NonFinite::Error,
+            "skip" => NonFinite::Skip,
+            _ => NonFinite::Propagate,
+        };
         let described: Vec<ParamDesc> = candidates.iter().map(Candidate::describe).collect();
         let rules = &artifacts[0].get().rules;
         let optimizer = py

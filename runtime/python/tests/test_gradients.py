@@ -145,3 +145,17 @@ def test_a_gradient_with_nan_can_be_refused() -> None:
         optimizer.step()
     assert torch.equal(problem.weight, before)
     assert not optimizer.state
+
+
+def test_a_parameter_whose_gradient_has_nan_can_be_left_out() -> None:
+    problem = Problem()
+    optimizer = optc.Optimizer(problem.named, "adamw", non_finite="skip")
+    problem.loss().backward()
+    problem.bias.grad[3, 0] = float("inf")
+    before = problem.bias.detach().clone()
+    optimizer.step()
+    assert torch.equal(problem.bias, before)
+    assert list(optimizer.state) == [problem.weight]
+    with pytest.raises(optc.OptError, match="`non_finite` is 'eror'") as error:
+        optc.Optimizer(problem.named, "adamw", non_finite="eror")  # type: ignore[arg-type]
+    assert error.value.code == "opt::python::non_finite"

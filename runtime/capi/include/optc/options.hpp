@@ -45,7 +45,9 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   /// A rule of the source, in place of the first that fits.
   Options& rule(std::string name) { return rule_name = std::move(name), *this; }
   /// Refuse steps whose gradients hold NaN or infinities; counts for the whole optimizer.
-  Options& refuse_non_finite(bool refuse = true) { return refuses_non_finite = refuse, *this; }
+  Options& refuse_non_finite() { return non_finite = OPTC_NON_FINITE_REFUSE, *this; }
+  /// Leave parameters out of steps in which their gradients hold NaN or infinities; counts for the whole optimizer.
+  Options& skip_non_finite() { return non_finite = OPTC_NON_FINITE_SKIP, *this; }
 
   /// The seed of the random numbers that rules draw; counts for the whole optimizer.
   Options& seed(uint64_t value) { return random_seed = value, *this; }
@@ -68,7 +70,7 @@ class Options : public torch::optim::OptimizerCloneableOptions<Options> {
   std::map<std::string, double> shared;
   std::map<std::string, std::string> words;
   std::string optimizer_name, source_name, rule_name;
-  bool refuses_non_finite = false;
+  int32_t non_finite = OPTC_NON_FINITE_PROPAGATE;
   uint64_t random_seed = 0;
 };
 

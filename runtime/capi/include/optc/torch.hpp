@@ -246,7 +246,7 @@ class Optimizer : public torch::optim::Optimizer {
     options.groups = groups.data();
     options.group_count = groups.size();
     options.threads = static_cast<size_t>(at::get_num_threads());
-    options.refuse_non_finite = static_cast<const Options&>(*defaults_).refuses_non_finite;
+    options.non_finite = static_cast<const Options&>(*defaults_).non_finite;
     options.state_is_lent = 1;
     options.seed = static_cast<const Options&>(*defaults_).random_seed;
     optc_optimizer* bound = nullptr;

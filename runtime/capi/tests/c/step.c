@@ -98,6 +98,8 @@ static void refuses_misuse(const optc_rules *rules) {
   FAILS(optc_bind(NULL, &param, 1, NULL, &optimizer), "opt::c::null");
   FAILS(optc_bind(rules, NULL, 1, NULL, &optimizer), "opt::c::null");
   FAILS(optc_bind(rules, &param, SIZE_MAX, NULL, &optimizer), "opt::c::pointer");
+  options.non_finite = 7;
+  FAILS(optc_bind(rules, &param, 1, &options, &optimizer), "opt::c::non_finite");
   options.struct_size = 3;
   FAILS(optc_bind(rules, &param, 1, &options, &optimizer), "opt::c::struct_size");
   param.dtype = OPTC_I64;

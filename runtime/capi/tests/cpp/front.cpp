@@ -216,6 +216,20 @@ static void a_seed_decides_what_is_drawn() {
   EXPECT(torch::equal(drawn(7), drawn(7)) && !torch::equal(drawn(7), drawn(8)));
 }
 
+static void gradients_that_are_not_finite() {
+  auto model = layer();
+  const auto before = model->weight.detach().clone();
+  optc::Optimizer skips(model->named_parameters(), "adamw", optc::Options(0.1).skip_non_finite());
+  fill_grads(model, 1.0);
+  model->weight.mutable_grad()[0][0] = NAN;
+  skips.step();
+  EXPECT(torch::equal(model->weight, before) && skips.state_of(model->weight) == nullptr);
+  EXPECT(skips.state_of(model->bias)->step == 1);
+  optc::Optimizer refuses(model->named_parameters(), "adamw", optc::Options(0.1).refuse_non_finite());
+  fails("opt::step::non_finite", [&] { refuses.step(); });
+  EXPECT(refuses.state_of(model->bias) == nullptr);
+}
+
 static void mistakes_have_codes() {
   const auto param = torch::rand({2, 2}, torch::requires_grad());
   const auto make = [](const std::vector<torch::Tensor>& params) { return [=] { optc::Optimizer(params, "adamw"); }; };
@@ -265,6 +279,7 @@ static int behaviour(const std::string& folder, const std::string& artifact) {
   strides_are_free_and_autograd_notices();
   entries_do_what_rules_say_beside_a_step(folder);
   a_seed_decides_what_is_drawn();
+  gradients_that_are_not_finite();
   mistakes_have_codes();
   an_artifact_of_another_abi_is_named(artifact);
   return 0;

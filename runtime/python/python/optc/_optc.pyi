@@ -69,7 +69,7 @@ class Engine:
         groups: list[dict[str, Any]],
         names: list[list[str]],
         threads: int,
-        refuse_non_finite: bool,
+        non_finite: str,
         seed: int,
     ) -> None: ...
     def follow(self, groups: list[dict[str, Any]]) -> bool: ...

@@ -30,6 +30,9 @@ class Optimizer(torch.optim.Optimizer):
     All that a run changes is where torch keeps it: options in `param_groups`, state in `state`. Rules that draw random
     numbers draw those of `seed`, the same in every replica and after a resumption.
 
+    A NaN or an infinity in a gradient is computed with; `non_finite="skip"` leaves its parameter out of that step,
+    "error" refuses the step.
+
     What a rule does beside its step is a method: `opt.first_step()` of "sam", `opt.eval()` of a schedule-free rule.
     """
 
@@ -43,7 +46,7 @@ class Optimizer(torch.optim.Optimizer):
         *,
         optimizer: str | None = None,
         groups: Sequence[dict[str, Any]] | None = None,
-        non_finite: Literal["propagate", "error"] = "propagate",
+        non_finite: Literal["propagate", "error", "skip"] = "propagate",
         maximize: bool = False,
         differentiable: bool = False,
         seed: int = 0,
@@ -55,7 +58,7 @@ class Optimizer(torch.optim.Optimizer):
         self._entries: frozenset[str] = frozenset()
         self._artifact = load(source, optimizer)
         self._uses: dict[str, Artifact] = {}
-        self._refuse_non_finite = non_finite == "error"
+        self._non_finite = checked_policy(non_finite)
         self._given = {**options, "maximize": maximize}
         members = _groups.for_this_torch(_groups.split(params, groups))
         super().__init__(members, self._complete(self._artifact, self._given))
@@ -126,7 +129,7 @@ class Optimizer(torch.optim.Optimizer):
             groups,
             _groups.names_of(groups),
             torch.get_num_threads(),
-            self._refuse_non_finite,
+            self._non_finite,
             self._seed,
         )
         self._entries = frozenset(name for name, _ in self._engine.entries)
@@ -211,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             seal.remove()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_artifact", "_uses", "_refuse_non_finite", "_seed", "_entries", "_given")
+        kept = ("_artifact", "_uses", "_non_finite", "_seed", "_entries", "_given")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -292,4 +295,14 @@ def checked_seed(seed: int) -> int:
         return seed
     raise OptError(
         f"`seed` is {seed!r}", code="opt::python::seed", help="give a whole number from 0 to 18446744073709551615"
+    )
+
+
+def checked_policy(word: str) -> str:
+    """What is to be done about gradients that are not finite."""
+    known = ("propagate", "error", "skip")
+    if word in known:
+        return word
+    raise OptError(
+        f"`non_finite` is {word!r}", code="opt::python::non_finite", help=f"it is one of {', '.join(known)}"
     )
