@@ -32,6 +32,21 @@
 #define OPTC_ABI_VERSION 1
 
 /**
+ * Compute with it.
+ */
+#define OPTC_NON_FINITE_PROPAGATE 0
+
+/**
+ * Refuse the step, before anything is written.
+ */
+#define OPTC_NON_FINITE_REFUSE 1
+
+/**
+ * Leave the parameter as if it had no gradient in this step.
+ */
+#define OPTC_NON_FINITE_SKIP 2
+
+/**
  * For `optc_entry_takes`: the parameter has a gradient.
  */
 #define OPTC_HAS_GRADIENT 1
@@ -323,9 +338,10 @@ typedef struct optc_bind_options {
    */
   size_t threads;
   /**
-   * Not 0: refuse a step whose gradients hold a NaN or an infinity, instead of computing with it.
+   * What a NaN or an infinity in a gradient does: `OPTC_NON_FINITE_PROPAGATE`, `OPTC_NON_FINITE_REFUSE` or
+   * `OPTC_NON_FINITE_SKIP`.
    */
-  int32_t refuse_non_finite;
+  int32_t non_finite;
   /**
    * Not 0: state is the caller's, `optc_lend_state` comes before every step, and nothing is allocated for it.
    */
@@ -845,7 +861,7 @@ const char *optc_error_rendered(void);
  *
  * Errors: `OPTC_STATUS_STEP` (another count, shape, dtype or device, a NaN that is to be refused, a factorization
  * that failed), `OPTC_STATUS_ARGUMENT` (null or misaligned memory, tensors that share memory). Nothing is written
- * then, unless the code is `opt::step::failed` or `opt::step::panicked`.
+ * then, unless the code is `opt::step::failed`, `opt::step::kept_too_often` or `opt::step::panicked`.
  *
  * # Safety
  *
