@@ -1,7 +1,8 @@
 //! Recorded runs for programs of other languages.
 //!
-//!     optc-exchange ask float64 FILE     writes what the program is to do
-//!     optc-exchange judge float64 FILE   reads what it found; fails with what is too far away
+//!     optc-exchange ask float64 FILE       writes what the program is to do
+//!     optc-exchange judge float64 FILE     reads what it found; fails with what is too far away
+//!     optc-exchange device std.adamw FILE  writes an artifact for the device of `tests/fake_cuda`
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ struct Arguments {
 enum What {
     Ask { dtype: String, file: PathBuf },
     Judge { dtype: String, file: PathBuf },
+    Device { module: String, file: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         What::Judge { dtype, file } => judge(&dtype, &file),
+        What::Device { module, file } => {
+            let written = std::fs::write(&file, optc_tests::device::artifact(&module));
+            written.expect("an artifact");
+            ExitCode::SUCCESS
+        }
     }
 }
 

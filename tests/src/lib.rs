@@ -2,10 +2,11 @@
 //!
 //! `golden` reads the recorded trajectories, `mapping` says which `.opt` optimizer with which options each of them is,
 //! `parity` runs a [`parity::Stepper`] through one and measures it with `compare`, and `tolerance` says how near it must come.
-//! `trial` runs a rule that a test wrote.
+//! `trial` runs a rule that a test wrote, and `device` is for parameters on a GPU that is not there.
 
 pub mod compare;
 pub mod compiled;
+pub mod device;
 pub mod exchange;
 pub mod golden;
 pub mod interpreted;

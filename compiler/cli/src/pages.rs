@@ -502,8 +502,8 @@ pub(crate) const PAGES: &[Page] = &[
     ),
     Page::new(
         "opt::python::device",
-        "A tensor on a device that the wheel cannot step on",
-        "Move the model to a device it can step on before the optimizer is made.",
+        "A tensor on a device that rules do not step on",
+        "Parameters are on the cpu or on CUDA devices. Move the model there before the optimizer is made.",
     ),
     Page::new(
         "opt::python::differentiable",
@@ -527,6 +527,12 @@ pub(crate) const PAGES: &[Page] = &[
         "An entry is given something that is not its input",
         "Numbers are floats. A tensor input is one tensor for each parameter: a list in the order of `param_groups`, where \
          None leaves a parameter out, or a dict from parameters or their names.",
+    ),
+    Page::new(
+        "opt::python::moved",
+        "A tensor on another device than its parameter was bound on",
+        "Gradients and state are where the parameter is. After moving a model make a new optimizer, and load the state of the \
+         old one into it.",
     ),
     Page::new(
         "opt::python::names",

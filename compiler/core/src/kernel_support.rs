@@ -42,6 +42,15 @@ pub fn scatter_symbol(size: u64) -> String {
     format!("optc_scatter_{size}")
 }
 
+/// The names of all entries beside map kernels.
+pub fn symbols() -> impl Iterator<Item = String> {
+    let totals = Fold::BOTH
+        .into_iter()
+        .flat_map(|fold| TOTALS.map(|dtype| totals_symbol(fold, dtype)));
+    let moves = SIZES.map(|size| [gather_symbol(size), scatter_symbol(size)]);
+    totals.chain(moves.into_iter().flatten())
+}
+
 /// The sum of `0 · x` over all elements: 0 if they are finite, else NaN.
 pub fn zero_or_nan(dtype: DType) -> MapKernel {
     let compute = if dtype == DType::F64 {

@@ -37,7 +37,8 @@ pub use error::{
 };
 pub use optimizer::{
     Optimizer, optc_group_count, optc_group_hyper, optc_group_optimizer, optc_group_shared,
-    optc_hyper_get, optc_hyper_set, optc_optimizer_free, optc_report, optc_shared_set, optc_step,
+    optc_hyper_get, optc_hyper_set, optc_optimizer_free, optc_report, optc_set_stream,
+    optc_shared_set, optc_step,
 };
 pub use rules::{
     Hyper, Rules, Static, optc_rules_free, optc_rules_from_artifact, optc_rules_from_source,

@@ -5,11 +5,12 @@ use crate::entry::Entry;
 use crate::error::{Failure, Status, guard, quietly};
 use crate::rules::at;
 use crate::state::Known;
-use crate::tensor::{Checked, Tensor};
+use crate::tensor::{Checked, OPTC_CUDA, Tensor, device};
 use crate::text::{self, owned};
 use optc_runtime::apart::{Part, find_clash};
-use optc_runtime::{HyperError, Optimizer as Bound, StepInput};
-use std::ffi::{CString, c_char};
+use optc_runtime::cuda::Stream;
+use optc_runtime::{Device, HyperError, Optimizer as Bound, StepInput};
+use std::ffi::{CString, c_char, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Rules bound to parameters. Calls on one optimizer from several threads take turns.
@@ -189,6 +190,32 @@ pub(crate) unsafe fn gradients<'a>(
         // SAFETY: the caller's promise.
         false => unsafe { abi::slice(from, count, "grads") },
     }
+}
+
+/// Steps the parameters of a CUDA device on `stream` (a `CUstream`, or a `cudaStream_t`) from now on, after all that was
+/// asked on the stream before. At first it is the legacy default stream, which is null. Without parameters on that
+/// device nothing happens.
+///
+/// Errors: `OPTC_STATUS_STEP`: a failure of the device; `OPTC_STATUS_ARGUMENT`: a negative number.
+///
+/// # Safety
+///
+/// `optimizer` is from this library. `stream` is one of the device's primary context, and stays one until another is
+/// set or the optimizer is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn optc_set_stream(
+    optimizer: *mut Optimizer,
+    device_index: i32,
+    stream: *mut c_void,
+) -> Status {
+    guard(|| {
+        let Device::Cuda(ordinal) = device(OPTC_CUDA, device_index)? else {
+            return Ok(());
+        };
+        // SAFETY: the caller's promise.
+        let (optimizer, stream) = unsafe { (Optimizer::of(optimizer)?, Stream::from_raw(stream)) };
+        Ok(optimizer.lock().set_stream(ordinal, stream)?)
+    })
 }
 
 /// Frees an optimizer with its state. Null is fine.

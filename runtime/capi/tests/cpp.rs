@@ -21,6 +21,7 @@ fn the_front_and_the_example() {
         .arg("behaviour")
         .arg(scratch("behaviour"))
         .arg(folder("../../tests/artifacts/other_abi.optc")));
+    steps_on_devices(&front);
     follows_every_recording(&front);
     continues_what_python_saved(&front);
     let train = build(&folder("../../examples/cpp"), &sdk, "train");
@@ -65,6 +66,23 @@ fn libtorch() -> String {
     run(Command::new("python3").args(["-c", place]))
         .trim()
         .to_owned()
+}
+
+/// The driver is `tests/fake_cuda`, an example of `optc-tests`, which cargo builds before the tests of the workspace.
+fn steps_on_devices(front: &Path) {
+    let driver = library().join("../examples/libcuda.so");
+    let hint = "`cargo build -p optc-tests --example cuda` makes it";
+    let driver = driver.canonicalize().expect(hint);
+    let place = scratch("device");
+    std::fs::copy(driver, place.join("libcuda.so.1")).expect("a copy of the driver");
+    let artifact = place.join("adamw.optc");
+    let made = std::fs::write(&artifact, optc_tests::device::artifact("std.adamw"));
+    made.expect("an artifact");
+    run(Command::new(front)
+        .arg("device")
+        .args([&artifact, &place])
+        .env("LD_LIBRARY_PATH", &place)
+        .env("OPTC_FAKE_CUDA", "std.adamw"));
 }
 
 fn follows_every_recording(front: &Path) {

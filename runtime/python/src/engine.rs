@@ -9,11 +9,15 @@ use crate::overlap;
 use crate::params::{Candidate, Kept, Param, Tensors};
 use miette::Diagnostic;
 use optc_core::random::Noise;
+use optc_runtime::cuda::Stream;
 use optc_runtime::{
-    BindOptions, NonFinite, Optimizer, ParamDesc, Pool, StepError, StepInput, TensorView,
+    BindOptions, Device, NonFinite, Optimizer, ParamDesc, Pool, StepError, StepInput, TensorView,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use std::collections::BTreeSet;
+use std::ffi::c_void;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -33,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) optimizer: Optimizer,
     groups: Vec<Group>,
     pub(crate) params: Vec<Param>,
+    /// CUDA devices that parameters are on, by number.
+    devices: BTreeSet<u32>,
     /// The addresses that were last found apart.
     apart: Vec<usize>,
 }
@@ -96,6 +102,7 @@ impl Engine {
         let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
         let tensors = this.read(py, state)?;
         this.check_apart(py, &tensors)?;
+        this.take_streams(py)?;
         let outcome = this.run(py, &tensors, |optimizer, inputs, _| optimizer.step(inputs));
         this.store(&tensors, state)?;
         for (n, group) in this.groups.iter().enumerate() {
@@ -123,6 +130,7 @@ impl Engine {
         };
         let found = this.read_given(py, state, &call)?;
         this.check_all_apart(py, &found)?;
+        this.take_streams(py)?;
         let outcome = this.enter(py, &found, &call);
         this.store(&found, state)?;
         outcome.map_err(|error| raise(py, &error))?;
@@ -141,6 +149,7 @@ impl Engine {
         let py = this.py();
         let mut this = this.try_borrow_mut().map_err(|_| raise(py, &Busy))?;
         let this = &mut *this;
+        this.take_streams(py)?;
         let kept = this
             .params
             .iter()
@@ -268,9 +277,14 @@ impl Engine {
         let groups = bound
             .map(|(artifact, group)| Group::new(py, artifact, group))
             .collect::<PyResult<Vec<Group>>>()?;
+        let devices = params.iter().filter_map(|param| match param.layout.device {
+            Device::Cpu => None,
+            Device::Cuda(ordinal) => Some(ordinal),
+        });
         Ok(Engine {
             optimizer,
             groups,
+            devices: devices.collect(),
             params,
             apart: Vec::new(),
         })
@@ -294,6 +308,20 @@ impl Engine {
             }
         }
         Ok(params.next().is_none())
+    }
+
+    /// Steps each device on the stream that torch gives it work on now.
+    fn take_streams(&mut self, py: Python<'_>) -> PyResult<()> {
+        for &ordinal in &self.devices {
+            let cuda = py.import(intern!(py, "torch.cuda"))?;
+            let current = cuda.call_method1(intern!(py, "current_stream"), (ordinal,))?;
+            let raw: usize = current.getattr(intern!(py, "cuda_stream"))?.extract()?;
+            // SAFETY: torch's streams are of the primary context, and torch never destroys one.
+            let stream = unsafe { Stream::from_raw(raw as *mut c_void) };
+            let taken = self.optimizer.set_stream(ordinal, stream);
+            taken.map_err(|error| raise(py, &error))?;
+        }
+        Ok(())
     }
 
     fn read<'py>(

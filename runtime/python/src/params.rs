@@ -5,7 +5,7 @@ use crate::tensor::{Label, Layout, Memory, TensorError};
 use miette::Diagnostic;
 use optc_core::dtype::DType;
 use optc_runtime::apart::Part;
-use optc_runtime::{Optimizer, ParamDesc};
+use optc_runtime::{Device, Optimizer, ParamDesc};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -91,6 +91,7 @@ impl Candidate {
     pub(crate) fn describe(&self) -> ParamDesc {
         ParamDesc {
             grad_dtype: self.grad.dtype,
+            device: self.layout.device,
             ..ParamDesc::new(&self.name, &self.layout.dims, self.layout.dtype)
         }
     }
@@ -100,12 +101,12 @@ impl Candidate {
         let state = optimizer.state_layout(n).map(|(name, dtype, dims)| {
             Ok(State {
                 key: PyString::intern(py, name).unbind(),
-                layout: Layout::new(py, dtype, dims)?,
+                layout: Layout::new(py, dtype, dims, self.layout.device)?,
             })
         });
         Ok(Param {
             state: state.collect::<PyResult<_>>()?,
-            counter: Layout::new(py, DType::F32, &[])?,
+            counter: Layout::new(py, DType::F32, &[], Device::Cpu)?,
             always: optimizer.steps_without_gradient(n),
             name: self.name,
             tensor: self.tensor,
@@ -209,7 +210,8 @@ impl Param {
         let entry = PyDict::new(py);
         entry.set_item("step", self.counter.zeros(py)?)?;
         for state in &self.state {
-            entry.set_item(&state.key, state.layout.zeros(py)?)?;
+            let zeros = state.layout.zeros_beside(self.tensor.bind(py))?;
+            entry.set_item(&state.key, zeros)?;
         }
         Ok(entry)
     }

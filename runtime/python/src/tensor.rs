@@ -7,6 +7,7 @@ use optc_runtime::apart::reach;
 use optc_runtime::{Device, TensorView};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::ffi::c_void;
 use std::fmt;
 use thiserror::Error;
@@ -38,13 +39,28 @@ pub(crate) enum TensorError {
         found: Vec<i64>,
         expected: Vec<i64>,
     },
-    /// A device that this build cannot step on.
-    #[error("{tensor} is on {found}, not on the cpu")]
+    /// A device that no code is made for.
+    #[error("{tensor} is on {found}")]
     #[diagnostic(
         code(opt::python::device),
-        help("this build steps on the cpu: move the model there before the optimizer is made")
+        help(
+            "rules step on the cpu and on cuda: move the model there before the optimizer is made"
+        )
     )]
     Device { tensor: String, found: String },
+    /// Another device than at bind.
+    #[error("{tensor} is on {found}, not on {expected}")]
+    #[diagnostic(
+        code(opt::python::moved),
+        help(
+            "gradients and state are where the parameter is; make a new optimizer after moving a model, and load its state"
+        )
+    )]
+    Moved {
+        tensor: String,
+        found: String,
+        expected: String,
+    },
     /// No place in memory for each element.
     #[error("{tensor} is sparse")]
     #[diagnostic(
@@ -66,6 +82,7 @@ pub(crate) enum TensorError {
 pub(crate) struct Layout {
     pub(crate) dims: Vec<i64>,
     pub(crate) dtype: DType,
+    pub(crate) device: Device,
     /// `torch.Size` and `torch.dtype` to compare with.
     shape: Py<PyAny>,
     torch_dtype: Py<PyAny>,
@@ -116,6 +133,7 @@ impl Layout {
         let layout = Layout {
             dims: tensor.getattr(intern!(py, "shape"))?.extract()?,
             dtype,
+            device: device_of(tensor, label)?,
             shape: tensor.getattr(intern!(py, "shape"))?.unbind(),
             torch_dtype: torch_dtype.unbind(),
         };
@@ -123,7 +141,12 @@ impl Layout {
     }
 
     /// The layout of a tensor that is to be made.
-    pub(crate) fn new(py: Python<'_>, dtype: DType, dims: &[u64]) -> PyResult<Layout> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        dtype: DType,
+        dims: &[u64],
+        device: Device,
+    ) -> PyResult<Layout> {
         let torch = py.import("torch")?;
         let dims: Vec<i64> = dims.iter().map(|&dim| dim as i64).collect();
         Ok(Layout {
@@ -131,15 +154,30 @@ impl Layout {
             torch_dtype: torch.getattr(crate::value::torch_name(dtype))?.unbind(),
             dims,
             dtype,
+            device,
         })
     }
 
-    /// A new tensor of zeros.
+    /// A new tensor of zeros in host memory.
     pub(crate) fn zeros<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let options = pyo3::types::PyDict::new(py);
-        options.set_item("dtype", &self.torch_dtype)?;
         let zeros = py.import("torch")?.getattr("zeros")?;
-        zeros.call((self.shape.bind(py),), Some(&options))
+        zeros.call((self.shape.bind(py),), Some(&self.options(py)?))
+    }
+
+    /// A new tensor of zeros where another tensor is.
+    pub(crate) fn zeros_beside<'py>(
+        &self,
+        tensor: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = tensor.py();
+        let zeros = tensor.getattr(intern!(py, "new_zeros"))?;
+        zeros.call((self.shape.bind(py),), Some(&self.options(py)?))
+    }
+
+    fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "dtype"), &self.torch_dtype)?;
+        Ok(options)
     }
 
     /// Where the elements of a tensor of this layout are now.
@@ -159,11 +197,7 @@ impl Layout {
             };
             return Err(raise(py, &error));
         }
-        if !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
-            let found = tensor.getattr("device")?.str()?.to_string();
-            let tensor = label.to_string();
-            return Err(raise(py, &TensorError::Device { tensor, found }));
-        }
+        self.check_device(tensor, label)?;
         let address = tensor.call_method0(intern!(py, "data_ptr"));
         let address = address
             .map_err(|error| label.unreadable(tensor, error))?
@@ -176,6 +210,42 @@ impl Layout {
             false => Some(tensor.call_method0(intern!(py, "stride"))?.extract()?),
         };
         Ok(Memory { address, strides })
+    }
+
+    fn check_device(&self, tensor: &Bound<'_, PyAny>, label: Label<'_>) -> PyResult<()> {
+        let py = tensor.py();
+        let is_cpu = tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()?;
+        // What is asked in every step of every tensor must be quick.
+        if is_cpu && self.device == Device::Cpu {
+            return Ok(());
+        }
+        let found = device_of(tensor, label)?;
+        if found == self.device {
+            return Ok(());
+        }
+        let error = TensorError::Moved {
+            tensor: label.to_string(),
+            found: found.to_string(),
+            expected: self.device.to_string(),
+        };
+        Err(raise(py, &error))
+    }
+}
+
+/// Where a tensor is.
+fn device_of(tensor: &Bound<'_, PyAny>, label: Label<'_>) -> PyResult<Device> {
+    let py = tensor.py();
+    let device = tensor.getattr(intern!(py, "device"))?;
+    let kind: String = device.getattr(intern!(py, "type"))?.extract()?;
+    match &*kind {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Ok(Device::Cuda(
+            device.getattr(intern!(py, "index"))?.extract()?,
+        )),
+        _ => {
+            let (tensor, found) = (label.to_string(), device.str()?.to_string());
+            Err(raise(py, &TensorError::Device { tensor, found }))
+        }
     }
 }
 
@@ -215,7 +285,7 @@ impl Memory {
     pub(crate) unsafe fn view<'a>(&'a self, layout: &'a Layout) -> TensorView<'a> {
         let (data, strides) = (self.address as *mut c_void, self.strides.as_deref());
         // SAFETY: by the caller's promise.
-        unsafe { TensorView::from_raw(data, layout.dtype, &layout.dims, strides, Device::Cpu) }
+        unsafe { TensorView::from_raw(data, layout.dtype, &layout.dims, strides, layout.device) }
     }
 
     /// Whether two indices may be one element.

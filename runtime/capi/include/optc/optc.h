@@ -874,6 +874,22 @@ optc_status optc_step(struct optc_optimizer *optimizer,
                       size_t count);
 
 /**
+ * Steps the parameters of a CUDA device on `stream` (a `CUstream`, or a `cudaStream_t`) from now on, after all that was
+ * asked on the stream before. At first it is the legacy default stream, which is null. Without parameters on that
+ * device nothing happens.
+ *
+ * Errors: `OPTC_STATUS_STEP`: a failure of the device; `OPTC_STATUS_ARGUMENT`: a negative number.
+ *
+ * # Safety
+ *
+ * `optimizer` is from this library. `stream` is one of the device's primary context, and stays one until another is
+ * set or the optimizer is freed.
+ */
+optc_status optc_set_stream(struct optc_optimizer *optimizer,
+                            int32_t device_index,
+                            void *stream);
+
+/**
  * Frees an optimizer with its state. Null is fine.
  *
  * # Safety

@@ -34,22 +34,23 @@ class ParamState : public torch::optim::OptimizerCloneableParamState<ParamState>
 
 namespace detail {
 
-/// State of zeros, which a step or an entry fills.
-inline std::unique_ptr<ParamState> fresh_state(const Bound& bound, size_t param) {
+/// State of zeros on a device, which a step or an entry fills.
+inline std::unique_ptr<ParamState> fresh_state(const Bound& bound, size_t param, const torch::Device& device) {
   auto state = std::make_unique<ParamState>();
   const size_t count = param_info(bound, param).state_count;
   for (size_t n = 0; n < count; ++n) {
     const optc_state_info info = state_info(bound, param, n);
     const torch::IntArrayRef dims(info.dims, info.rank);
     state->names.emplace_back(info.name);
-    state->tensors.push_back(torch::zeros(dims, torch_type(info.dtype)));
+    state->tensors.push_back(torch::zeros(dims, torch::dtype(torch_type(info.dtype)).device(device)));
   }
   return state;
 }
 
-/// The state of a parameter in a checkpoint; null if it had not begun.
-inline std::unique_ptr<ParamState> saved_state(const Bound& bound, const Checkpoint& saved, size_t param) {
-  auto state = fresh_state(bound, param);
+/// The state of a parameter in a checkpoint, on a device; null if it had not begun.
+inline std::unique_ptr<ParamState> saved_state(const Bound& bound, const Checkpoint& saved, size_t param,
+                                               const torch::Device& device) {
+  auto state = fresh_state(bound, param, torch::kCPU);
   uint64_t steps = 0;
   check(optc_checkpoint_step(saved.get(), param, &steps));
   state->step = static_cast<int64_t>(steps);
@@ -60,6 +61,7 @@ inline std::unique_ptr<ParamState> saved_state(const Bound& bound, const Checkpo
     check(optc_checkpoint_state(saved.get(), param, n, &data, &bytes));
     begun = begun || data != nullptr;
     if (bytes > 0) std::memcpy(state->tensors[n].data_ptr(), data, bytes);
+    state->tensors[n] = state->tensors[n].to(device);
   }
   return begun ? std::move(state) : nullptr;
 }

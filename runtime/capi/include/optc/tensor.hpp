@@ -50,8 +50,9 @@ inline void check_tensor(const torch::Tensor& tensor, const std::string& what) {
     refuse("kind", what + " holds elements of type " + std::string(torch::toString(tensor.scalar_type())),
            "parameters and gradients are kDouble, kFloat, kBFloat16 or kHalf");
   }
-  if (!tensor.device().is_cpu()) {
-    refuse("device", what + " is on " + tensor.device().str(), "move the model to the cpu before the optimizer is made");
+  if (!tensor.device().is_cpu() && !tensor.device().is_cuda()) {
+    refuse("device", what + " is on " + tensor.device().str(),
+           "rules step on the cpu and on cuda: move the model there before the optimizer is made");
   }
 }
 
@@ -97,7 +98,8 @@ inline optc_tensor view(const torch::Tensor& tensor) {
   view.strides = tensor.strides().data();
   view.rank = static_cast<size_t>(tensor.dim());
   view.dtype = dtype_number(tensor.scalar_type());
-  view.device_type = OPTC_CPU;
+  view.device_type = tensor.is_cuda() ? OPTC_CUDA : OPTC_CPU;
+  view.device_index = tensor.is_cuda() ? tensor.device().index() : 0;
   return view;
 }
 

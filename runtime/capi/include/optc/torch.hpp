@@ -15,6 +15,7 @@
 #include <optc/inputs.hpp>
 #include <optc/options.hpp>
 #include <optc/state.hpp>
+#include <optc/stream.hpp>
 #include <optc/tensor.hpp>
 
 #include <ATen/Parallel.h>
@@ -24,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -252,6 +254,10 @@ class Optimizer : public torch::optim::Optimizer {
     optc_optimizer* bound = nullptr;
     detail::check(optc_bind(rules_.get(), params.data(), params.size(), &options, &bound));
     bound_.reset(bound);
+    devices_.clear();
+    for (const optc_param& param : params) {
+      if (param.device_type == OPTC_CUDA) devices_.insert(param.device_index);
+    }
   }
 
   /// Binds all parameters, and makes the groups that the patterns find.
@@ -408,6 +414,7 @@ class Optimizer : public torch::optim::Optimizer {
     std::vector<const optc_tensor*> places;
     for (const optc_tensor& view : views) places.push_back(view.struct_size == 0 ? nullptr : &view);
 
+    take_streams();
     const Loan loan(bound_);
     std::map<size_t, std::unique_ptr<ParamState>> active;
     for (size_t n = 0; n < params_.size(); ++n) {
@@ -431,13 +438,21 @@ class Optimizer : public torch::optim::Optimizer {
   /// Lends the state of a parameter; what had to be made is returned.
   std::unique_ptr<ParamState> lend(size_t n) {
     const ParamState* state = find_state(n);
-    std::unique_ptr<ParamState> fresh = state == nullptr ? detail::fresh_state(bound_, n) : nullptr;
+    std::unique_ptr<ParamState> fresh = state == nullptr ? detail::fresh_state(bound_, n, params_[n].tensor.device()) : nullptr;
     detail::lend(bound_, n, fresh == nullptr ? *state : *fresh, fresh == nullptr);
     return fresh;
   }
 
+  /// Steps each device on the stream that LibTorch gives it work on now.
+  void take_streams() {
+    for (const int32_t device : devices_) {
+      detail::check(optc_set_stream(bound_.get(), device, detail::current_stream(device)));
+    }
+  }
+
   /// Lends all state that there is.
   Loan lend_all() {
+    take_streams();
     Loan loan(bound_);
     for (size_t n = 0; n < params_.size(); ++n) {
       if (const ParamState* state = find_state(n)) detail::lend(bound_, n, *state);
@@ -461,7 +476,7 @@ class Optimizer : public torch::optim::Optimizer {
   /// Makes a checkpoint the options and the state of this optimizer; returns what was migrated.
   std::string adopt(const detail::Checkpoint& saved) {
     std::vector<std::unique_ptr<ParamState>> states;
-    for (size_t n = 0; n < params_.size(); ++n) states.push_back(detail::saved_state(bound_, saved, n));
+    for (size_t n = 0; n < params_.size(); ++n) states.push_back(detail::saved_state(bound_, saved, n, params_[n].tensor.device()));
     for (size_t group = 0; group < members_.size(); ++group) {
       size_t at = 0;
       for (const auto& [name, value] : detail::hypers(bound_, group)) {
@@ -485,6 +500,8 @@ class Optimizer : public torch::optim::Optimizer {
   /// Sources of groups, by what `use` says.
   std::map<std::string, detail::Rules> sources_;
   detail::Bound bound_;
+  /// CUDA devices that parameters are on, by number.
+  std::set<int32_t> devices_;
   /// In the order in which they are bound.
   std::vector<Param> params_;
   /// The parameters of each group, by position.

@@ -2,10 +2,15 @@
 ///
 ///     front behaviour FOLDER ABI  everything that LibTorch's tools expect; FOLDER is for files, ABI an artifact of another one
 ///     front golden CASES RESULTS  steps recorded runs
+///     front device ARTIFACT FOLDER  steps on devices that are not there
 ///     front continue FROM TO      reads the bits of weights, steps on from a checkpoint, writes one and the new bits
 #include <optc/torch.hpp>
 
+#include "host_cuda.hpp"
+
 #include <torch/torch.h>
+
+#include <dlfcn.h>
 
 #include <cstring>
 #include <fstream>
@@ -401,11 +406,90 @@ static int continue_run(const std::string& from, const std::string& to) {
   return 0;
 }
 
+// Devices
+
+/// Parameters on a device and the same on the host, stepped by the same gradients.
+struct Twins {
+  std::vector<torch::Tensor> host, device;
+
+  Twins() {
+    torch::manual_seed(5);
+    for (const auto& dims : std::vector<std::vector<int64_t>>{{}, {7}, {3, 4}, {0}, {2, 3, 5}}) {
+      host.push_back(torch::randn(dims));
+      device.push_back(host.back().to(torch::Device(torch::kCUDA, static_cast<int8_t>(host.size() % 2))));
+    }
+    host.push_back(torch::randn({4, 3}).t());
+    device.push_back(host.back().to(torch::kCUDA));
+  }
+
+  void step(optc::Optimizer& on_host, optc::Optimizer& on_device) {
+    for (size_t n = 0; n < host.size(); ++n) {
+      host[n].mutable_grad() = torch::randn_like(host[n]);
+      device[n].mutable_grad() = host[n].grad().to(device[n].device());
+    }
+    on_host.step(), on_device.step();
+  }
+
+  void check(const optc::Optimizer& on_host, const optc::Optimizer& on_device) const {
+    for (size_t n = 0; n < host.size(); ++n) {
+      EXPECT(torch::equal(host[n], device[n].cpu()));
+      const auto *mine = on_host.state_of(host[n]), *its = on_device.state_of(device[n]);
+      EXPECT(mine->step == its->step && mine->names == its->names);
+      for (size_t piece = 0; piece < mine->tensors.size(); ++piece) {
+        EXPECT(its->tensors[piece].device() == device[n].device());
+        EXPECT(torch::equal(mine->tensors[piece], its->tensors[piece].cpu()));
+      }
+    }
+  }
+};
+
+/// What the driver was asked: the `stream` of the last call, or `launches`.
+static size_t asked(const std::string& what) {
+  using Answer = int (*)(size_t*);
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+  EXPECT(driver != nullptr);
+  const auto answer = reinterpret_cast<Answer>(dlsym(driver, ("optc_fake_cuda_" + what).c_str()));
+  EXPECT(answer != nullptr);
+  size_t number = 0;
+  answer(&number);
+  return number;
+}
+
+static void device_follows_the_host(const std::string& artifact, const std::string& folder) {
+  Twins twins;
+  optc::Optimizer on_host(twins.host, artifact, optc::Options(0.01)), on_device(twins.device, artifact, optc::Options(0.01));
+  for (const int64_t stream : {0, 77, 5}) {
+    host_cuda::current_stream = stream;
+    twins.step(on_host, on_device);
+    EXPECT(asked("stream") == static_cast<size_t>(stream));
+  }
+  EXPECT(asked("launches") > 0);
+  twins.check(on_host, on_device);
+  // Each goes on from what the other has written.
+  on_device.save(folder + "/device"), on_host.save(folder + "/host");
+  on_device.load(folder + "/host"), on_host.load(folder + "/device");
+  twins.step(on_host, on_device);
+  twins.check(on_host, on_device);
+}
+
+static int device(const std::string& artifact, const std::string& folder) {
+  const auto replaced = host_cuda::replace();
+  device_follows_the_host(artifact, folder);
+  const auto weight = torch::ones({3}).to(torch::kCUDA);
+  fails("opt::bind::no_cuda_code", [&] { optc::Optimizer({weight}, "adamw"); });
+  optc::Optimizer optimizer({weight}, artifact);
+  weight.mutable_grad() = torch::ones({3});
+  fails("opt::step::device", [&] { optimizer.step(); });
+  fails("opt::torch::device", [&] { optc::Optimizer({torch::empty({3}, torch::kMeta)}, "adamw"); });
+  return 0;
+}
+
 int main(int argc, char** argv) try {
   const std::string what = argc > 2 ? argv[1] : "";
   if (what == "behaviour" && argc > 3) return behaviour(argv[2], argv[3]);
   if (what == "golden" && argc > 3) return golden(argv[2], argv[3]);
   if (what == "continue" && argc > 3) return continue_run(argv[2], argv[3]);
+  if (what == "device" && argc > 3) return device(argv[2], argv[3]);
   return 2;
 } catch (const optc::Error& error) {
   std::cerr << error.code() << "\n" << error.rendered() << "\n";

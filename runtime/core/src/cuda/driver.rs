@@ -3,6 +3,14 @@
 //! [`Api`] has one method per thing that is asked, not one per function of the driver, so that a test can put plain
 //! memory in the driver's place. A method that touches device memory or a handle is unsafe: a driver checks neither.
 
+#![cfg_attr(
+    not(any(test, feature = "fake-cuda")),
+    allow(
+        unreachable_pub,
+        reason = "all of it is public for a driver made for tests"
+    )
+)]
+
 use super::error::CudaError;
 use super::library::Library;
 use std::ffi::{OsStr, c_void};
@@ -84,18 +92,19 @@ impl Stream {
 
 /// What is known about a device once it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Opened {
-    pub(crate) context: Context,
-    pub(crate) name: String,
+pub struct Opened {
+    pub context: Context,
+    /// What the driver calls it.
+    pub name: String,
     /// Compute capability, as in 9.0.
-    pub(crate) capability: (u32, u32),
+    pub capability: (u32, u32),
 }
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident),*) => {
         $($(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) struct $name(pub(crate) usize);)*
+        pub struct $name(pub usize);)*
     };
 }
 
@@ -112,12 +121,12 @@ handles!(
 
 /// One launch of an entry whose parameters are a table of tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Launch {
-    pub(crate) function: Function,
-    pub(crate) blocks: u32,
+pub struct Launch {
+    pub function: Function,
+    pub blocks: u32,
     /// Device addresses of operands, scalars, dims and starts.
-    pub(crate) tables: [Address; 4],
-    pub(crate) tensors: u32,
+    pub tables: [Address; 4],
+    pub tensors: u32,
 }
 
 /// Threads per block of every entry; the compiler's `THREADS`.
@@ -125,7 +134,7 @@ pub(crate) const THREADS: u32 = 128;
 
 /// The driver. Handles come from the same driver, and a context is entered wherever one is needed: everywhere but in
 /// the first four methods.
-pub(crate) trait Api: Send + Sync {
+pub trait Api: Send + Sync {
     /// Devices of this machine.
     fn device_count(&self) -> Result<u32, CudaError>;
 

@@ -1,6 +1,6 @@
 //! A driver without a device: its memory is the host's, and its entries are run by `kernel_eval`.
 //!
-//! Its PTX is a list of entries, one a line. Everything happens at once, so it cannot show a missing order between
+//! Of PTX it reads the names of the entries; what they do, it has to be told by kernels of these names. Everything happens at once, so it cannot show a missing order between
 //! streams; it does notice a call without a context, memory that is not given back, and a word read beyond a tensor's.
 
 use super::driver::{
@@ -19,6 +19,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// What stands before the name of an entry in PTX.
+const ENTRY: &str = ".visible .entry ";
+
 thread_local! {
     /// Contexts entered on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -26,7 +29,7 @@ thread_local! {
 
 /// What a test says before, and asks afterwards.
 #[derive(Debug, Clone)]
-pub(crate) struct Fake(Arc<Shared>);
+pub struct Fake(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -47,21 +50,21 @@ struct State {
 
 /// What is held and what was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) open: usize,
-    pub(crate) bytes: u64,
-    pub(crate) pinned: usize,
-    pub(crate) events: usize,
-    pub(crate) modules: usize,
-    pub(crate) launches: usize,
-    pub(crate) waits: usize,
-    pub(crate) allocations: usize,
-    pub(crate) stream: usize,
+pub struct Counts {
+    pub open: usize,
+    pub bytes: u64,
+    pub pinned: usize,
+    pub events: usize,
+    pub modules: usize,
+    pub launches: usize,
+    pub waits: usize,
+    pub allocations: usize,
+    pub stream: usize,
 }
 
 impl Counts {
     /// Whether everything was given back.
-    pub(crate) fn nothing_held(&self) -> bool {
+    pub fn nothing_held(&self) -> bool {
         (
             self.open,
             self.bytes,
@@ -74,7 +77,7 @@ impl Counts {
 
 impl Fake {
     /// A driver with two devices of `size` bytes that can run these kernels.
-    pub(crate) fn new(kernels: impl IntoIterator<Item = MapKernel>, size: u64) -> Fake {
+    pub fn new(kernels: impl IntoIterator<Item = MapKernel>, size: u64) -> Fake {
         let kernels = kernels.into_iter().chain(support::kernels());
         Fake(Arc::new(Shared {
             kernels: kernels.map(|kernel| (kernel.symbol(), kernel)).collect(),
@@ -83,26 +86,18 @@ impl Fake {
         }))
     }
 
-    pub(crate) fn driver(&self) -> Driver {
+    pub fn driver(&self) -> Driver {
         Driver(Arc::new(self.clone()))
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         self.state().counts
     }
 
     /// The PTX that has every entry.
-    pub(crate) fn ptx(&self) -> String {
-        let moves = support::SIZES
-            .map(|size| [support::gather_symbol(size), support::scatter_symbol(size)]);
-        let totals = Fold::BOTH
-            .into_iter()
-            .flat_map(|fold| support::TOTALS.map(|dtype| support::totals_symbol(fold, dtype)));
-        let entries = self.0.kernels.keys().cloned().chain(totals);
-        entries
-            .chain(moves.into_iter().flatten())
-            .collect::<Vec<String>>()
-            .join("\n")
+    pub fn ptx(&self) -> String {
+        let entries = self.0.kernels.keys().cloned().chain(support::symbols());
+        entries.map(|entry| format!("{ENTRY}{entry}()\n")).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -159,9 +154,7 @@ impl Api for Fake {
         }
         let mut state = self.inside();
         state.counts.modules += 1;
-        state
-            .modules
-            .push(Some(ptx.lines().map(str::to_owned).collect()));
+        state.modules.push(Some(entries(ptx)));
         Ok(Module(state.modules.len() - 1))
     }
 
@@ -325,6 +318,15 @@ impl Api for Fake {
         self.inside().counts.waits += 1;
         Ok(())
     }
+}
+
+/// The names of the entries.
+fn entries(ptx: &str) -> Vec<String> {
+    let after = ptx.lines().filter_map(|line| line.strip_prefix(ENTRY));
+    after
+        .filter_map(|rest| rest.split('(').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// # Safety

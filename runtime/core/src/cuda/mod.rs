@@ -7,17 +7,23 @@
 //! | `device` | a device, its memory, compiled PTX |
 //! | `entries` | the PTX's entries by purpose |
 //! | `table` | tables of tensors, and how they reach the device |
+//! | `fake` | a driver whose device is the host, for tests |
 //! | `run` | one kernel by itself, for tests and tools |
 //!
 //! Nothing here knows plans or parameters; the engine's `device` steps them. Neither the CUDA toolkit nor LibTorch is
 //! needed. What is left out: products and factorizations, graphs, peer access.
 
 pub(crate) mod device;
+#[cfg(not(any(test, feature = "fake-cuda")))]
 pub(crate) mod driver;
+#[cfg(any(test, feature = "fake-cuda"))]
+#[doc(hidden)]
+pub mod driver;
 pub(crate) mod entries;
 mod error;
-#[cfg(test)]
-pub(crate) mod fake;
+#[cfg(any(test, feature = "fake-cuda"))]
+#[doc(hidden)]
+pub mod fake;
 mod library;
 mod run;
 pub(crate) mod table;

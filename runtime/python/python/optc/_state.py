@@ -89,7 +89,7 @@ def fit_tensor(
     tensor: torch.Tensor = found[key]
     if list(tensor.shape) != shape:
         raise misfit(f"state `{key}` of parameter `{name}` has shape {list(tensor.shape)}, not {shape}")
-    copy = torch.empty(shape, dtype=getattr(torch, dtype), device=param.device)
+    copy: torch.Tensor = param.new_empty(shape, dtype=getattr(torch, dtype))
     return copy.copy_(tensor)
 
 
@@ -101,9 +101,19 @@ def from_file(
     for n, (param, (step, pieces)) in enumerate(zip(params_of(groups), saved)):
         if step > 0 or pieces:
             layout = engine.layout(n)
-            tensors = {key: from_bytes(data, dtype, shape) for (key, dtype, shape), data in zip(layout, pieces)}
+            tensors = {
+                key: beside(param, from_bytes(data, dtype, shape)) for (key, dtype, shape), data in zip(layout, pieces)
+            }
             entries[param] = {"step": torch.tensor(float(step), dtype=torch.float32), **tensors}
     return entries
+
+
+def beside(param: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor where the parameter is."""
+    if param.is_cpu:
+        return tensor
+    copy: torch.Tensor = param.new_empty(tensor.shape, dtype=tensor.dtype)
+    return copy.copy_(tensor)
 
 
 def from_bytes(data: bytes, dtype: str, shape: list[int]) -> torch.Tensor:

@@ -88,7 +88,7 @@ impl Part {
         regs: &[f64],
         inputs: &[StepInput<'_>],
     ) -> Result<(), CudaError> {
-        let late = |param: &Param| param.active && param.step == 0 && param.initialised_late();
+        let late = |param: &Param| param.active && !param.begun && param.initialised_late();
         self.init
             .run(&mut self.ring, &self.device, (params, regs), late)?;
         self.body
