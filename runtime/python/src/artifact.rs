@@ -289,6 +289,12 @@ pub(crate) fn check_composition<'py>(
     findings(py, Rules::compose(composition))
 }
 
+/// Whether something that names no file may be a composition.
+#[pyfunction]
+pub(crate) fn is_composition(source: &str) -> bool {
+    optc_stdlib::is_composition(source)
+}
+
 /// Every mistake and warning in a `.opt` file, in order.
 #[pyfunction]
 pub(crate) fn check_file(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {

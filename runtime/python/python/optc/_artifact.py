@@ -10,7 +10,7 @@ from typing import Union
 
 from . import _native
 from ._errors import OptError
-from ._optc import Artifact, check_composition, check_file, check_text, standard_library
+from ._optc import Artifact, check_composition, check_file, check_text, is_composition, standard_library
 
 Source = Union[str, "os.PathLike[str]", Artifact]
 
@@ -67,11 +67,6 @@ def check(source: str | os.PathLike[str]) -> list[OptError]:
 def is_text(source: str | os.PathLike[str]) -> bool:
     """Only a text has lines or braces."""
     return isinstance(source, str) and ("\n" in source or "{" in source)
-
-
-def is_composition(source: str) -> bool:
-    """`Clip(base = AdamW)`, as it would stand in a file."""
-    return source.endswith(")") and "(" in source
 
 
 def standard_module(name: str) -> str | None:
