@@ -8,7 +8,7 @@ use miette::Diagnostic;
 use optc_core::check::Diagnostics;
 use optc_core::dtype::DType;
 use optc_core::settings::SettingError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a source or an artifact could not be loaded.
@@ -57,6 +57,15 @@ pub enum LoadError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Artifact(#[from] optc_artifact::LoadError),
+    /// A file holds an artifact that is not one for this machine.
+    #[error("`{}`: {reason}", path.display())]
+    #[diagnostic(forward(reason))]
+    ArtifactFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: optc_artifact::LoadError,
+    },
     /// The system refuses the artifact's machine code.
     #[error("the artifact's machine code cannot be loaded")]
     #[diagnostic(
@@ -68,6 +77,19 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl LoadError {
+    /// The same about an artifact that was read from a file.
+    pub fn of_file(self, path: &Path) -> LoadError {
+        match self {
+            LoadError::Artifact(reason) => LoadError::ArtifactFile {
+                path: path.to_owned(),
+                reason,
+            },
+            other => other,
+        }
+    }
 }
 
 /// Why parameters could not be bound.
