@@ -8,7 +8,6 @@ use optc_core::kernel::{
 };
 use optc_core::kernel_eval::round_once;
 use optc_core::kernel_math;
-use optc_core::kernel_random::{decode, encode};
 use optc_mlir::Isa;
 use std::ffi::c_void;
 
@@ -138,7 +137,7 @@ impl Object {
         let stored = inputs
             .iter()
             .zip(&kernel.inputs)
-            .map(|(values, input)| encode(input.dtype, values));
+            .map(|(values, input)| input.dtype.encode(values));
         let fresh = (0..kernel.outputs.len()).map(|n| {
             let (dtype, count) = written(kernel, n, dims);
             vec![0xAA; (count * dtype.size()) as usize]
@@ -164,7 +163,7 @@ impl Object {
         }
         let outputs = tensors[inputs.len()..].iter().enumerate();
         outputs
-            .map(|(n, bytes)| finish(kernel, n, dims, decode(written(kernel, n, dims).0, bytes)))
+            .map(|(n, bytes)| finish(kernel, n, dims, written(kernel, n, dims).0.decode(bytes)))
             .collect()
     }
 }
