@@ -1,11 +1,12 @@
 //! Compiled map kernels against their meaning, bit for bit.
 
-use crate::common::{Dims, Kernel, Object, functions, levels};
+use crate::common::{Dims, Object, functions, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
 use optc_core::kernel_random::{adamw, inputs, kernel, same, scalars};
 use optc_core::{kernel_eval, kernel_random};
 use optc_mlir::{EmitError, Isa, Stage, Unit, compile_cpu, emit_cpu_text};
+use optc_runtime::kernels::MapFn;
 
 fn object(kernels: &[MapKernel], isa: Isa) -> Object {
     Object::load(
@@ -129,7 +130,7 @@ fn an_output_may_be_an_input() {
         let [w, grad, m, v] = [0, 1, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
         // SAFETY: the symbol has the type of map kernels; all operands have 5003 elements.
         unsafe {
-            let function: Kernel = object.symbol(&kernel.symbol());
+            let function: MapFn = object.symbol(&kernel.symbol());
             function(
                 [w, grad, m, v, w, m, v].as_ptr(),
                 scalars.as_ptr(),

@@ -9,6 +9,7 @@ use optc_core::kernel::{
 use optc_core::kernel_eval::round_once;
 use optc_core::kernel_math;
 use optc_mlir::Isa;
+use optc_runtime::kernels::MapFn;
 use std::ffi::c_void;
 
 /// The ISA levels this machine can run.
@@ -102,8 +103,6 @@ pub(crate) struct Object {
     library: libloading::Library,
 }
 
-pub(crate) type Kernel = unsafe extern "C" fn(*const *mut c_void, *const f64, *const u64, u64, u64);
-
 impl Object {
     pub(crate) fn load(bytes: &[u8]) -> Object {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -133,7 +132,7 @@ impl Object {
         step: u64,
     ) -> Vec<Vec<f64>> {
         // SAFETY: the symbol of a map kernel has this type.
-        let function: Kernel = unsafe { self.symbol(&kernel.symbol()) };
+        let function: MapFn = unsafe { self.symbol(&kernel.symbol()) };
         let stored = inputs
             .iter()
             .zip(&kernel.inputs)
