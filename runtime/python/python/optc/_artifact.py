@@ -96,13 +96,21 @@ def standard_module(name: str) -> str | None:
 
 def missing(source: str) -> OptError:
     """A name that is neither a file nor a module."""
-    known = [name.removeprefix("std.") for name in standard_library()]
-    path = Path(source)
-    word = path.stem if path.suffix in (".opt", ".optc") else path.name.removeprefix("std.")
-    near = difflib.get_close_matches(word.lower(), known, n=1)
-    everything = f"give a `.opt` or `.optc` file, the text of a rule, or one of {', '.join(known)}"
     return OptError(
         f"there is no file `{source}`, and no rule of that name in the standard library",
         code="opt::load::file",
-        help=f"did you mean `{near[0]}`?" if near else everything,
+        help=meant(Path(source)),
     )
+
+
+def meant(path: Path) -> str:
+    """What the name may have been meant to be."""
+    known = [name.removeprefix("std.") for name in standard_library()]
+    is_file = path.suffix in (".opt", ".optc")
+    word = path.stem if is_file else path.name.removeprefix("std.")
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    if is_file or len(path.parts) > 1:
+        return f"check the path, which begins at `{Path.cwd()}`"
+    return f"give a `.opt` or `.optc` file, the text of a rule, or one of {', '.join(known)}"
