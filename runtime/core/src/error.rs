@@ -16,10 +16,7 @@ use thiserror::Error;
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
-    #[diagnostic(
-        code(opt::load::file),
-        help("give a `.opt` file, an artifact, or a module such as `std.adamw`")
-    )]
+    #[diagnostic(code(opt::load::file), help("{}", meant(path)))]
     File {
         /// Its path.
         path: PathBuf,
@@ -77,6 +74,19 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What a path that is no file may have been meant to be.
+fn meant(path: &Path) -> String {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let module = format!("std.{}", stem.to_lowercase());
+    match optc_stdlib::source(&module) {
+        Some(_) => format!("the standard library's rule is `{module}`"),
+        None => "give a `.opt` file, an artifact, or a module such as `std.adamw`".to_owned(),
+    }
 }
 
 impl LoadError {
@@ -379,7 +389,7 @@ pub enum CheckpointError {
     #[error("cannot {action} `{}`", path.display())]
     #[diagnostic(
         code(opt::checkpoint::file),
-        help("check that the folder exists and that there is space in it")
+        help("check the folder, the name of the file, and that there is space for it")
     )]
     File {
         /// `read` or `write`.

@@ -256,6 +256,12 @@ def test_parameters_that_share_memory() -> None:
     refuse(optimizer.step, optc.OptError, "`first` and `second` share memory", "opt::python::shared")
 
 
+def test_a_gradient_in_the_parameter_s_memory() -> None:
+    param = Parameter(torch.ones(6))
+    param.grad = param.data
+    refuse(adamw([("w", param)]).step, optc.OptError, "`w` and its gradient,.* share memory", "opt::python::shared")
+
+
 def test_state_that_was_replaced() -> None:
     problem = Problem()
     optimizer = adamw(problem.named)
