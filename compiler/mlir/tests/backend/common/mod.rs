@@ -2,6 +2,7 @@
 
 pub(crate) mod gemm;
 
+use optc_artifact::Features;
 use optc_core::dtype::DType;
 use optc_core::kernel::{
     Access, CHUNK, Input, Inst, MapKernel, Output, OutputKind, ROW_CHUNK, Space, Val,
@@ -14,15 +15,9 @@ use std::ffi::c_void;
 
 /// The ISA levels this machine can run.
 pub(crate) fn levels() -> Vec<Isa> {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
-    let avx512 = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl");
-    let bf16 = is_x86_feature_detected!("avx512bf16");
-    Isa::ALL
-        .into_iter()
-        .zip([avx2, avx512, bf16])
-        .filter(|(_, has)| *has)
-        .map(|(isa, _)| isa)
-        .collect()
+    let machine = Features::detect();
+    let all = Isa::ALL.into_iter();
+    all.filter(|&isa| machine.runs(isa)).collect()
 }
 
 /// `exp`, `log`, `tanh` and a power of one input: long bodies whose last bits hang on every rounding.
