@@ -3,7 +3,7 @@
 use optc_artifact::Artifact;
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
-use optc_core::kernel_random::{decode, encode, inputs, same, scalars};
+use optc_core::kernel_random::{inputs, same, scalars};
 use optc_core::settings::Overrides;
 use optc_core::variants::variants;
 use optc_core::{kernel_eval, kernel_support};
@@ -119,7 +119,7 @@ fn check(
 fn encoded(kernel: &MapKernel, data: &[Vec<f64>]) -> Vec<Vec<u8>> {
     let pairs = data.iter().zip(&kernel.inputs);
     pairs
-        .map(|(values, input)| encode(input.dtype, values))
+        .map(|(values, input)| input.dtype.encode(values))
         .collect()
 }
 
@@ -133,7 +133,7 @@ fn compare(
     let data: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
     let expected = kernel_eval::run(kernel, &data, &scalars(kernel, seed), rows, cols);
     for (n, (bytes, expected)) in outputs.iter().zip(&expected).enumerate() {
-        let agrees = same(&decode(kernel.outputs[n].dtype, bytes), expected);
+        let agrees = same(&kernel.outputs[n].dtype.decode(bytes), expected);
         found.note(agrees, || {
             format!("{rows} × {cols}, seed {seed}, output {n} of\n{kernel}")
         });

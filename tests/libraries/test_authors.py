@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import adam_mini
 import lion_pytorch.cautious_lion
 import prodigyopt
-import torch
 from bounds import SINGLE_NUMBERS
-from trial import MODEL, Pair, each, expect_same, pair
+from trial import DECAY, MODEL, Pair, pair, same
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 PRODIGY = {"lr": 1.0, "d0": 0.01, "weight_decay": 0.1}
 
 
@@ -36,7 +36,4 @@ SAME = [
     mini("Adam-mini, other betas", lr=0.02, betas=(0.8, 0.9), eps=1e-3),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
+test_same = same(SAME)

@@ -11,9 +11,8 @@ import pytorch_optimizer as po
 import schedulefree as sf
 import torch
 from bounds import ELEMENTWISE, SINGLE_FACTORS, SINGLE_NUMBERS, Bound
-from trial import EVERY, STEPS, TENSORS, Params, Seen, compare, give, gradient, params, values
+from trial import DECAY, EVERY, STEPS, TENSORS, Params, Seen, compare, give, gradient, params, values
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
 

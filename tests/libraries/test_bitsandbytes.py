@@ -10,7 +10,7 @@ import bitsandbytes
 import bitsandbytes.backends.cpu.ops as cpu
 import pytest
 import torch
-from trial import Pair, each, every, expect_different, expect_same, pair
+from trial import different, pair, same
 
 SHAPES = ("large", "bias")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -28,6 +28,11 @@ DIFFERENT = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def found_by_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_quant_blockwise_fp32_direct", nearest)
+
+
 def nearest(x: torch.Tensor, code: torch.Tensor, scales: torch.Tensor, codes: torch.Tensor, block: int) -> None:
     """The code nearest to each element over the largest of its block."""
     blocks = torch.nn.functional.pad(x.flatten(), (0, -x.numel() % block)).view(-1, block)
@@ -38,13 +43,5 @@ def nearest(x: torch.Tensor, code: torch.Tensor, scales: torch.Tensor, codes: to
     scales.copy_(largest)
 
 
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_quant_blockwise_fp32_direct", nearest)
-    expect_same(pair, dtype)
-
-
-@every(DIFFERENT)
-def test_different(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_quant_blockwise_fp32_direct", nearest)
-    expect_different(pair)
+test_same = same(SAME)
+test_different = different(DIFFERENT)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from bounds import BF16_PRODUCTS, SINGLE_NUMBERS, Bound
-from trial import MATRICES, TENSORS, Pair, each, every, expect_different, expect_same, pair
+from trial import DECAY, MATRICES, TENSORS, Pair, different, pair, same, trained
 
 heavyball = pytest.importorskip("heavyball", reason="heavyball needs Python 3.11")
 
@@ -33,51 +32,41 @@ def theirs(name: str, make: Any, source: str, options: dict[str, Any], bound: Bo
     return pair(name, make, source, options, theirs=given, absent=traits.pop("absent", False), bound=bound, **traits)
 
 
-def trained(params: Any, **options: Any) -> Any:
-    optimizer = heavyball.SFAdamW(params, **options)
-    optimizer.train()
-    return optimizer
-
-
-def cautious(rule: str) -> str:
-    return f"use std.cautious.Cautious\nuse std.{rule.lower()}.{rule}\noptimizer Careful = Cautious(base = {rule})"
-
-
 SAME = [
     theirs("SGD", heavyball.SGD, "sgd", {"lr": 0.02}, theirs={"beta": 0.9}, ours={"momentum": 0.9}),
     theirs(
         "SGD with decay",
         heavyball.SGD,
         "sgd",
-        {"lr": 0.02, "weight_decay": 0.1},
+        DECAY,
         theirs={"beta": 0.9},
         ours={"momentum": 0.9, "decoupled_weight_decay": True},
     ),
-    theirs("AdamW", heavyball.AdamW, "adamw", {"lr": 0.02, "weight_decay": 0.1, **BETAS, **NO_EPS}),
-    theirs("AdamW, cautious", heavyball.AdamW, cautious("AdamW"), {"lr": 0.02, "weight_decay": 0.0, **BETAS, **NO_EPS}, theirs={"caution": True}),
+    theirs("AdamW", heavyball.AdamW, "adamw", {**DECAY, **BETAS, **NO_EPS}),
+    theirs("AdamW, cautious", heavyball.AdamW, "Cautious(base = AdamW)", {"lr": 0.02, "weight_decay": 0.0, **BETAS, **NO_EPS}, theirs={"caution": True}),
     theirs("NAdam", heavyball.NAdam, "nadam", {"lr": 0.02, "momentum_decay": 0.05, **NO_EPS}),
-    theirs("NAdam, decoupled", heavyball.NAdam, "nadam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True, **NO_EPS}),
+    theirs("NAdam, decoupled", heavyball.NAdam, "nadam", {**DECAY, "decoupled_weight_decay": True, **NO_EPS}),
     theirs("AdEMAMix", heavyball.AdEMAMix, "ademamix", {"lr": 0.02, "alpha_warmup": 8, "beta3_warmup": 8, "weight_decay": 0.1, **NO_EPS}),
     # Its average of squares is corrected, so it is Adam's without momentum.
     theirs(
         "RMSprop",
         heavyball.RMSprop,
         "adamw",
-        {"lr": 0.02, "weight_decay": 0.1, **NO_EPS},
+        {**DECAY, **NO_EPS},
         theirs={"betas": (0.9, 0.99)},
         ours={"betas": (0.0, 0.99)},
     ),
     # The learning rate multiplies the average, and is not averaged itself.
     theirs("LaProp", heavyball.LaProp, "laprop", {"lr": 0.02, **BETAS}, theirs=NO_EPS, rates=False),
-    theirs("LaProp, cautious", heavyball.LaProp, cautious("LaProp"), {"lr": 0.02, **BETAS}, theirs={"caution": True, **NO_EPS}, rates=False),
+    theirs("LaProp, cautious", heavyball.LaProp, "Cautious(base = LaProp)", {"lr": 0.02, **BETAS}, theirs={"caution": True, **NO_EPS}, rates=False),
     # Weights follow the learning rate, not the largest so far.
-    theirs("SFAdamW", trained, "schedule_free_adamw", {"lr": 0.02, "weight_decay": 0.1, **BETAS, **NO_EPS}, rates=False),
+    theirs("SFAdamW", trained(heavyball.SFAdamW), "schedule_free_adamw", {**DECAY, **BETAS, **NO_EPS}, rates=False),
     theirs("Muon without Nesterov", heavyball.Muon, "muon", {"lr": 0.02, "nesterov": False}, ours=MUON, shapes=MATRICES, bound=MUON_BOUND),
     theirs(
         "Muon with a sum of gradients",
         heavyball.Muon,
         "muon",
-        {"lr": 0.02, "weight_decay": 0.1},
+        DECAY,
         theirs={"nesterov": True, "heavyball_momentum": True},
         ours=MUON,
         shapes=(*MATRICES, "kernel"),
@@ -97,7 +86,7 @@ SAME = [
         "Muon, as the Dion repository's",
         heavyball.Muon,
         "dion_muon",
-        {"lr": 0.02, "weight_decay": 0.1, "nesterov": True},
+        {**DECAY, "nesterov": True},
         theirs={"heavyball_momentum": True},
         ours={"mu": 0.9, "use_polar_express": False, "epsilon": 0.0, "ns_dtype": "same"},
         shapes=("tall", "square"),
@@ -106,13 +95,13 @@ SAME = [
 ]
 
 DIFFERENT = [
-    theirs("SGD decays beside the gradient", heavyball.SGD, "sgd", {"lr": 0.02, "weight_decay": 0.1}, theirs={"beta": 0.9}, ours={"momentum": 0.9}),
+    theirs("SGD decays beside the gradient", heavyball.SGD, "sgd", DECAY, theirs={"beta": 0.9}, ours={"momentum": 0.9}),
     theirs("AdamW has eps as a least size", heavyball.AdamW, "adamw", {"lr": 0.02, "eps": 0.1, **BETAS}),
     theirs("RMSprop corrects its average", heavyball.RMSprop, "rmsprop", {"lr": 0.02}, theirs=BETAS, ours={"alpha": 0.99}),
-    theirs("NAdam couples decay in its own way", heavyball.NAdam, "nadam", {"lr": 0.02, "weight_decay": 0.1, **NO_EPS}),
+    theirs("NAdam couples decay in its own way", heavyball.NAdam, "nadam", {**DECAY, **NO_EPS}),
     theirs("ADOPT corrects both averages and does not clip", heavyball.ADOPT, "adopt", {"lr": 0.02, **BETAS, "eps": 1e-6}),
     theirs("Muon adds the gradient to the average", heavyball.Muon, "muon", {"lr": 0.02, "nesterov": True}, ours=MUON, shapes=MATRICES),
-    theirs("SFAdamW weighs by the rate of the step", trained, "schedule_free_adamw", {"lr": 0.02, **BETAS, **NO_EPS}),
+    theirs("SFAdamW weighs by the rate of the step", trained(heavyball.SFAdamW), "schedule_free_adamw", {"lr": 0.02, **BETAS, **NO_EPS}),
     theirs("Scion puts parameters in its ball first", heavyball.Scion, "scion", {"lr": 0.02}, ours={"momentum": 0.1, "unconstrained": True}, shapes=TENSORS),
     theirs(
         "SOAP learns its basis from the current gradient",
@@ -123,12 +112,5 @@ DIFFERENT = [
     ),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
-
-
-@every(DIFFERENT)
-def test_different(pair: Pair) -> None:
-    expect_different(pair)
+test_same = same(SAME)
+test_different = different(DIFFERENT)

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 from bounds import SINGLE_FACTORS
-from trial import TENSORS, Pair, Params, each, expect_same
+from trial import DECAY, TENSORS, Pair, Params, same
 
 kron_torch = pytest.importorskip("kron_torch", reason="kron-torch needs triton, which there is for Linux only")
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 SCHEDULE = ("max_prob", "min_prob", "decay", "flat_start")
 
 RULE = Path(__file__).parents[2] / "stdlib" / "psgd_kron.opt"
@@ -40,6 +39,11 @@ class Torch:
 
     def randn_like(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(2 * x / x.square().mean().sqrt())
+
+
+@pytest.fixture(autouse=True)
+def the_same_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kron_torch.kron, "torch", Torch())
 
 
 class Certain:
@@ -80,8 +84,4 @@ SAME = [
     kron("now and then", lr=0.02, max_prob=1.0, min_prob=0.25, decay=0.2, flat_start=3),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kron_torch.kron, "torch", Torch())
-    expect_same(pair, dtype)
+test_same = same(SAME)

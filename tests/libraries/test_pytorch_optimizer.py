@@ -9,7 +9,7 @@ import pytorch_optimizer as po
 import torch
 from bounds import BF16_PRODUCTS, MATRIX, OWN_CONSTANT, SINGLE_FACTORS, SINGLE_NUMBERS
 from pytorch_optimizer.optimizer.utils.graft import LayerWiseGrafting
-from trial import MATRICES, TENSORS, Pair, each, every, expect_different, expect_same, pair
+from trial import DECAY, MATRICES, TENSORS, Pair, different, pair, same, trained
 
 
 def theirs(name: str, make: Any, source: str, options: dict[str, Any], **traits: Any) -> Pair:
@@ -20,17 +20,6 @@ def theirs(name: str, make: Any, source: str, options: dict[str, Any], **traits:
 
 def lookahead(params: Any, k: int, foreach: bool, **options: Any) -> Any:
     return po.Lookahead(torch.optim.AdamW(params, foreach=foreach, **options), k=k)
-
-
-def trained(make: Any) -> Any:
-    """Made, and put in train mode."""
-
-    def build(params: Any, **options: Any) -> Any:
-        optimizer = make(params, **options)
-        optimizer.train()
-        return optimizer
-
-    return build
 
 
 def muon(params: Any, of_matrices: bool = True, **options: Any) -> Any:
@@ -44,7 +33,6 @@ def galore(params: Any, **options: Any) -> Any:
     return po.GaLore([{"params": params, **projection}], **options)
 
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 COUPLED = {**DECAY, "weight_decouple": False}
 
 SAME = [
@@ -227,12 +215,5 @@ DIFFERENT = [
     theirs("StableAdamW clips each tensor's update", po.StableAdamW, "adamw", DECAY),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
-
-
-@every(DIFFERENT)
-def test_different(pair: Pair) -> None:
-    expect_different(pair)
+test_same = same(SAME)
+test_different = different(DIFFERENT)

@@ -7,18 +7,7 @@ from typing import Any
 import schedulefree as sf
 import torch
 from bounds import ELEMENTWISE
-from trial import TENSORS, Pair, each, every, expect_different, expect_same, pair
-
-
-def trained(make: Any) -> Any:
-    """Made, and put in train mode."""
-
-    def build(params: Any, **options: Any) -> Any:
-        optimizer = make(params, **options)
-        optimizer.train()
-        return optimizer
-
-    return build
+from trial import DECAY, TENSORS, Pair, different, pair, same, trained
 
 
 def around(base: Any, averaging: dict[str, Any]) -> Any:
@@ -29,13 +18,11 @@ def around(base: Any, averaging: dict[str, Any]) -> Any:
 def wrapped(name: str, base: Any, rule: str, options: dict[str, Any], averaging: dict[str, Any]) -> Pair:
     names = {"momentum": "beta", "weight_decay_at_y": "averaged_decay"}
     ours = {names.get(key, key): value for key, value in averaging.items()}
-    module = rule.lower()
-    source = f"use std.{module}.{rule}\nuse std.schedule_free.ScheduleFree\noptimizer Wrapped = ScheduleFree(base = {rule})"
+    source = f"ScheduleFree(base = {rule})"
     # It cannot swap scalars, and no base whose state is made at the first step, as that of torch's Adam, works inside it.
     return pair(name, around(base, averaging), source, options, ours=ours, shapes=TENSORS, absent=False, bound=ELEMENTWISE)
 
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 AVERAGING = {"momentum": 0.8, "weight_decay_at_y": 0.1, "r": 0.5}
 
 SAME = [
@@ -53,12 +40,5 @@ SAME = [
 
 DIFFERENT = [pair("AdamW of the paper corrects the rate", trained(sf.AdamWScheduleFreePaper), "schedule_free_adamw", DECAY)]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
-
-
-@every(DIFFERENT)
-def test_different(pair: Pair) -> None:
-    expect_different(pair)
+test_same = same(SAME)
+test_different = different(DIFFERENT)

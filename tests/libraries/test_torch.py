@@ -11,9 +11,8 @@ import torch
 from bounds import BF16_STORAGE, MATRIX, POLAR, SINGLE_NUMBERS
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
-from trial import MATRICES, RATES, STEPS, TENSORS, Pair, Params, compare, each, expect_same, give, pair, params, values
+from trial import DECAY, MATRICES, RATES, STEPS, TENSORS, Params, compare, give, pair, params, same, values
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 UP = {"maximize": True}
 
 
@@ -103,19 +102,11 @@ def polar(scaled: bool) -> Callable[..., torch.Tensor]:
     return update
 
 
-def compose(outer: str, module: str, *bases: str, **arguments: str) -> str:
-    uses = [f"use std.{name.lower()}.{name}" for name in bases]
-    given = ", ".join(f"{key} = {value}" for key, value in arguments.items())
-    return "\n".join([f"use std.{module}.{outer}", *uses, f"optimizer Composed = {outer}({given})"])
-
-
 def grafted(params: list[Parameter], lr: float) -> Grafted:
     adamw = lambda copies: torch.optim.AdamW(copies, lr=lr, weight_decay=0.1)  # noqa: E731
     rmsprop = lambda copies: torch.optim.RMSprop(copies, lr=lr, momentum=0.5)  # noqa: E731
     return Grafted(params, adamw, rmsprop)
 
-
-GRAFT = compose("Graft", "graft", "AdamW", "RMSprop", magnitude="AdamW", direction="RMSprop")
 
 SAME = [
     pair("Adafactor", torch.optim.Adafactor, "adafactor", {"lr": 0.05, "weight_decay": 0.1}),
@@ -138,17 +129,14 @@ SAME = [
     pair("steepest descent, Euclidean", torch.optim.SGD, "lmo", {"lr": 0.01}, ours={"norm": "euclidean", "vector_norm": "euclidean"}),
     pair("clipped by value", clipped(torch.optim.AdamW, lambda p: clip_grad_value_(p, 0.5)), "clip", DECAY, ours={"clip_value": 0.5, "optimizer": "ClipValue"}),
     *(
-        pair(f"clipped by the norm {word}", clipped(torch.optim.RMSprop, lambda p, norm=norm: clip_grad_norm_(p, 2.0, norm)), compose("Clip", "clip", "RMSprop", base="RMSprop"), {"lr": 0.02}, ours={"max_norm": 2.0, "norm_type": word})
+        pair(f"clipped by the norm {word}", clipped(torch.optim.RMSprop, lambda p, norm=norm: clip_grad_norm_(p, 2.0, norm)), "Clip(base = RMSprop)", {"lr": 0.02}, ours={"max_norm": 2.0, "norm_type": word})
         for word, norm in {"one": 1.0, "two": 2.0, "largest": float("inf")}.items()
     ),
     pair("clipped, then AdamW", clipped(torch.optim.AdamW, lambda p: clip_grad_norm_(p, 2.0)), "clip_adamw", DECAY, ours={"max_norm": 2.0}),
-    pair("grafted", grafted, GRAFT, {"lr": 0.02}, ours={"magnitude.weight_decay": 0.1, "momentum": 0.5}, shapes=TENSORS, absent=False, bound=MATRIX),
+    pair("grafted", grafted, "Graft(magnitude = AdamW, direction = RMSprop)", {"lr": 0.02}, ours={"magnitude.weight_decay": 0.1, "momentum": 0.5}, shapes=TENSORS, absent=False, bound=MATRIX),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
+test_same = same(SAME)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -157,7 +145,7 @@ def test_parts_of_a_fused_matrix(adjust: str, nesterov: bool) -> None:
     """A matrix of queries, keys and values steps as three matrices do."""
     sizes = [6, 4, 4]
     start = torch.randn(14, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr": adjust, "nesterov": nesterov, "ns_dtype": "same"}
+    options = {**DECAY, "adjust_lr": adjust, "nesterov": nesterov, "ns_dtype": "same"}
     fused = Parameter(start.clone())
     parts = [Parameter(part.clone()) for part in start.split(sizes)]
     whole = optc.Optimizer([("qkv", fused)], "muon", split_sizes=[(size,) for size in sizes], **options)

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 import torch_optimizer as to
 from bounds import MATRIX, OWN_CONSTANT, SINGLE_NUMBERS
-from trial import EVERY, MATRICES, TENSORS, Pair, each, every, expect_different, expect_same, pair
+from trial import DECAY, EVERY, MATRICES, TENSORS, different, pair, same
 
-DECAY = {"lr": 0.02, "weight_decay": 0.1}
 # Its Adafactor multiplies the factors of a kernel in shapes that do not go together.
 NO_KERNEL = tuple(name for name in EVERY if name != "kernel")
 
@@ -46,12 +45,5 @@ DIFFERENT = [
     pair("SGDW subtracts a constant for its decay", to.SGDW, "sgd", {**DECAY, "momentum": 0.9}, ours={"decoupled_weight_decay": True}),
 ]
 
-
-@each(SAME)
-def test_same(pair: Pair, dtype: torch.dtype) -> None:
-    expect_same(pair, dtype)
-
-
-@every(DIFFERENT)
-def test_different(pair: Pair) -> None:
-    expect_different(pair)
+test_same = same(SAME)
+test_different = different(DIFFERENT)

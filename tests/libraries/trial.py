@@ -43,6 +43,9 @@ TENSORS = (*MATRICES, "bias", "kernel")
 EVERY = (*TENSORS, "scalar")
 MODEL = ("embed.weight", "attn.wq", "attn.wo", "mlp.bias", "norm.weight", "other")
 
+# Options of many pairs.
+DECAY = {"lr": 0.02, "weight_decay": 0.1}
+
 # The learning rate of each step, over that which the optimizer was made with.
 RATES = [1.0, 1.0, 0.5, 2.0, 1.5, 0.25, 1.0, 3.0, 0.5, 1.0, 1.25, 0.75, 1.0, 2.0, 0.5, 1.0]
 
@@ -83,6 +86,17 @@ def pair(
     given = {**options, **(theirs or {})}
     build = lambda named: make([param for _, param in named], **given)  # noqa: E731
     return Pair(name, build, source, {**options, **(ours or {})}, **traits)
+
+
+def trained(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Made, and put in train mode."""
+
+    def build(params: Any, **options: Any) -> Any:
+        optimizer = make(params, **options)
+        optimizer.train()
+        return optimizer
+
+    return build
 
 
 def draw(key: str, shape: tuple[int, ...], dtype: torch.dtype, scale: float = 1.0) -> torch.Tensor:
@@ -149,23 +163,24 @@ def over(apart: float, moved: float) -> float:
     return apart / moved if moved > 0 else 0.0 if apart == 0 else math.inf
 
 
-def expect_same(pair: Pair, dtype: torch.dtype) -> None:
-    far = list(run_both(pair, dtype))
-    assert not far, "\n".join([pair.name, *far[:12]])
-
-
-def expect_different(pair: Pair) -> None:
-    """What the table of conventions says of the library still holds."""
-    assert list(run_both(pair, torch.float64)), f"{pair.name} is the same now: docs/conventions.md says that it differs"
-
-
-def each(pairs: Sequence[Pair]) -> Any:
-    """Every pair in every dtype, as a parametrization of `pair` and `dtype`."""
+def same(pairs: Sequence[Pair]) -> Callable[..., None]:
+    """A test: both sides of every pair come to the same, in every dtype."""
     cases = [(pair, dtype) for pair in pairs for dtype in pair.dtypes]
     names = [f"{pair.name}, {str(dtype).removeprefix('torch.')}" for pair, dtype in cases]
-    return pytest.mark.parametrize(("pair", "dtype"), cases, ids=names)
+
+    @pytest.mark.parametrize(("pair", "dtype"), cases, ids=names)
+    def test(pair: Pair, dtype: torch.dtype) -> None:
+        far = list(run_both(pair, dtype))
+        assert not far, "\n".join([pair.name, *far[:12]])
+
+    return test
 
 
-def every(pairs: Sequence[Pair]) -> Any:
-    """Every pair, as a parametrization of `pair`."""
-    return pytest.mark.parametrize("pair", pairs, ids=[pair.name for pair in pairs])
+def different(pairs: Sequence[Pair]) -> Callable[..., None]:
+    """A test: what the table of conventions says of the library still holds."""
+
+    @pytest.mark.parametrize("pair", pairs, ids=[pair.name for pair in pairs])
+    def test(pair: Pair) -> None:
+        assert list(run_both(pair, torch.float64)), f"{pair.name} is the same now: docs/conventions.md says that it differs"
+
+    return test

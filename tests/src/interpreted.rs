@@ -48,7 +48,6 @@ pub struct Interpreted {
     /// Hyperparameters, shared numbers and sums of each group.
     inputs: Vec<Vec<f64>>,
     names: Vec<String>,
-    lr: usize,
     params: BTreeMap<String, Bound>,
 }
 
@@ -98,7 +97,6 @@ impl Interpreted {
             .iter()
             .map(|group| settings(program, id, group))
             .collect();
-        let lr = hyper_index(program, id, "lr");
         let mut params = BTreeMap::new();
         for (n, group) in groups.iter().enumerate() {
             for name in &group.params {
@@ -110,7 +108,6 @@ impl Interpreted {
         Interpreted {
             inputs: settings.iter().map(Settings::inputs).collect(),
             names: program.input_names(id),
-            lr,
             params,
         }
     }
@@ -270,14 +267,6 @@ fn optimizer(program: &Program, name: &str) -> OptimizerId {
     found.unwrap_or_else(|| panic!("no optimizer `{name}`")).0
 }
 
-fn hyper_index(program: &Program, id: OptimizerId, name: &str) -> usize {
-    let found = program.optimizers[id]
-        .hypers
-        .iter()
-        .position(|hyper| hyper.name == name);
-    found.unwrap_or_else(|| panic!("no hyperparameter `{name}`"))
-}
-
 fn settings(program: &Program, id: OptimizerId, group: &Group) -> Settings {
     let overrides = overrides(group);
     settle(program, id, &overrides).unwrap_or_else(|mistake| panic!("{mistake}"))
@@ -356,7 +345,8 @@ impl Interpreted {
 impl Stepper for Interpreted {
     fn step(&mut self, lr: Option<f64>, grads: &BTreeMap<String, Vec<f64>>) {
         if let Some(lr) = lr {
-            let at = self.lr;
+            let at = self.names.iter().position(|name| name == "lr");
+            let at = at.expect("a learning rate that can be set");
             self.inputs.iter_mut().for_each(|inputs| inputs[at] = lr);
         }
         for (name, grad) in grads {

@@ -87,6 +87,17 @@ impl Trial {
         Trial::new(text.unwrap_or_else(|| panic!("no `{module}`")), dims)
     }
 
+    /// One parameter `w` that begins at `start`, and its gradients.
+    pub fn given(text: &str, dims: &[u64], start: &[f64], grads: &[&[f64]]) -> Trial {
+        let each = grads.iter().map(|grad| grad.to_vec()).collect();
+        Trial {
+            given: Some((vec![start.to_vec()], vec![each])),
+            ..Trial::new(text, &[dims])
+                .named(&["w"])
+                .steps(grads.len() as u64)
+        }
+    }
+
     /// Names of the parameters, which otherwise are `p0`, `p1`, …
     pub fn named(mut self, names: &[&str]) -> Trial {
         self.names = names.iter().map(|&name| name.to_owned()).collect();
@@ -137,10 +148,8 @@ impl Trial {
     ///
     /// When the rule has a mistake, or two of them differ by more than products in another order explain.
     pub fn run(&self) -> Run {
-        let (init, grads) = self.given.clone().unwrap_or_else(|| self.random());
-        let lowered = self.steps_of(self.interpreted(&init, Stage::Lowered), &grads);
-        let optimized = self.steps_of(self.interpreted(&init, Stage::Optimized), &grads);
-        let quick = self.steps_of(self.quick(&init), &grads);
+        let (init, grads) = self.data();
+        let (lowered, optimized, quick) = self.stepped(&init, &grads);
         let params = self.params(&optimized);
         self.assert_near(&lowered, &params, "as lowered, after all passes");
         self.assert_near(&quick, &params, "quick tier, interpreter");
@@ -152,6 +161,47 @@ impl Trial {
             quick,
             names: self.names.clone(),
         }
+    }
+
+    /// Every tier takes the first parameter near `expected`: by less than `tolerance` of each element and 1.
+    ///
+    /// # Panics
+    ///
+    /// When one does not, or the rule has a mistake.
+    #[track_caller]
+    pub fn ends_at(&self, expected: &[f64], tolerance: f64) {
+        let (init, grads) = self.data();
+        let (lowered, optimized, quick) = self.stepped(&init, &grads);
+        let tiers = [
+            ("as lowered", self.params(&lowered)),
+            ("after all passes", self.params(&optimized)),
+            ("quick tier", self.params(&quick)),
+        ];
+        for (tier, params) in &tiers {
+            let found = &params[0];
+            let near = |(x, y): (&f64, &f64)| (x - y).abs() <= tolerance * (1.0 + y.abs());
+            let all = found.len() == expected.len() && found.iter().zip(expected).all(near);
+            assert!(all, "{tier}: {found:?} instead of {expected:?}");
+        }
+    }
+
+    /// All steps: as lowered, after all passes, by the quick tier.
+    fn stepped(
+        &self,
+        init: &[Vec<f64>],
+        grads: &[Vec<Vec<f64>>],
+    ) -> (Interpreted, Interpreted, Compiled<f64>) {
+        let interpreted = |stage| self.steps_of(self.interpreted(init, stage), grads);
+        let quick = self.steps_of(self.quick(init), grads);
+        (
+            interpreted(Stage::Lowered),
+            interpreted(Stage::Optimized),
+            quick,
+        )
+    }
+
+    fn data(&self) -> (Vec<Vec<f64>>, Grads) {
+        self.given.clone().unwrap_or_else(|| self.random())
     }
 
     fn random(&self) -> (Vec<Vec<f64>>, Grads) {

@@ -72,10 +72,7 @@ fn levels(targets: &[Target], products: &[DType]) -> Vec<Isa> {
 }
 
 fn object(unit: Unit<'_>, isa: Isa) -> Result<Code, EmitError> {
-    Ok(Code::Object(
-        isa,
-        optc_mlir::compile_cpu(&unit, backend_isa(isa))?,
-    ))
+    Ok(Code::Object(isa, optc_mlir::compile_cpu(&unit, isa)?))
 }
 
 fn ptx(kernels: &[MapKernel]) -> Result<Code, EmitError> {
@@ -85,15 +82,6 @@ fn ptx(kernels: &[MapKernel]) -> Result<Code, EmitError> {
         .chain(kernel_support::kernels())
         .collect();
     Ok(Code::Ptx(optc_mlir::compile_ptx(&all, PTX_TARGET)?))
-}
-
-/// The backend's name for a level.
-pub(crate) fn backend_isa(isa: Isa) -> optc_mlir::Isa {
-    match isa {
-        Isa::X86_64V3 => optc_mlir::Isa::X86_64V3,
-        Isa::X86_64V4 => optc_mlir::Isa::X86_64V4,
-        Isa::X86_64V4Bf16 => optc_mlir::Isa::X86_64V4Bf16,
-    }
 }
 
 impl Code {

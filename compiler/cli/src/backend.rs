@@ -1,7 +1,7 @@
 //! What needs LLVM: artifacts, and the text of the stages behind the plan.
 
 use crate::args::{self, Emit, Target};
-use crate::artifact::{PTX_TARGET, backend_isa};
+use crate::artifact::PTX_TARGET;
 use crate::error::Failure;
 use crate::needs::Needs;
 use optc_artifact::{Features, Isa};
@@ -16,11 +16,8 @@ pub(crate) fn text(args: &args::Compile, stage: Emit, needs: &Needs) -> Result<S
         kernels: &needs.kernels,
         products: &needs.products,
     };
-    let isa = backend_isa(
-        args.isa
-            .or_else(|| Features::detect().best())
-            .unwrap_or(Isa::X86_64V3),
-    );
+    let best = || Features::detect().best();
+    let isa = args.isa.or_else(best).unwrap_or(Isa::X86_64V3);
     let cuda = args.target.contains(&Target::Cuda);
     Ok(match stage {
         Emit::Ptx => optc_mlir::compile_ptx(&needs.kernels, PTX_TARGET)?,

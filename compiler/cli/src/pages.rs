@@ -279,6 +279,71 @@ pub(crate) const PAGES: &[Page] = &[
         "The source declares what a static may be, as in `static nesterov: bool = true`.",
     ),
     Page::new(
+        "opt::c::device",
+        "There is no such device",
+        "`device_type` is `OPTC_CPU` or `OPTC_CUDA`, and `device_index` is 0 or more.",
+    ),
+    Page::new(
+        "opt::c::dtype",
+        "There is no such dtype",
+        "Dtypes are the constants `OPTC_F64` to `OPTC_U8`; a struct whose `dtype` was not set has none.",
+    ),
+    Page::new(
+        "opt::c::index",
+        "There is nothing at that position",
+        "Positions are counted from 0; the message says how many there are. A loop ends at the first that fails.",
+    ),
+    Page::new(
+        "opt::c::non_finite",
+        "An unknown number for gradients that are not finite",
+        "`non_finite` is one of the constants `OPTC_NON_FINITE_…`.",
+    ),
+    Page::new(
+        "opt::c::null",
+        "A pointer is null",
+        "Only what the header calls optional may be null. A handle is null when the call that should have made it \
+         failed: look at that call's status.",
+    ),
+    Page::new(
+        "opt::c::panic",
+        "The library has met a bug of its own",
+        OUR_BUG,
+    ),
+    Page::new(
+        "opt::c::pointer",
+        "A pointer or its count cannot be right",
+        "The pointer is not aligned for what it points to, or the count is larger than memory. Look at how both \
+         were made.",
+    ),
+    Page::new(
+        "opt::c::rank",
+        "A tensor has too many axes",
+        "A tensor has at most 64 axes; a `rank` that was not set is any number.",
+    ),
+    Page::new(
+        "opt::c::shared",
+        "Two tensors of one step share memory",
+        "One of them would be written while the other is read or written. Bind a tied parameter once, and give \
+         each gradient its own memory.",
+    ),
+    Page::new(
+        "opt::c::struct_size",
+        "A struct has a size that it cannot have",
+        "Set `struct_size` to the `sizeof` of the struct, which says which members your program knows. A struct of \
+         a later header that uses its new members needs the library of that header.",
+    ),
+    Page::new(
+        "opt::c::tensor",
+        "A tensor has no place in memory for each element",
+        "An expanded tensor has several indices for one element, and a tensor without memory has none. Give dense \
+         or strided memory of the tensor's own.",
+    ),
+    Page::new(
+        "opt::c::text",
+        "A name or a source is not UTF-8",
+        "Texts that the library takes are UTF-8 and end with a NUL.",
+    ),
+    Page::new(
         "opt::checkpoint::damaged",
         "The file is not a checkpoint, or damaged",
         "A checkpoint is a safetensors file with a few entries of optc's own. Use another copy.",
@@ -493,6 +558,12 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::load::unknown_module",
         "The standard library has no such module",
         "`optc check std.absent` lists the modules there are.",
+    ),
+    Page::new(
+        "opt::python::betas",
+        "The betas do not go with the rule",
+        "`betas` has a number for each of `beta1`, `beta2`, … that the rule declares; those behind the second may be left \
+         out. The numbers may be given by their own names instead, each once.",
     ),
     Page::new(
         "opt::python::compiler",
@@ -723,6 +794,68 @@ pub(crate) const PAGES: &[Page] = &[
         "A variable is in a group of its store",
         "Groups of an optimizer are named by pattern: `.group(Group::new(\"…\"))` instead of `Path::set_group`.",
     ),
+    Page::new(
+        "opt::torch::archive",
+        "The archive is not of an optimizer of optc",
+        "`torch::load` reads what `torch::save` wrote for an `optc::Optimizer`. Nothing was changed.",
+    ),
+    Page::new(
+        "opt::torch::device",
+        "A tensor on a device that the C++ front cannot step on",
+        "Move the model before the optimizer is made.",
+    ),
+    Page::new(
+        "opt::torch::duplicate",
+        "A parameter is given twice",
+        "Every parameter has one group and one place in it. Leave the second one out.",
+    ),
+    Page::new(
+        "opt::torch::empty",
+        "The optimizer got no parameters",
+        "Make the model, with its submodules registered, before its optimizer.",
+    ),
+    Page::new(
+        "opt::torch::input",
+        "An entry is given a tensor for something that is no parameter",
+        "Tensors of an entry have the names that the optimizer was made with, or numbers if it was made without \
+         names.",
+    ),
+    Page::new(
+        "opt::torch::kind",
+        "A tensor holds elements that no optimizer steps on",
+        "Parameters and gradients are kDouble, kFloat, kBFloat16 or kHalf. A complex parameter can be kept as its \
+         real view: `torch::view_as_real`.",
+    ),
+    Page::new(
+        "opt::torch::non_leaf",
+        "A parameter is computed from other tensors",
+        "Only leaves have gradients. Give the tensors that it is computed from.",
+    ),
+    Page::new(
+        "opt::torch::options",
+        "A group has options of another optimizer",
+        "Groups of an `optc::Optimizer` have `optc::Options`, also those that are added later.",
+    ),
+    Page::new(
+        "opt::torch::sparse",
+        "A parameter or its gradient is sparse",
+        "A sparse tensor has no place in memory for each element. Build the embedding with `sparse(false)`.",
+    ),
+    Page::new(
+        "opt::torch::state",
+        "There is no state of that name",
+        "State has the names of the source; `ParamState::names` lists them.",
+    ),
+    Page::new(
+        "opt::torch::undefined",
+        "A tensor is undefined",
+        "A module makes its parameters when it is constructed. Make it before its optimizer.",
+    ),
+    Page::new(
+        "opt::torch::use",
+        "The first group names a source of its own",
+        "The first group has the source that the optimizer was made with; `use` gives other groups another one.",
+    ),
 ];
 
 #[cfg(test)]
@@ -732,17 +865,21 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// The codes that `text` gives to errors, in Rust or in Python. Split so that this file has none.
+    /// The codes that `text` gives to errors, in Rust, Python or C++. Split so that this file has none.
     fn codes_in(text: &str) -> impl Iterator<Item = String> {
         let forms = [
-            (concat!("code(", "opt::"), ')'),
-            (concat!("code=\"", "opt::"), '"'),
+            (concat!("code(", "opt::"), ')', "opt"),
+            (concat!("code=\"", "opt::"), '"', "opt"),
+            (concat!("Failure::", "argument("), '"', "opt::c"),
+            (concat!("refuse", "(\""), '"', "opt::torch"),
+            (concat!("Error(\"", "opt::"), '"', "opt"),
         ];
-        forms.into_iter().flat_map(move |(begin, end)| {
+        forms.into_iter().flat_map(move |(begin, end, family)| {
             let parts = text.split(begin).skip(1);
-            parts
+            let words = parts.map(|rest| rest.trim_start().trim_start_matches('"'));
+            words
                 .filter_map(move |rest| rest.split_once(end))
-                .map(|(code, _)| format!("opt::{code}"))
+                .map(move |(code, _)| format!("{family}::{code}"))
         })
     }
 
@@ -753,7 +890,7 @@ mod tests {
                 .for_each(|entry| collect(&entry.unwrap().path(), found));
         } else if path
             .extension()
-            .is_some_and(|extension| extension == "rs" || extension == "py")
+            .is_some_and(|ending| ["rs", "py", "hpp"].iter().any(|known| ending == *known))
         {
             found.extend(codes_in(&fs::read_to_string(path).unwrap()));
         }

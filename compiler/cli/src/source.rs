@@ -101,6 +101,9 @@ fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
 fn unreadable(path: &str, error: &io::Error) -> CommandError {
     let help = match path.strip_prefix("std.") {
         Some(_) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
+        None if optc_stdlib::source(&format!("std.{path}")).is_some() => {
+            format!("the standard library's is `std.{path}`")
+        }
         None => "give the path of a `.opt` file, a name such as `std.soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
     };
     CommandError::Read {

@@ -86,6 +86,32 @@ impl DType {
         }
     }
 
+    /// The number that the bytes of one element mean.
+    fn number_of(self, bytes: &[u8]) -> f64 {
+        fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.try_into().expect("the bytes of one element")
+        }
+        match self {
+            DType::F64 => f64::from_ne_bytes(array(bytes)),
+            DType::F32 => f32::from_ne_bytes(array(bytes)).into(),
+            DType::BF16 => half::bf16::from_ne_bytes(array(bytes)).into(),
+            DType::F16 => half::f16::from_ne_bytes(array(bytes)).into(),
+            DType::I64 => i64::from_ne_bytes(array(bytes)) as f64,
+            DType::U8 => u8::from_ne_bytes(array(bytes)).into(),
+        }
+    }
+
+    /// Numbers as they are stored, in the machine's byte order; each is a number of this type.
+    pub fn encode(self, values: &[f64]) -> Vec<u8> {
+        values.iter().flat_map(|&x| self.bytes_of(x)).collect()
+    }
+
+    /// The numbers that stored bytes mean.
+    pub fn decode(self, bytes: &[u8]) -> Vec<f64> {
+        let elements = bytes.chunks_exact(self.size() as usize);
+        elements.map(|bytes| self.number_of(bytes)).collect()
+    }
+
     /// The distance from 1 to the next number; 1 of indices and codes.
     pub fn epsilon(self) -> f64 {
         match self {

@@ -95,38 +95,6 @@ pub fn scalars(kernel: &MapKernel, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-/// Numbers as they are stored, little-endian; each must be a number of that type.
-pub fn encode(dtype: DType, values: &[f64]) -> Vec<u8> {
-    let bytes = |x: &f64| match dtype {
-        DType::F64 => x.to_le_bytes().to_vec(),
-        DType::F32 => (*x as f32).to_le_bytes().to_vec(),
-        DType::BF16 => half::bf16::from_f64(*x).to_le_bytes().to_vec(),
-        DType::F16 => half::f16::from_f64(*x).to_le_bytes().to_vec(),
-        DType::I64 => (*x as i64).to_le_bytes().to_vec(),
-        DType::U8 => vec![*x as u8],
-    };
-    values.iter().flat_map(bytes).collect()
-}
-
-/// The numbers that stored bytes mean.
-pub fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    let size = dtype.size() as usize;
-    let number = |chunk: &[u8]| {
-        let mut padded = [0; 8];
-        padded[..size].copy_from_slice(chunk);
-        let bits = u64::from_le_bytes(padded);
-        match dtype {
-            DType::F64 => f64::from_bits(bits),
-            DType::F32 => f32::from_bits(bits as u32).into(),
-            DType::BF16 => half::bf16::from_bits(bits as u16).into(),
-            DType::F16 => half::f16::from_bits(bits as u16).into(),
-            DType::I64 => bits as i64 as f64,
-            DType::U8 => bits as f64,
-        }
-    };
-    bytes.chunks_exact(size).map(number).collect()
-}
-
 /// Whether two results are the same, bit for bit, any NaN equal to any other.
 pub fn same(a: &[f64], b: &[f64]) -> bool {
     let equal = |(x, y): (&f64, &f64)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
@@ -511,7 +479,7 @@ mod tests {
             let values: Vec<f64> = [0.1, -3.0, 1e-7, f64::INFINITY]
                 .map(|x| round_once(dtype, x))
                 .to_vec();
-            assert!(same(&decode(dtype, &encode(dtype, &values)), &values));
+            assert!(same(&dtype.decode(&dtype.encode(&values)), &values));
         }
     }
 

@@ -5,7 +5,7 @@ use optc_core::dtype::DType;
 use optc_core::kernel::{
     Access, BinaryOp, Fold, Input, Inst, MapKernel, Output, OutputKind, Space, Val,
 };
-use optc_core::kernel_random::{STORED, adamw, encode, functions, kernel};
+use optc_core::kernel_random::{STORED, adamw, functions, kernel};
 use std::ffi::c_void;
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ fn report(name: &str, kernel: &MapKernel, operands: &[usize]) -> miette::Result<
     let Some(function) = compiled.get(&kernel.hash()) else {
         return Ok(());
     };
-    let bytes = encode(kernel.inputs[0].dtype, &[0.5]).repeat(ELEMENTS);
+    let bytes = kernel.inputs[0].dtype.encode(&[0.5]).repeat(ELEMENTS);
     let mut tensors = vec![bytes; 4];
     let operands: Vec<*mut c_void> = operands
         .iter()

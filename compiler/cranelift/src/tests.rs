@@ -4,7 +4,7 @@ use super::*;
 use optc_core::dtype::DType;
 use optc_core::kernel::{Access, CHUNK, Inst, Output, OutputKind, ROW_CHUNK, Space};
 use optc_core::kernel_eval::{self, round_once};
-use optc_core::kernel_random::{self, decode, encode, same};
+use optc_core::kernel_random::{self, same};
 
 const FLAT: [u64; 10] = [0, 1, 3, 15, 16, 17, 4095, 4096, 4097, 10_000];
 const GRID: [(u64, u64); 8] = [
@@ -53,7 +53,7 @@ impl Case {
             .inputs
             .iter()
             .zip(&self.inputs)
-            .map(|(input, x)| encode(input.dtype, x))
+            .map(|(input, x)| input.dtype.encode(x))
             .collect();
         let mut outputs: Vec<Vec<u8>> = self
             .kernel
@@ -118,13 +118,13 @@ impl Case {
     /// What the runtime does with partial sums.
     fn finish(&self, output: &Output, bytes: &[u8]) -> Vec<f64> {
         let width = match output.kind {
-            OutputKind::Store | OutputKind::Cols(_) => return decode(output.dtype, bytes),
+            OutputKind::Store | OutputKind::Cols(_) => return output.dtype.decode(bytes),
             OutputKind::All(_) => 1,
             OutputKind::Rows(_) => self.cols as usize,
         };
         let fold = output.kind.fold().unwrap();
         let mut totals = vec![fold.of_none(); width];
-        for (n, partial) in decode(DType::F64, bytes).into_iter().enumerate() {
+        for (n, partial) in DType::F64.decode(bytes).into_iter().enumerate() {
             totals[n % width] = fold.of(totals[n % width], partial);
         }
         totals
@@ -278,10 +278,10 @@ fn outputs_may_be_inputs() {
                 rows: n,
                 cols: 1,
             };
-            let mut tensors: Vec<Vec<u8>> = case.inputs.iter().map(|x| encode(dtype, x)).collect();
+            let mut tensors: Vec<Vec<u8>> = case.inputs.iter().map(|x| dtype.encode(x)).collect();
             let operands = [0, 1, 2, 3, 0, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
             case.call(function, &operands, &[]);
-            let results = [0, 2, 3].map(|n: usize| decode(dtype, &tensors[n]));
+            let results = [0, 2, 3].map(|n: usize| dtype.decode(&tensors[n]));
             agree(&case, &results, &format!("in place, {dtype}"));
         }
     }
@@ -291,8 +291,7 @@ fn outputs_may_be_inputs() {
 #[test]
 fn half_types_convert_exactly() {
     for dtype in [DType::F16, DType::BF16] {
-        let halves: Vec<f64> = decode(
-            dtype,
+        let halves: Vec<f64> = dtype.decode(
             &(0..=u16::MAX)
                 .flat_map(u16::to_le_bytes)
                 .collect::<Vec<u8>>(),

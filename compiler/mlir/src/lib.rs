@@ -11,7 +11,7 @@ mod text;
 
 pub use error::EmitError;
 pub use map::grid::THREADS;
-pub use target::Isa;
+pub use optc_artifact::Isa;
 
 use lower::{LlvmContext, LlvmModule, TO_LLVM, TO_NVVM, lower, translate};
 use melior::ir::BlockLike;

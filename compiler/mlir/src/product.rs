@@ -21,8 +21,9 @@
 mod pack;
 mod tile;
 
-use crate::target::Isa;
+use crate::target::lanes;
 use crate::text::{Elem, Text, act, emit};
+use optc_artifact::Isa;
 use optc_core::dtype::DType;
 
 const POINTER: &str = "!llvm.ptr";
@@ -52,7 +53,7 @@ impl Family {
         } else {
             Elem::F32
         };
-        let lanes = isa.lanes(if dtype == DType::F64 { 64 } else { 32 });
+        let lanes = lanes(isa, if dtype == DType::F64 { 64 } else { 32 });
         let mr = if isa == Isa::X86_64V3 { 6 } else { 12 };
         let group = if dtype == DType::BF16 { 2 } else { 1 };
         Family {

@@ -17,59 +17,30 @@ use llvm_sys::target_machine::{
 use llvm_sys::transforms::pass_builder::{
     LLVMCreatePassBuilderOptions, LLVMDisposePassBuilderOptions, LLVMRunPasses,
 };
+use optc_artifact::Isa;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::sync::Once;
 
-/// An instruction set level of x86-64: what an object may use, and what a machine must have to run it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Isa {
-    /// AVX2, FMA, F16C.
-    X86_64V3,
-    /// AVX-512 F, BW, CD, DQ, VL.
-    X86_64V4,
-    /// The same with AVX512-BF16.
-    X86_64V4Bf16,
+/// Floats of `bits` in one register.
+pub(crate) fn lanes(isa: Isa, bits: u32) -> u32 {
+    let register = if isa == Isa::X86_64V3 { 256 } else { 512 };
+    register / bits
 }
 
-impl Isa {
-    /// Every level, the plainest first.
-    pub const ALL: [Isa; 3] = [Isa::X86_64V3, Isa::X86_64V4, Isa::X86_64V4Bf16];
-
-    /// The name in artifacts and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::X86_64V3 => "x86-64-v3",
-            Isa::X86_64V4 => "x86-64-v4",
-            Isa::X86_64V4Bf16 => "x86-64-v4-bf16",
-        }
+fn cpu_of(isa: Isa) -> &'static CStr {
+    match isa {
+        Isa::X86_64V3 => c"x86-64-v3",
+        Isa::X86_64V4 | Isa::X86_64V4Bf16 => c"x86-64-v4",
     }
+}
 
-    /// The level of that name.
-    pub fn from_name(name: &str) -> Option<Isa> {
-        Isa::ALL.into_iter().find(|isa| isa.name() == name)
-    }
-
-    /// Floats of `bits` in one register.
-    pub(crate) fn lanes(self, bits: u32) -> u32 {
-        let register = if self == Isa::X86_64V3 { 256 } else { 512 };
-        register / bits
-    }
-
-    fn cpu(self) -> &'static CStr {
-        match self {
-            Isa::X86_64V3 => c"x86-64-v3",
-            Isa::X86_64V4 | Isa::X86_64V4Bf16 => c"x86-64-v4",
-        }
-    }
-
-    /// LLVM would split 512-bit vectors on `x86-64-v4`, as old machines want it.
-    fn features(self) -> &'static CStr {
-        match self {
-            Isa::X86_64V3 => c"",
-            Isa::X86_64V4 => c"-prefer-256-bit",
-            Isa::X86_64V4Bf16 => c"-prefer-256-bit,+avx512bf16",
-        }
+/// LLVM would split 512-bit vectors on `x86-64-v4`, as old machines want it.
+fn features_of(isa: Isa) -> &'static CStr {
+    match isa {
+        Isa::X86_64V3 => c"",
+        Isa::X86_64V4 => c"-prefer-256-bit",
+        Isa::X86_64V4Bf16 => c"-prefer-256-bit,+avx512bf16",
     }
 }
 
@@ -81,7 +52,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn cpu(isa: Isa) -> Result<Machine, EmitError> {
-        Machine::new(c"x86_64-unknown-linux-gnu", isa.cpu(), isa.features())
+        Machine::new(c"x86_64-unknown-linux-gnu", cpu_of(isa), features_of(isa))
     }
 
     /// `arch` is an architecture such as `sm_80`.

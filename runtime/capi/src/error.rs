@@ -59,7 +59,7 @@ impl Failure {
     pub(crate) fn argument(code: &str, message: String, help: &str) -> Failure {
         Failure {
             status: Status::Argument,
-            rendered: format!("{message}\n{help}"),
+            rendered: format!("opt::c::{code}\n\n  × {message}\n  help: {help}\n"),
             code: format!("opt::c::{code}"),
             message,
             help: help.to_owned(),

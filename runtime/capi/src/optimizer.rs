@@ -7,7 +7,7 @@ use crate::rules::at;
 use crate::state::Known;
 use crate::tensor::{Checked, OPTC_CUDA, Tensor, device};
 use crate::text::{self, owned};
-use optc_runtime::apart::{Part, find_clash};
+use optc_runtime::apart::{Part, clash_text, find_clash};
 use optc_runtime::cuda::Stream;
 use optc_runtime::{Device, HyperError, Optimizer as Bound, StepInput};
 use std::ffi::{CString, c_char, c_void};
@@ -103,8 +103,8 @@ impl Optimizer {
         let (first, second) = (self.name(first), self.name(second));
         Err(Failure::argument(
             "shared",
-            format!("`{first}` and `{second}` share memory"),
-            "bind a tied parameter once, and give each gradient its own memory",
+            clash_text(&first, &second),
+            "bind a tied parameter once, and give each gradient memory of its own",
         ))
     }
 

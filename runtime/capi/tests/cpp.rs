@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{folder, library, run, run_with, scratch};
+use common::{blocks, folder, library, pulled, run, run_with, scratch};
 use optc_tests::exchange::Exchange;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,12 +20,24 @@ fn the_front_and_the_example() {
     run(Command::new(&front)
         .arg("behaviour")
         .arg(scratch("behaviour"))
-        .arg(folder("../../tests/artifacts/other_abi.optc")));
+        .arg(folder("../../tests/artifacts/other_abi.optc"))
+        .arg(pulled()));
     steps_on_devices(&front);
     follows_every_recording(&front);
     continues_what_python_saved(&front);
     let train = build(&folder("../../examples/cpp"), &sdk, "train");
     the_example_learns(&train);
+}
+
+#[test]
+fn the_page_shows_lines_of_programs_that_run() {
+    let programs = ["tests/cpp/front.cpp", "../../examples/cpp/train.cpp"];
+    let programs = programs.map(|file| std::fs::read_to_string(folder(file)).expect("a program"));
+    let shown = blocks("cpp").join("");
+    let shown: Vec<&str> = shown.lines().map(str::trim).collect();
+    let runs = |line: &&&str| programs.iter().any(|text| text.contains(**line));
+    let unknown: Vec<&&str> = shown.iter().filter(|line| !runs(line)).collect();
+    assert!(shown.len() > 10 && unknown.is_empty(), "{unknown:?}");
 }
 
 /// The package as `make capi` lays it out.

@@ -60,6 +60,16 @@ pub fn find_clash(mut parts: Vec<Part>) -> Option<(usize, usize)> {
     None
 }
 
+/// What a message says of the two parameters.
+pub fn clash_text(first: &str, second: &str) -> String {
+    if first == second {
+        return format!(
+            "`{first}` and its gradient, or what an entry is given for it, share memory"
+        );
+    }
+    format!("`{first}` and `{second}` share memory")
+}
+
 fn further<'a>(known: Option<&'a Part>, part: &'a Part) -> Option<&'a Part> {
     known
         .filter(|known| known.bytes.end >= part.bytes.end)

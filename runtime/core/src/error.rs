@@ -8,7 +8,7 @@ use miette::Diagnostic;
 use optc_core::check::Diagnostics;
 use optc_core::dtype::DType;
 use optc_core::settings::SettingError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a source or an artifact could not be loaded.
@@ -16,10 +16,7 @@ use thiserror::Error;
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
-    #[diagnostic(
-        code(opt::load::file),
-        help("give a `.opt` file, an artifact, or a module such as `std.adamw`")
-    )]
+    #[diagnostic(code(opt::load::file), help("{}", meant(path)))]
     File {
         /// Its path.
         path: PathBuf,
@@ -57,6 +54,15 @@ pub enum LoadError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Artifact(#[from] optc_artifact::LoadError),
+    /// A file holds an artifact that is not one for this machine.
+    #[error("`{}`: {reason}", path.display())]
+    #[diagnostic(forward(reason))]
+    ArtifactFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: optc_artifact::LoadError,
+    },
     /// The system refuses the artifact's machine code.
     #[error("the artifact's machine code cannot be loaded")]
     #[diagnostic(
@@ -68,6 +74,32 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What a path that is no file may have been meant to be.
+fn meant(path: &Path) -> String {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let module = format!("std.{}", stem.to_lowercase());
+    match optc_stdlib::source(&module) {
+        Some(_) => format!("the standard library's rule is `{module}`"),
+        None => "give a `.opt` file, an artifact, or a module such as `std.adamw`".to_owned(),
+    }
+}
+
+impl LoadError {
+    /// The same about an artifact that was read from a file.
+    pub fn of_file(self, path: &Path) -> LoadError {
+        match self {
+            LoadError::Artifact(reason) => LoadError::ArtifactFile {
+                path: path.to_owned(),
+                reason,
+            },
+            other => other,
+        }
+    }
 }
 
 /// Why parameters could not be bound.
@@ -357,7 +389,7 @@ pub enum CheckpointError {
     #[error("cannot {action} `{}`", path.display())]
     #[diagnostic(
         code(opt::checkpoint::file),
-        help("check that the folder exists and that there is space in it")
+        help("check the folder, the name of the file, and that there is space for it")
     )]
     File {
         /// `read` or `write`.

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// A compiled map kernel; the convention is that of [`optc_core::kernel`].
 pub type MapFn = unsafe extern "C" fn(*const *mut c_void, *const f64, *const u64, u64, u64);
 
+/// Writes `mr` and `nr`: the rows and the columns of a tile.
+pub type ShapeFn = unsafe extern "C" fn(*mut u64);
+
 /// Packs a block into panels: `(dst, src, row stride, column stride, rows, columns)`, strides in elements.
 pub type PackFn = unsafe extern "C" fn(*mut c_void, *const c_void, u64, u64, u64, u64);
 
@@ -178,7 +181,7 @@ unsafe fn family(object: &Object, dtype: DType) -> Option<GemmFamily> {
     let mut shape = [0u64; 2];
     // SAFETY: by the caller's promise each symbol has the type asked for, and `shape` writes two numbers.
     unsafe {
-        object.symbol::<unsafe extern "C" fn(*mut u64)>(&name("shape"))?(shape.as_mut_ptr());
+        object.symbol::<ShapeFn>(&name("shape"))?(shape.as_mut_ptr());
         let pack_a = object.symbol::<PackFn>(&name("pack_a"))?;
         let pack_b = object.symbol::<PackFn>(&name("pack_b"))?;
         let tile = object.symbol::<TileFn>(&name("tile"))?;

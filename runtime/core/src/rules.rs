@@ -194,7 +194,7 @@ impl Rules {
         let bytes = read(path)?;
         if Artifact::recognises(&bytes) {
             // SAFETY: the caller trusts the file.
-            return unsafe { Rules::from_artifact(&bytes) };
+            return unsafe { Rules::from_artifact(&bytes) }.map_err(|error| error.of_file(path));
         }
         Rules::open_source(path)
     }

@@ -39,6 +39,19 @@ impl Artifact {
         })
     }
 
+    /// With the file that it came from.
+    fn native(
+        py: Python<'_>,
+        rules: Rules,
+        bytes: Vec<u8>,
+        optimizer: Option<&str>,
+    ) -> PyResult<Artifact> {
+        Ok(Artifact {
+            bytes: Some(bytes),
+            ..Artifact::new(py, rules, optimizer)?
+        })
+    }
+
     pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.rules.program().optimizers[self.id]
     }
@@ -91,7 +104,10 @@ impl Artifact {
             })
         })?;
         if Container::recognises(&bytes) {
-            return Artifact::from_bytes(py, bytes, optimizer);
+            // SAFETY: whoever names the file trusts it; the documentation says so.
+            let rules = unsafe { Rules::from_artifact(&bytes) };
+            let rules = rules.map_err(|error| failed(error.of_file(&path)))?;
+            return Artifact::native(py, rules, bytes, optimizer);
         }
         Artifact::new(py, Rules::open_source(&path).map_err(failed)?, optimizer)
     }
@@ -102,15 +118,8 @@ impl Artifact {
     fn from_bytes(py: Python<'_>, bytes: Vec<u8>, optimizer: Option<&str>) -> PyResult<Artifact> {
         // SAFETY: whoever names the file trusts it; the documentation says so.
         let rules = unsafe { Rules::from_artifact(&bytes) };
-        let artifact = Artifact::new(
-            py,
-            rules.map_err(|error| error::load(py, error))?,
-            optimizer,
-        )?;
-        Ok(Artifact {
-            bytes: Some(bytes),
-            ..artifact
-        })
+        let rules = rules.map_err(|error| error::load(py, error))?;
+        Artifact::native(py, rules, bytes, optimizer)
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
@@ -289,10 +298,23 @@ pub(crate) fn check_composition<'py>(
     findings(py, Rules::compose(composition))
 }
 
-/// Every mistake and warning in a `.opt` file, in order.
+/// Whether something that names no file may be a composition.
+#[pyfunction]
+pub(crate) fn is_composition(source: &str) -> bool {
+    optc_stdlib::is_composition(source)
+}
+
+/// Every mistake and warning in a `.opt` file, or in the source inside of an artifact, in order.
 #[pyfunction]
 pub(crate) fn check_file(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {
-    findings(py, Rules::open_source(path))
+    let artifact = std::fs::read(&path)
+        .ok()
+        .filter(|bytes| Container::recognises(bytes));
+    let rules = match artifact {
+        Some(bytes) => Rules::from_artifact_source(&bytes).map_err(|error| error.of_file(&path)),
+        None => Rules::open_source(&path),
+    };
+    findings(py, rules)
 }
 
 fn findings(py: Python<'_>, rules: Result<Rules, LoadError>) -> PyResult<Vec<Bound<'_, PyAny>>> {

@@ -22,7 +22,8 @@ mod value;
 mod _optc {
     #[pymodule_export]
     use crate::artifact::{
-        Artifact, check_composition, check_file, check_text, run_command, standard_library,
+        Artifact, check_composition, check_file, check_text, is_composition, run_command,
+        standard_library,
     };
     #[pymodule_export]
     use crate::engine::Engine;

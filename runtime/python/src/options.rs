@@ -24,6 +24,17 @@ struct UnknownOption {
     known: String,
 }
 
+/// A tuple that does not go with the rule's betas.
+#[derive(Debug, Error, Diagnostic)]
+#[error("`betas` has {found} numbers, `{optimizer}` takes {takes}")]
+#[diagnostic(code(opt::python::betas), help("give one for each of {names}"))]
+struct WrongBetas {
+    optimizer: String,
+    found: usize,
+    takes: String,
+    names: String,
+}
+
 /// What a group says, as the runtime wants it.
 pub(crate) struct Terms {
     pub(crate) hypers: Vec<(String, f64)>,
@@ -109,6 +120,7 @@ impl Artifact {
     }
 
     fn overrides(&self, py: Python<'_>, group: &Bound<'_, PyDict>) -> PyResult<Overrides> {
+        self.check_betas(py, group)?;
         let mut overrides = Overrides::default();
         for (n, field) in self.fields.iter().enumerate() {
             if let Some((value, place)) = given_hyper(field, group)? {
@@ -127,6 +139,31 @@ impl Artifact {
             }
         }
         Ok(overrides)
+    }
+
+    /// The last betas may be left out, as those of Prodigy that follow from the others; two are a tuple of torch's.
+    fn check_betas(&self, py: Python<'_>, group: &Bound<'_, PyDict>) -> PyResult<()> {
+        let betas = self.fields.iter().filter(|field| field.index.is_some());
+        let names: Vec<String> = betas.map(|field| format!("`{}`", field.name)).collect();
+        let Some(tuple) = group.get_item("betas")?.filter(|_| !names.is_empty()) else {
+            return Ok(());
+        };
+        let found = tuple
+            .len()
+            .map_err(|_| wrong_type("betas", "a tuple of numbers", &tuple))?;
+        if (2..=names.len()).contains(&found) {
+            return Ok(());
+        }
+        let wrong = WrongBetas {
+            optimizer: self.optimizer().name.clone(),
+            found,
+            takes: match names.len() {
+                2 => "2".into(),
+                most => format!("2 to {most}"),
+            },
+            names: names.join(", "),
+        };
+        Err(raise(py, &wrong))
     }
 
     /// Hyperparameters and statics of a group, as the runtime wants them.
@@ -175,7 +212,9 @@ fn number(py: Python<'_>, place: &Field, value: &Bound<'_, PyAny>) -> PyResult<f
         .map(|numel| numel.call0()?.extract::<u64>())
         .transpose()?
     {
-        None | Some(1) => value.extract().map_err(|_| not_a_number(place, value)),
+        None | Some(1) => value
+            .extract()
+            .map_err(|_| wrong_type(&place.key, "a number", value)),
         Some(_) => {
             let message = format!("Tensor {} must be 1-element", place.name);
             Err(PyValueError::new_err(message))
@@ -183,12 +222,12 @@ fn number(py: Python<'_>, place: &Field, value: &Bound<'_, PyAny>) -> PyResult<f
     }
 }
 
-fn not_a_number(place: &Field, value: &Bound<'_, PyAny>) -> PyErr {
-    let (option, kind) = (&place.key, value.get_type());
+fn wrong_type(option: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let kind = value.get_type();
     let kind = kind
         .name()
         .map_or_else(|_| "this".into(), |name| name.to_string());
-    PyTypeError::new_err(format!("`{option}` must be a number, not {kind}"))
+    PyTypeError::new_err(format!("`{option}` must be {wanted}, not {kind}"))
 }
 
 /// torch's words for a value outside of its interval.

@@ -2,14 +2,17 @@
 
 use crate::error::raise;
 use miette::Diagnostic;
-use optc_runtime::apart::{Part, find_clash};
+use optc_runtime::apart::{Part, clash_text, find_clash};
 use pyo3::prelude::*;
 use thiserror::Error;
 
 /// One of the tensors would be written while another one is read or written.
 #[derive(Debug, Error, Diagnostic)]
-#[error("`{first}` and `{second}` share memory")]
-#[diagnostic(code(opt::python::shared), help("give a tied parameter once"))]
+#[error("{}", clash_text(first, second))]
+#[diagnostic(
+    code(opt::python::shared),
+    help("give a tied parameter once, and each gradient memory of its own")
+)]
 struct Shared {
     first: String,
     second: String,

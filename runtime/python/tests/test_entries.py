@@ -12,18 +12,7 @@ import torch
 from problem import Problem
 from torch.nn import Parameter
 
-PULL = """
-optimizer Pulled {
-    hyper lr = 0.1
-    rule each(w: [...]) {
-        state old = w
-        w -= lr * grad
-        old = w
-        entry pull(to: like w, by: float) { w = lerp(w, to, by) }
-        entry back { w = old }
-    }
-}
-"""
+PULL = Path(__file__).parents[3] / "tests/cases/pass/entries/pulled.opt"
 
 
 def pulled() -> tuple[Problem, optc.Optimizer]:

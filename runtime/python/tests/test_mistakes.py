@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ def test_a_bare_tensor() -> None:
 
 def test_an_empty_list() -> None:
     refuse(lambda: adamw([]), ValueError, "empty parameter list")
+
+
+def test_an_empty_list_with_patterns() -> None:
+    refuse(lambda: adamw([], groups=[{"pattern": "bias"}]), ValueError, "empty parameter list")
 
 
 def test_a_set() -> None:
@@ -93,6 +98,7 @@ def test_a_parameter_that_two_patterns_match() -> None:
         ({"pattern": "("}, "`\\(` is no regular expression", "opt::bind::pattern"),
         ({"pattern": 3}, "`3` is no regular expression", "opt::bind::pattern"),
         ({"patern": "bias"}, "a group has no `pattern`", "opt::python::pattern"),
+        ("bias", "a group has no `pattern`", "opt::python::pattern"),
     ],
 )
 def test_a_pattern_that_is_none(group: dict[str, Any], message: str, code: str) -> None:
@@ -101,14 +107,43 @@ def test_a_pattern_that_is_none(group: dict[str, Any], message: str, code: str) 
     assert caught.value.code == code
 
 
+def test_patterns_that_are_no_list() -> None:
+    groups: Any = {"pattern": "bias"}
+    refuse(lambda: adamw(Problem().named, groups=groups), optc.OptError, "a dict, not a list", "opt::python::pattern")
+
+
 def test_an_option_that_is_no_number() -> None:
     with pytest.raises(TypeError, match="`lr` must be a number, not str"):
         optc.Optimizer(Problem().params, "adamw", lr="small")
 
 
-def test_a_name_that_is_almost_known() -> None:
-    with pytest.raises(optc.OptError, match="did you mean `adamw`?"):
-        optc.Optimizer(Problem().params, "adamww")
+@pytest.mark.parametrize("name", ["adamww", "AdamW", "std.adamww", "adamw.optc", "rules/AdamW.opt"])
+def test_a_name_that_is_almost_known(name: str) -> None:
+    refuse(lambda: optc.Optimizer(Problem().params, name), optc.OptError, "did you mean `adamw`\\?", "opt::load::file")
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_folder(name: str) -> None:
+    refuse(lambda: optc.Optimizer(Problem().params, name), optc.OptError, "there is no file", "opt::load::file")
+
+
+@pytest.mark.parametrize("source", [None, 3, b"adamw"])
+def test_a_source_that_is_none(source: Any) -> None:
+    refuse(lambda: optc.Optimizer(Problem().params, source), TypeError, "`source` must be a path, a text, a name")
+    refuse(lambda: optc.check(source), TypeError, "`source` must be a path, a text, a name")
+
+
+def test_another_optimizer_of_an_artifact() -> None:
+    artifact = optc.compile("sam", "Sam")
+    assert optc.Optimizer(Problem().params, artifact, optimizer="Sam").param_groups
+    make = lambda: optc.Optimizer(Problem().params, artifact, optimizer="SamAdamW")  # noqa: E731
+    refuse(make, optc.OptError, "is of `Sam`, not of `SamAdamW`", "opt::bind::unknown_optimizer")
+
+
+def test_a_mistake_is_rendered_with_its_code_and_help() -> None:
+    with pytest.raises(optc.OptError) as caught:
+        adamw(Problem().named, groups=[{"pattern": "norm"}])
+    assert all(part in caught.value.rendered for part in ("opt::bind::nothing_matches", "`norm`", "help: correct"))
 
 
 def test_patterns_without_names() -> None:
@@ -137,7 +172,8 @@ def test_no_rule_for_a_shape() -> None:
 
 
 def test_a_missing_file() -> None:
-    refuse(lambda: optc.Optimizer(Problem().params, "no/such.opt"), optc.OptError, "no file `no/such.opt`", "opt::load::file")
+    make = lambda: optc.Optimizer(Problem().params, "no/such.opt")  # noqa: E731
+    refuse(make, optc.OptError, f"no file `no/such.opt`(.|\n)*begins at `{re.escape(str(Path.cwd()))}`", "opt::load::file")
 
 
 def test_a_source_with_mistakes() -> None:
@@ -169,7 +205,9 @@ def test_an_artifact_of_another_abi() -> None:
     other = Path(__file__).parents[3] / "tests" / "artifacts" / "other_abi.optc"
     with pytest.raises(optc.OptError, match="ABI 255.0") as error:
         optc.Optimizer(Problem().params, other)
-    assert error.value.code == "opt::artifact::abi"
+    assert error.value.code == "opt::artifact::abi" and str(other) in str(error.value)
+    with pytest.raises(optc.OptError, match="ABI 255.0"):
+        optc.check(other)
 
 
 def test_a_sparse_gradient() -> None:
@@ -216,6 +254,12 @@ def test_parameters_that_share_memory() -> None:
     optimizer = adamw([("first", first), ("second", second)])
     first.grad, second.grad = torch.ones(4), torch.ones(4)
     refuse(optimizer.step, optc.OptError, "`first` and `second` share memory", "opt::python::shared")
+
+
+def test_a_gradient_in_the_parameter_s_memory() -> None:
+    param = Parameter(torch.ones(6))
+    param.grad = param.data
+    refuse(adamw([("w", param)]).step, optc.OptError, "`w` and its gradient,.* share memory", "opt::python::shared")
 
 
 def test_state_that_was_replaced() -> None:

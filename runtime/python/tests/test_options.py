@@ -82,6 +82,31 @@ def test_beta1_and_betas_are_one_option() -> None:
     assert one.defaults["betas"] == (0.8, 0.999)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"betas": (0.9,)}, optc.OptError, "`betas` has 1 numbers, `AdamW` takes 2"),
+        ({"betas": (0.9, 0.99, 0.999)}, optc.OptError, "`betas` has 3 numbers, `AdamW` takes 2"),
+        ({"betas": 0.9}, TypeError, "`betas` must be a tuple of numbers, not float"),
+        ({"betas": (0.9, 0.99), "beta1": 0.8}, optc.OptError, "`beta1` is given by itself and in `betas`"),
+    ],
+)
+def test_betas_that_do_not_go_with_the_rule(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        optc.Optimizer(Problem().params, "adamw", **options)
+    with pytest.raises(error, match=message):
+        optc.Optimizer([{"params": Problem().params, **options}], "adamw")
+
+
+def test_betas_of_a_group_replace_those_of_the_optimizer() -> None:
+    params = Problem().params
+    groups = [{"params": [params[0]], "betas": (0.5, 0.6)}, {"params": [params[1]], "beta2": 0.7}]
+    optimizer = optc.Optimizer(groups, "adamw", beta1=0.8)
+    assert [group["betas"] for group in optimizer.param_groups] == [(0.5, 0.6), (0.8, 0.7)]
+    last = optc.Optimizer([params[0]], "prodigy", betas=(0.8, 0.9), beta3=0.95)
+    assert last.param_groups[0]["betas"] == (0.8, 0.9, 0.95)
+
+
 def test_options_change_between_steps() -> None:
     ours, theirs = Problem(), Problem()
     pairs = [
@@ -228,6 +253,16 @@ class Tags(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_a_notebook_shows_the_rule_of_each_group() -> None:
+    problem = Problem(dtype=torch.bfloat16)
+    optimizer = optc.Optimizer(problem.named, "muon", groups=[{"pattern": "bias", "use": "adamw"}], ns_steps=3)
+    before, costs = optimizer._repr_html_().split("cost of a step</summary>")
+    assert "<h4>Muon</h4>" in before and "<h4>AdamW</h4>" in before
+    muon, adamw = costs.split("</pre>")[:2]
+    assert "bf16 10x5 by rule" in muon and "momentum_buffer" in muon
+    assert "bf16 10x1 by rule" in adamw and "exp_avg_sq" in adamw and "10x5" not in adamw
 
 
 def test_a_composition_is_a_source() -> None:

@@ -105,6 +105,16 @@ def test_checking_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_an_optimizer_without_torch_names_what_to_install() -> None:
+    code = "import sys, optc; sys.modules['torch'] = None; optc.Optimizer"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "needs torch, 2.5 or newer: pip install torch" in done.stderr
+
+
+def test_what_there_is_is_listed() -> None:
+    assert set(optc.__all__) <= set(dir(optc))
+
+
 def test_errors_are_pickled() -> None:
     import pickle
 

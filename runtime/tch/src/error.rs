@@ -1,6 +1,7 @@
 //! What can go wrong between a store and a step.
 
 use miette::Diagnostic;
+use optc_runtime::apart::clash_text;
 use optc_runtime::{BindError, CheckpointError, HyperError, LoadError, StepError};
 use tch::{Device, Kind, TchError};
 use thiserror::Error;
@@ -89,10 +90,12 @@ pub enum Error {
         name: String,
     },
     /// One of the tensors would be written while another one is read or written.
-    #[error("`{first}` and `{second}` share memory")]
+    #[error("{}", clash_text(first, second))]
     #[diagnostic(
         code(opt::tch::shared),
-        help("keep a tied variable under one name in the store")
+        help(
+            "keep a tied variable under one name in the store, and give each gradient memory of its own"
+        )
     )]
     Shared {
         /// A variable.

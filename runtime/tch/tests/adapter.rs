@@ -375,17 +375,7 @@ fn a_loss_without_a_way_back_is_an_error() {
     ));
 }
 
-const PULLED: &str = "
-optimizer Pulled {
-    hyper lr = 0.1
-    rule each(w: [...]) {
-        state old = w
-        w -= lr * grad
-        old = w
-        entry pull(to: like w, by: float) { w = lerp(w, to, by) }
-        entry back { w = old }
-    }
-}";
+const PULLED: &str = include_str!("../../../tests/cases/pass/entries/pulled.opt");
 
 #[test]
 fn entries_take_numbers_and_tensors() {

@@ -2,8 +2,11 @@
 
 mod every_shape;
 mod indices;
+mod loops;
+mod matrices;
 mod papers;
 mod parts;
+mod random;
 mod reductions;
 mod signs;
 mod storage;

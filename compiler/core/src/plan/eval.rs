@@ -296,13 +296,7 @@ impl<'a> Machine<'a> {
     fn load(&self, buffer: Buffer) -> Vec<f64> {
         match buffer {
             Buffer::Slot(n) => self.slots[n as usize].clone(),
-            Buffer::Temp(n) => {
-                let dtype = self.dtype(buffer);
-                self.arena[self.range(n)]
-                    .chunks_exact(dtype.size() as usize)
-                    .map(|x| decode(dtype, x))
-                    .collect()
-            }
+            Buffer::Temp(n) => self.dtype(buffer).decode(&self.arena[self.range(n)]),
         }
     }
 
@@ -327,8 +321,7 @@ impl<'a> Machine<'a> {
             }
             Buffer::Slot(n) => self.slots[n as usize] = rounded.collect(),
             Buffer::Temp(n) => {
-                let bytes: Vec<u8> = rounded.flat_map(|x| dtype.bytes_of(x)).collect();
-                let range = self.range(n);
+                let (bytes, range) = (dtype.encode(&rounded.collect::<Vec<f64>>()), self.range(n));
                 self.arena[range].copy_from_slice(&bytes);
             }
         }
@@ -687,20 +680,5 @@ fn dense(data: &[f64], matrix: &Matrix, batch: usize, rows: u64, cols: u64) -> D
         rows: rows as usize,
         cols: cols as usize,
         data: (0..rows * cols).map(at).collect(),
-    }
-}
-
-/// The element that these bytes are; NaN when there are not as many as the dtype has.
-fn decode(dtype: DType, bytes: &[u8]) -> f64 {
-    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        bytes.try_into().unwrap_or([0xff; N])
-    }
-    match dtype {
-        DType::F64 => f64::from_ne_bytes(array(bytes)),
-        DType::F32 => f64::from(f32::from_ne_bytes(array(bytes))),
-        DType::BF16 => half::bf16::from_ne_bytes(array(bytes)).to_f64(),
-        DType::F16 => half::f16::from_ne_bytes(array(bytes)).to_f64(),
-        DType::I64 => i64::from_ne_bytes(array(bytes)) as f64,
-        DType::U8 => f64::from(bytes[0]),
     }
 }

@@ -5,8 +5,8 @@
 
 use super::{Family, POINTER};
 use crate::number::{convert, load, store};
-use crate::target::Isa;
 use crate::text::{Elem, Range, Text, Type, Value, act, emit};
+use optc_artifact::Isa;
 use optc_core::dtype::DType;
 
 /// Registers across a tile.

@@ -4,7 +4,7 @@ use crate::common::{Dims, Object, finish, functions, levels, written};
 use optc_core::dtype::DType;
 use optc_core::kernel::{CHUNK, Fold, MapKernel, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
-use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
+use optc_core::kernel_random::{adamw, inputs, kernel, same, scalars};
 use optc_core::kernel_support::{
     AXES, SIZES, TOTALS, gather_symbol, scatter_symbol, totals_symbol,
 };
@@ -225,7 +225,7 @@ fn memory(kernel: &MapKernel, job: &Job, data: &[Vec<f64>]) -> Vec<Vec<u8>> {
     let stored = data
         .iter()
         .zip(&kernel.inputs)
-        .map(|(values, input)| encode(input.dtype, values));
+        .map(|(values, input)| input.dtype.encode(values));
     let fresh = (0..kernel.outputs.len()).map(|n| {
         let (dtype, count) = written(kernel, n, job.dims);
         vec![0xAA; (count * dtype.size()) as usize]
@@ -238,7 +238,7 @@ fn compare(kernel: &MapKernel, job: &Job, data: &[Vec<f64>], outputs: &[Vec<u8>]
     let Dims { rows, cols } = job.dims;
     let expected = kernel_eval::run(kernel, &columns, &scalars(kernel, job.seed), rows, cols);
     for (n, (bytes, expected)) in outputs.iter().zip(&expected).enumerate() {
-        let elements = decode(written(kernel, n, job.dims).0, bytes);
+        let elements = written(kernel, n, job.dims).0.decode(bytes);
         let found = finish(kernel, n, job.dims, elements);
         assert!(
             same(&found, expected),
@@ -330,7 +330,7 @@ fn totals_are_added_in_order_and_rounded_once() {
             let totals =
                 (0..columns as usize).map(|col| kernel_eval::round_once(dtype, total(col)));
             assert!(
-                same(&decode(dtype, out), &totals.collect::<Vec<f64>>()),
+                same(&dtype.decode(out), &totals.collect::<Vec<f64>>()),
                 "{dtype}"
             );
         }

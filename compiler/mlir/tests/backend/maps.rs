@@ -1,11 +1,12 @@
 //! Compiled map kernels against their meaning, bit for bit.
 
-use crate::common::{Dims, Kernel, Object, functions, levels};
+use crate::common::{Dims, Object, functions, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel::{MapKernel, Space};
-use optc_core::kernel_random::{adamw, decode, encode, inputs, kernel, same, scalars};
+use optc_core::kernel_random::{adamw, inputs, kernel, same, scalars};
 use optc_core::{kernel_eval, kernel_random};
 use optc_mlir::{EmitError, Isa, Stage, Unit, compile_cpu, emit_cpu_text};
+use optc_runtime::kernels::MapFn;
 
 fn object(kernels: &[MapKernel], isa: Isa) -> Object {
     Object::load(
@@ -124,12 +125,12 @@ fn an_output_may_be_an_input() {
         let object = object(std::slice::from_ref(&kernel), isa);
         let mut tensors: Vec<Vec<u8>> = data
             .iter()
-            .map(|values| encode(DType::F32, values))
+            .map(|values| DType::F32.encode(values))
             .collect();
         let [w, grad, m, v] = [0, 1, 2, 3].map(|n: usize| tensors[n].as_mut_ptr().cast());
         // SAFETY: the symbol has the type of map kernels; all operands have 5003 elements.
         unsafe {
-            let function: Kernel = object.symbol(&kernel.symbol());
+            let function: MapFn = object.symbol(&kernel.symbol());
             function(
                 [w, grad, m, v, w, m, v].as_ptr(),
                 scalars.as_ptr(),
@@ -140,7 +141,7 @@ fn an_output_may_be_an_input() {
         }
         for (tensor, expected) in [0, 2, 3].into_iter().zip(&expected) {
             assert!(
-                same(&decode(DType::F32, &tensors[tensor]), expected),
+                same(&DType::F32.decode(&tensors[tensor]), expected),
                 "{}, {tensor}",
                 isa.name()
             );

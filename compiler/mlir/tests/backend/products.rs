@@ -4,7 +4,6 @@ use crate::common::gemm::{Addend, Family, Matrix, Size};
 use crate::common::{Object, levels};
 use optc_core::dtype::DType;
 use optc_core::kernel_eval::round_once;
-use optc_core::kernel_random::{decode, encode};
 use optc_mlir::{Isa, Unit, compile_cpu};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
@@ -58,7 +57,7 @@ fn matrix(dtype: DType, values: &[f64], rows: u64, cols: u64, layout: Layout) ->
         }
     }
     Matrix {
-        bytes: encode(dtype, &spread),
+        bytes: dtype.encode(&spread),
         row_stride,
         col_stride,
     }
@@ -66,7 +65,7 @@ fn matrix(dtype: DType, values: &[f64], rows: u64, cols: u64, layout: Layout) ->
 
 fn fresh(dtype: DType, rows: u64, cols: u64) -> Matrix {
     let row_stride = cols + 5;
-    let bytes = encode(dtype, &vec![UNTOUCHED; (rows * row_stride) as usize]);
+    let bytes = dtype.encode(&vec![UNTOUCHED; (rows * row_stride) as usize]);
     Matrix {
         bytes,
         row_stride,
@@ -104,7 +103,7 @@ fn check(family: &Family, size: Size, layouts: (Layout, Layout), isa: Isa) {
             .nth(adds)
             .unwrap();
         family.multiply(&stored_a, &stored_b, &mut out, add, size);
-        let found = decode(dtype, &out.bytes);
+        let found = dtype.decode(&out.bytes);
         for (at, &found) in found.iter().enumerate() {
             let (i, j) = (at as u64 / out.row_stride, at as u64 % out.row_stride);
             let place = format!(
@@ -143,7 +142,7 @@ fn write_rows(out: &mut Matrix, dtype: DType, values: &[f64], cols: u64) {
     let size = dtype.size() as usize;
     let row = (out.row_stride as usize) * size;
     for (line, values) in out.bytes.chunks_mut(row).zip(values.chunks(cols as usize)) {
-        line[..values.len() * size].copy_from_slice(&encode(dtype, values));
+        line[..values.len() * size].copy_from_slice(&dtype.encode(values));
     }
 }
 

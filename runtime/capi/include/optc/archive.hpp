@@ -2,10 +2,13 @@
 /// tensor of bytes.
 #pragma once
 
+#include <optc/error.hpp>
 #include <optc/handle.hpp>
+#include <optc/optc.h>
 #include <optc/tensor.hpp>
 
 #include <torch/serialize.h>
+#include <torch/types.h>
 
 #include <cstring>
 

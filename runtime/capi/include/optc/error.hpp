@@ -14,7 +14,7 @@ class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message, std::string help, std::string rendered = {})
       : std::runtime_error(message), code_(std::move(code)), help_(std::move(help)),
-        rendered_(rendered.empty() ? message + "\n" + help_ : std::move(rendered)) {}
+        rendered_(rendered.empty() ? code_ + "\n\n  × " + message + "\n  help: " + help_ + "\n" : std::move(rendered)) {}
 
   /// This thread's last error.
   static Error last() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optc/error.hpp>
+#include <optc/optc.h>
 
 #include <memory>
 #include <string>

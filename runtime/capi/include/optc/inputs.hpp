@@ -1,12 +1,14 @@
 /// What an entry is given beside parameters and gradients.
 #pragma once
 
+#include <optc/optc.h>
 #include <optc/tensor.hpp>
 
 #include <torch/types.h>
-#include <torch/csrc/api/include/torch/ordered_dict.h>
 
+#include <algorithm>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>

@@ -1,14 +1,19 @@
 /// The options of a parameter group, where LibTorch's schedulers find `lr`.
 #pragma once
 
+#include <optc/error.hpp>
 #include <optc/handle.hpp>
+#include <optc/optc.h>
 
 #include <torch/optim/optimizer.h>
 
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace optc {
 

@@ -1,14 +1,18 @@
 /// The state of a parameter as LibTorch's optimizers keep it, and its way into files.
 #pragma once
 
+#include <optc/error.hpp>
 #include <optc/handle.hpp>
+#include <optc/optc.h>
 #include <optc/tensor.hpp>
 
 #include <torch/optim/optimizer.h>
+#include <torch/types.h>
 
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace optc {

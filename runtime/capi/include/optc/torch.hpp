@@ -12,15 +12,21 @@
 #pragma once
 
 #include <optc/archive.hpp>
+#include <optc/error.hpp>
+#include <optc/handle.hpp>
 #include <optc/inputs.hpp>
+#include <optc/optc.h>
 #include <optc/options.hpp>
 #include <optc/state.hpp>
 #include <optc/stream.hpp>
 #include <optc/tensor.hpp>
 
 #include <ATen/Parallel.h>
-#include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
+#include <torch/ordered_dict.h>
+#include <torch/serialize.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <map>
 #include <memory>
@@ -28,6 +34,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace optc {

@@ -1,7 +1,7 @@
 /* The interface from plain C: one step of AdamW by hand, every kind of misuse, and many lives of an optimizer.
  *
- *     step        everything once
- *     step N      N times create, step, destroy; prints the growth of the resident set in KiB
+ *     step pulled.opt   everything once; the rule is the one whose entries are run
+ *     step lives N      N times create, step, destroy; prints the growth of the resident set in KiB
  */
 #include <math.h>
 #include <optc/optc.h>
@@ -159,16 +159,10 @@ static void refuses_bad_tensors(const optc_rules *rules) {
   optc_checkpoint_free(NULL);
 }
 
-static const char *const PULLED =
-    "optimizer Pulled { hyper lr = 0.1 rule each(w: [...]) {"
-    "  state old = w  w -= lr * grad  old = w"
-    "  entry pull(to: like w, by: float) { w = lerp(w, to, by) }"
-    "  entry back { w = old } } }";
-
-static void runs_entries(void) {
+static void runs_entries(const char *pulled) {
   float weight[] = {1, 1, 1, 1}, goal[] = {3, 3, 3, 3}, old[4] = {0};
   optc_rules *rules = NULL;
-  OK(optc_rules_from_source("pulled", PULLED, &rules));
+  OK(optc_rules_open(pulled, &rules));
   optc_param bound = {.struct_size = sizeof(bound), .name = "weight", .dims = dims, .rank = 2, .dtype = OPTC_F32};
   optc_bind_options options = {.struct_size = sizeof(options), .threads = 1, .state_is_lent = 1, .seed = 7};
   optc_optimizer *optimizer = NULL;
@@ -271,8 +265,9 @@ int main(int argc, char **argv) {
   optc_rules *rules = NULL;
   CHECK(optc_abi_version() >= OPTC_ABI_VERSION && strlen(optc_version()) > 0);
   OK(optc_rules_open("adamw", &rules));
-  if (argc > 1) {
-    const long lives = atol(argv[1]);
+  CHECK(argc > 1);
+  if (argc > 2) {
+    const long lives = atol(argv[2]);
     live(rules, lives / 10);
     const long before = resident();
     live(rules, lives - lives / 10);
@@ -283,7 +278,7 @@ int main(int argc, char **argv) {
     refuses_misuse(rules);
     refuses_a_newer_struct(rules);
     refuses_bad_tensors(rules);
-    runs_entries();
+    runs_entries(argv[1]);
     steps_in_two_threads();
   }
   optc_rules_free(rules);

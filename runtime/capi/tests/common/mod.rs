@@ -10,9 +10,30 @@ pub(crate) fn library() -> PathBuf {
     program.parent().expect("a folder").to_owned()
 }
 
+/// Where programs look for libraries. Cargo lists its target folder first, where an earlier build may have left one.
+fn search_path() -> String {
+    let rest = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
+    format!("{}:{rest}", library().display())
+}
+
 /// A folder of the crate.
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The rule whose entries are run from every language.
+pub(crate) fn pulled() -> PathBuf {
+    folder("../../tests/cases/pass/entries/pulled.opt")
+}
+
+/// The blocks of a language in the page about C and C++.
+pub(crate) fn blocks(language: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(folder("../../docs/cpp.md")).expect("the page");
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1);
+    blocks
+        .filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+        .collect()
 }
 
 /// A folder for what this test builds; kept between runs.
@@ -29,6 +50,7 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 /// The same, for a command that reads.
 pub(crate) fn run_with(command: &mut Command, input: &str) -> String {
+    command.env("LD_LIBRARY_PATH", search_path());
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn();

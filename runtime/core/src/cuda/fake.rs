@@ -13,7 +13,6 @@ use crate::view::Device;
 use optc_core::dtype::DType;
 use optc_core::kernel::{Access, CHUNK, Fold, MapKernel, OutputKind, ROW_CHUNK, Space};
 use optc_core::kernel_eval;
-use optc_core::kernel_random::{decode, encode};
 use optc_core::kernel_support::{self as support, AXES};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -380,7 +379,7 @@ unsafe fn map(
                     Access::Col => cols,
                     Access::One => 1,
                 };
-                decode(input.dtype, &read(at(i), count * input.dtype.size()))
+                input.dtype.decode(&read(at(i), count * input.dtype.size()))
             })
             .collect();
         let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
@@ -391,9 +390,7 @@ unsafe fn map(
         for (o, (output, values)) in kernel.outputs.iter().zip(results).enumerate() {
             let to = at(kernel.inputs.len() + o);
             match output.kind {
-                OutputKind::Store | OutputKind::Cols(_) => {
-                    write(to, &encode(output.dtype, &values))
-                }
+                OutputKind::Store | OutputKind::Cols(_) => write(to, &output.dtype.encode(&values)),
                 OutputKind::All(_) | OutputKind::Rows(_) => {
                     let none = output.kind.fold().map_or(0.0, Fold::of_none);
                     let mut partial = vec![none; items as usize * values.len()];
@@ -401,7 +398,7 @@ unsafe fn map(
                         .iter_mut()
                         .zip(&values)
                         .for_each(|(partial, &value)| *partial = value);
-                    write(to, &encode(DType::F64, &partial));
+                    write(to, &DType::F64.encode(&partial));
                 }
             }
         }

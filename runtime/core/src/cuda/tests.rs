@@ -529,7 +529,7 @@ mod runner {
     use super::*;
     use optc_core::kernel::Space;
     use optc_core::kernel_eval;
-    use optc_core::kernel_random::{decode, encode, inputs, kernel, same, scalars};
+    use optc_core::kernel_random::{inputs, kernel, same, scalars};
 
     #[test]
     fn a_kernel_alone_has_its_meaning() {
@@ -547,7 +547,7 @@ mod runner {
                 inputs: data
                     .iter()
                     .zip(&kernel.inputs)
-                    .map(|(x, input)| encode(input.dtype, x))
+                    .map(|(x, input)| input.dtype.encode(x))
                     .collect(),
                 scalars: scalars(kernel, 1),
                 rows: *rows,
@@ -558,7 +558,7 @@ mod runner {
                 let data: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
                 let expected = kernel_eval::run(kernel, &data, &scalars(kernel, 1), *rows, cols);
                 for ((output, expected), bytes) in kernel.outputs.iter().zip(expected).zip(found) {
-                    assert!(same(&decode(output.dtype, &bytes), &expected), "{kernel}");
+                    assert!(same(&output.dtype.decode(&bytes), &expected), "{kernel}");
                 }
             }
         }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html as escaping
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from ._optc import Artifact, Engine
+
+Group = dict[str, Any]
 
 
 def signature(artifact: Artifact) -> inspect.Signature:
@@ -53,21 +55,30 @@ def line(name: str, default: str, kind: str, docs: str) -> str:
     return f"{name} = {default}  {kind}  {docs.strip()}".rstrip()
 
 
-def html(artifact: Artifact, groups: list[dict[str, Any]], engine: Engine) -> str:
-    """The rule, the size of its state and the cost of a step, as HTML."""
+def html(uses: list[tuple[Artifact, Group]], engine: Engine) -> str:
+    """The rules, the size of their state and the cost of a step, as HTML; `uses` has the rule of each group."""
     cell = escaping.escape
+    groups = [group for _, group in uses]
     rows = "".join(
         f"<tr>{''.join(f'<td>{cell(text)}</td>' for text in row)}</tr>" for row in parameters(groups, engine)
     )
-    shapes = distinct_shapes(groups)
+    rules = {id(artifact): artifact for artifact, _ in uses}.values()
+    shown = "".join(f"<h4>{cell(rule.name)}</h4><pre>{cell(rule.source.strip())}</pre>" for rule in rules)
+    costs = "".join(f"<pre>{cell(cost(artifact, group))}</pre>" for artifact, group in uses if group["params"])
     return (
-        f"<h4>{cell(artifact.name)}</h4><pre>{cell(artifact.source.strip())}</pre>"
-        f"<table><tr><th>parameter</th><th>shape</th><th>rule</th><th>state</th></tr>{rows}</table>"
-        f"<details><summary>cost of a step</summary><pre>{cell(artifact.inspect(*shapes))}</pre></details>"
+        f"{shown}<table><tr><th>parameter</th><th>shape</th><th>rule</th><th>state</th></tr>{rows}</table>"
+        f"<details><summary>cost of a step</summary>{costs}</details>"
     )
 
 
-def parameters(groups: list[dict[str, Any]], engine: Engine) -> list[tuple[str, str, str, str]]:
+def cost(artifact: Artifact, group: Group) -> str:
+    """What a step costs on the shapes of a group, with its choices."""
+    dtype = str(group["params"][0].dtype).removeprefix("torch.")
+    choices = {name: group[name] for name, *_ in artifact.statics if name in group}
+    return artifact.inspect(*distinct_shapes(group["params"]), dtype=dtype, **choices)
+
+
+def parameters(groups: list[Group], engine: Engine) -> list[tuple[str, str, str, str]]:
     """Name, shape, rule and bytes of state of each parameter, and their sum."""
     params = [param for group in groups for param in group["params"]]
     sizes = [state_bytes(engine, n) for n in range(len(params))]
@@ -83,9 +94,9 @@ def state_bytes(engine: Engine, n: int) -> int:
     return sum(product(shape) * getattr(torch, dtype).itemsize for _, dtype, shape in engine.layout(n))
 
 
-def distinct_shapes(groups: list[dict[str, Any]]) -> list[tuple[int, ...]]:
+def distinct_shapes(params: Iterable[torch.Tensor]) -> list[tuple[int, ...]]:
     """The largest shapes first, each once, and not more than a page of them."""
-    shapes = {tuple(param.shape) for group in groups for param in group["params"]}
+    shapes = {tuple(param.shape) for param in params}
     by_size = sorted(shapes, key=lambda shape: (-product(shape), shape))
     return by_size[:4]
 

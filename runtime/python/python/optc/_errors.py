@@ -24,7 +24,7 @@ class OptError(ValueError):
         self.span = span
         self.help = help
         self.severity = severity
-        self.rendered = rendered if rendered is not None else message
+        self.rendered = rendered if rendered is not None else _render(code, message, help)
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -36,6 +36,12 @@ class OptError(ValueError):
 
 class MigrationWarning(UserWarning):
     """What was done to state of an earlier version of a rule, as its `migrate from` says."""
+
+
+def _render(code: str | None, message: str, help: str | None) -> str:
+    """As the command shows a mistake that has no place in a source."""
+    lines = [f"{code}\n" if code else None, f"  × {message}", f"  help: {help}" if help else None]
+    return "\n".join(line for line in lines if line) + "\n"
 
 
 def _rebuild(message: str, about: dict[str, object]) -> OptError:

@@ -27,7 +27,15 @@ def split(params: Any, groups: Sequence[Group] | None) -> Any:
     """The parameter groups for torch: `params` as it is, or divided by the patterns of `groups`."""
     if not groups or isinstance(params, torch.Tensor):
         return params
+    if isinstance(groups, dict):
+        raise OptError(
+            "`groups` is a dict, not a list of dicts",
+            code="opt::python::pattern",
+            help='write `groups=[{"pattern": "norm|bias", "weight_decay": 0.0}]`',
+        )
     named = list(params)
+    if not named:
+        return named
     if not all(isinstance(param, tuple) for param in named):
         raise OptError(
             "groups with patterns need parameters with names",
@@ -41,7 +49,7 @@ def split(params: Any, groups: Sequence[Group] | None) -> Any:
 
 def pattern_of(group: Group) -> re.Pattern[str]:
     """What a group looks for in names."""
-    if "pattern" not in group:
+    if not isinstance(group, dict) or "pattern" not in group:
         raise OptError(
             f"a group has no `pattern`: {group}",
             code="opt::python::pattern",
@@ -99,6 +107,28 @@ def options_of(group: Group, declared: Iterable[str]) -> Group:
     """What a group says to its rule: all but torch's bookkeeping, unless the rule declares a word of it."""
     ours = BOOKKEEPING - set(declared)
     return {key: value for key, value in group.items() if key not in ours}
+
+
+def check_betas(options: Group) -> None:
+    """A beta is given by its name or in the tuple."""
+    for name in options:
+        if in_tuple(name, options):
+            raise OptError(
+                f"`{name}` is given by itself and in `betas`", code="opt::python::betas", help="give it once"
+            )
+
+
+def over(shared: Group, own: Group) -> Group:
+    """What a group says, on top of what all groups have: its `betas` replace those that are given by name."""
+    check_betas(own)
+    return {**{key: value for key, value in shared.items() if not in_tuple(key, own)}, **own}
+
+
+def in_tuple(name: str, options: Group) -> bool:
+    """Whether `betas` has a number for `beta1`, `beta2`, …"""
+    number = name.removeprefix("beta")
+    betas = options.get("betas", ())
+    return number != name and number.isdigit() and isinstance(betas, Sequence) and int(number) <= len(betas)
 
 
 def names_of(groups: Iterable[Group]) -> list[list[str]]:

@@ -59,6 +59,7 @@ class Optimizer(torch.optim.Optimizer):
         self._artifact = load(source, optimizer)
         self._uses: dict[str, Artifact] = {}
         self._non_finite = checked_policy(non_finite)
+        _groups.check_betas(options)
         self._given = {**options, "maximize": maximize}
         members = _groups.for_this_torch(_groups.split(params, groups))
         super().__init__(members, self._complete(self._artifact, self._given))
@@ -89,7 +90,8 @@ class Optimizer(torch.optim.Optimizer):
         """What was given to the optimizer, and to the group; another rule starts from its own defaults."""
         shared = self._given if artifact is self._artifact else {}
         words = {*statics_of(artifact), "maximize"}
-        return {"maximize": self._given["maximize"], **shared, **_groups.options_of(group, words)}
+        own = _groups.options_of(group, words)
+        return {"maximize": self._given["maximize"], **_groups.over(shared, own)}
 
     def _rebind_with_new_group(self) -> None:
         """Binds a group that was added later; one that cannot be bound is taken back."""
@@ -271,7 +273,8 @@ class Optimizer(torch.optim.Optimizer):
         return text.replace(type(self).__name__, self._artifact.name, 1)
 
     def _repr_html_(self) -> str:
-        return _document.html(self._artifact, self.param_groups, self._current_engine())
+        uses = [(self._resolve(group.get("use"))[0], group) for group in self.param_groups]
+        return _document.html(uses, self._current_engine())
 
 
 def statics_of(artifact: Artifact) -> set[str]:

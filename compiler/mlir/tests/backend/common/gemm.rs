@@ -2,6 +2,7 @@
 
 use super::Object;
 use optc_core::dtype::DType;
+use optc_runtime::kernels::{PackFn, ShapeFn, TileFn};
 use std::ffi::c_void;
 
 /// A matrix in stored bytes: entry (i, j) at element `i * row_stride + j * col_stride`.
@@ -21,30 +22,14 @@ pub(crate) struct Size {
     pub(crate) beta: f64,
 }
 
-type Shape = unsafe extern "C" fn(*mut u64);
-type Pack = unsafe extern "C" fn(*mut c_void, *const c_void, u64, u64, u64, u64);
-type Tile = unsafe extern "C" fn(
-    u64,
-    *const c_void,
-    *const c_void,
-    *mut c_void,
-    u64,
-    *const c_void,
-    u64,
-    f64,
-    f64,
-    u64,
-    u64,
-);
-
 /// The functions of one dtype.
 pub(crate) struct Family {
     pub(crate) dtype: DType,
     pub(crate) mr: u64,
     pub(crate) nr: u64,
-    pack_a: Pack,
-    pack_b: Pack,
-    tile: Tile,
+    pack_a: PackFn,
+    pack_b: PackFn,
+    tile: TileFn,
 }
 
 /// What is added to a product.
@@ -60,7 +45,7 @@ impl Family {
         let mut shape = [0; 2];
         // SAFETY: the types are those that the crate documents; `shape` has room for both numbers.
         unsafe {
-            object.symbol::<Shape>(&name("shape"))(shape.as_mut_ptr());
+            object.symbol::<ShapeFn>(&name("shape"))(shape.as_mut_ptr());
             Family {
                 dtype,
                 mr: shape[0],

@@ -2,27 +2,22 @@
 
 pub(crate) mod gemm;
 
+use optc_artifact::Features;
 use optc_core::dtype::DType;
 use optc_core::kernel::{
     Access, CHUNK, Input, Inst, MapKernel, Output, OutputKind, ROW_CHUNK, Space, Val,
 };
 use optc_core::kernel_eval::round_once;
 use optc_core::kernel_math;
-use optc_core::kernel_random::{decode, encode};
 use optc_mlir::Isa;
+use optc_runtime::kernels::MapFn;
 use std::ffi::c_void;
 
 /// The ISA levels this machine can run.
 pub(crate) fn levels() -> Vec<Isa> {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
-    let avx512 = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl");
-    let bf16 = is_x86_feature_detected!("avx512bf16");
-    Isa::ALL
-        .into_iter()
-        .zip([avx2, avx512, bf16])
-        .filter(|(_, has)| *has)
-        .map(|(isa, _)| isa)
-        .collect()
+    let machine = Features::detect();
+    let all = Isa::ALL.into_iter();
+    all.filter(|&isa| machine.runs(isa)).collect()
 }
 
 /// `exp`, `log`, `tanh` and a power of one input: long bodies whose last bits hang on every rounding.
@@ -103,8 +98,6 @@ pub(crate) struct Object {
     library: libloading::Library,
 }
 
-pub(crate) type Kernel = unsafe extern "C" fn(*const *mut c_void, *const f64, *const u64, u64, u64);
-
 impl Object {
     pub(crate) fn load(bytes: &[u8]) -> Object {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -134,11 +127,11 @@ impl Object {
         step: u64,
     ) -> Vec<Vec<f64>> {
         // SAFETY: the symbol of a map kernel has this type.
-        let function: Kernel = unsafe { self.symbol(&kernel.symbol()) };
+        let function: MapFn = unsafe { self.symbol(&kernel.symbol()) };
         let stored = inputs
             .iter()
             .zip(&kernel.inputs)
-            .map(|(values, input)| encode(input.dtype, values));
+            .map(|(values, input)| input.dtype.encode(values));
         let fresh = (0..kernel.outputs.len()).map(|n| {
             let (dtype, count) = written(kernel, n, dims);
             vec![0xAA; (count * dtype.size()) as usize]
@@ -164,7 +157,7 @@ impl Object {
         }
         let outputs = tensors[inputs.len()..].iter().enumerate();
         outputs
-            .map(|(n, bytes)| finish(kernel, n, dims, decode(written(kernel, n, dims).0, bytes)))
+            .map(|(n, bytes)| finish(kernel, n, dims, written(kernel, n, dims).0.decode(bytes)))
             .collect()
     }
 }

@@ -1,8 +1,8 @@
 //! Random tensors and branches: the streams of the seed, the same in every tier.
 
-use super::tiers::Run;
 use optc_core::dtype::DType;
 use optc_core::random::{Distribution, Draw, Noise};
+use optc_tests::trial::Trial;
 
 fn drawn(step: u64, site: u32, distribution: Distribution, count: u64) -> Vec<f64> {
     let draw = Draw {
@@ -33,12 +33,7 @@ fn draws_belong_to_a_step_and_a_place() {
             *w += 100.0 * (turns[0][n] + turns[1][n]);
         }
     }
-    let run = Run {
-        text,
-        dims: &[2, 3],
-        start: &[0.0; 6],
-        grads: &[&[0.0; 6], &[0.0; 6]],
-    };
+    let run = Trial::given(text, &[2, 3], &[0.0; 6], &[&[0.0; 6], &[0.0; 6]]);
     run.ends_at(&expected, 1e-12);
 }
 
@@ -59,12 +54,7 @@ fn a_branch_happens_with_its_probability() {
     let often = (1..=40).filter(happens).count() as f64;
     assert!(often > 4.0 && often < 24.0);
     let grads: Vec<&[f64]> = vec![&[0.0]; 40];
-    let run = Run {
-        text,
-        dims: &[1],
-        start: &[0.0],
-        grads: &grads,
-    };
+    let run = Trial::given(text, &[1], &[0.0], &grads);
     run.ends_at(&[often + 10_000.0], 1e-15);
 }
 
@@ -99,12 +89,7 @@ fn stochastic_rounding_takes_a_neighbour_by_a_draw() {
                 w = stochastic({shown} + 0 * brain + 0 * half + 0 * exact)
             }} }}"
         );
-        let run = Run {
-            text: &text,
-            dims: &[400],
-            start: &[0.0; 400],
-            grads: &[&grad],
-        };
+        let run = Trial::given(&text, &[400], &[0.0; 400], &[&grad]);
         run.ends_at(expected, 1e-15);
     };
     let drawn = |site| {

@@ -1,6 +1,6 @@
 //! Diagonals, products along a mode, functions of symmetric matrices.
 
-use super::tiers::Run;
+use optc_tests::trial::Trial;
 
 /// A body for one square matrix, `grad` a constant.
 #[track_caller]
@@ -9,13 +9,7 @@ fn square(body: &str, start: &[f64], grad: &[f64], expected: &[f64]) {
         "use std.roots.inverse_root\noptimizer Shown {{ rule each(w: [n, n]) {{\n{body}\n}} }}"
     );
     let n = start.len().isqrt() as u64;
-    Run {
-        text: &text,
-        dims: &[n, n],
-        start,
-        grads: &[grad],
-    }
-    .ends_at(expected, 1e-12);
+    Trial::given(&text, &[n, n], start, &[grad]).ends_at(expected, 1e-12);
 }
 
 const ONES: [f64; 4] = [1.0; 4];
@@ -60,12 +54,12 @@ fn along_multiplies_one_mode() {
         w = x
     } }";
     // L = w w', R = w' w; L grad R' by hand.
-    let run = Run {
+    let run = Trial::given(
         text,
-        dims: &[2, 2],
-        start: &[1.0, 2.0, 0.0, 1.0],
-        grads: &[&[1.0, 0.0, 0.0, 2.0]],
-    };
+        &[2, 2],
+        &[1.0, 2.0, 0.0, 1.0],
+        &[&[1.0, 0.0, 0.0, 2.0]],
+    );
     // L = [5 2; 2 1], R = [1 2; 2 5]
     run.ends_at(&[5.0 + 8.0, 10.0 + 20.0, 2.0 + 4.0, 4.0 + 10.0], 1e-12);
 }
@@ -77,12 +71,12 @@ fn a_rotation_leaves_one_mode_alone() {
         each i { turn[i] = gram(w, i) }
         each i { w += rotate(grad, turn, but: i) }
     } }";
-    let run = Run {
+    let run = Trial::given(
         text,
-        dims: &[2, 2],
-        start: &[1.0, 2.0, 0.0, 1.0],
-        grads: &[&[1.0, 0.0, 0.0, 2.0]],
-    };
+        &[2, 2],
+        &[1.0, 2.0, 0.0, 1.0],
+        &[&[1.0, 0.0, 0.0, 2.0]],
+    );
     // L = [5 2; 2 1], R = [1 2; 2 5]; grad R + L grad.
     run.ends_at(
         &[
@@ -100,12 +94,12 @@ fn axes_in_another_order() {
     let text = "optimizer Shown { rule each(w: [n, n, n]) {
         w = permute(w, (2, 0, 1)) + 10 * permute(permute(grad, (2, 0, 1)), (1, 2, 0))
     } }";
-    let run = Run {
+    let run = Trial::given(
         text,
-        dims: &[2, 2, 2],
-        start: &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
-        grads: &[&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]],
-    };
+        &[2, 2, 2],
+        &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        &[&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]],
+    );
     run.ends_at(&[10.0, 2.0, 4.0, 6.0, 1.0, 3.0, 25.0, 7.0], 1e-12);
 }
 
@@ -116,19 +110,9 @@ fn a_stack_is_made_orthonormal_matrix_by_matrix() {
         let q = orthonormal(w + 0 * grad)
         w = q .* q
     } }";
-    let run = Run {
-        text,
-        dims: &[2, 2, 1],
-        start: &[3.0, 4.0, 0.0, 2.0],
-        grads: &[&[0.0; 4]],
-    };
+    let run = Trial::given(text, &[2, 2, 1], &[3.0, 4.0, 0.0, 2.0], &[&[0.0; 4]]);
     run.ends_at(&[0.36, 0.64, 0.0, 1.0], 1e-12);
-    let empty = Run {
-        dims: &[0, 2, 1],
-        start: &[],
-        grads: &[&[]],
-        ..run
-    };
+    let empty = Trial::given(text, &[0, 2, 1], &[], &[&[]]);
     empty.ends_at(&[], 0.0);
 }
 
@@ -139,12 +123,7 @@ fn a_remainder_has_the_sign_of_the_divisor() {
         w += 100 * mod(step, 4) + 10000 * mod(-step, 4) + 0 * grad
     } }";
     let grads: [&[f64]; 4] = [&[0.0]; 4];
-    let run = Run {
-        text,
-        dims: &[1],
-        start: &[0.0],
-        grads: &grads,
-    };
+    let run = Trial::given(text, &[1], &[0.0], &grads);
     run.ends_at(&[2.0 + 600.0 + 60000.0], 1e-15);
 }
 
@@ -152,13 +131,7 @@ fn a_remainder_has_the_sign_of_the_divisor() {
 #[track_caller]
 fn wide(body: &str, start: &[f64], grad: &[f64], expected: &[f64]) {
     let text = format!("optimizer Shown {{ rule each(w: [m, n]) {{\n{body}\n}} }}");
-    Run {
-        text: &text,
-        dims: &[2, 3],
-        start,
-        grads: &[grad],
-    }
-    .ends_at(expected, 1e-12);
+    Trial::given(&text, &[2, 3], start, &[grad]).ends_at(expected, 1e-12);
 }
 
 #[test]
@@ -193,12 +166,12 @@ fn a_failure_anywhere_keeps_the_old_state() {
     } }";
     // The second gradient's Gram matrix is 0 once the identity is subtracted, indefinite once 2 is, and the gradient is
     // not finite once divided.
-    let run = Run {
+    let run = Trial::given(
         text,
-        dims: &[2, 2],
-        start: &[0.0; 4],
-        grads: &[&[6f64.sqrt(), 0.0, 0.0, 6f64.sqrt()], &[1.0, 0.0, 0.0, 1.0]],
-    };
+        &[2, 2],
+        &[0.0; 4],
+        &[&[6f64.sqrt(), 0.0, 0.0, 6f64.sqrt()], &[1.0, 0.0, 0.0, 1.0]],
+    );
     let kept = 5f64.sqrt().recip() + 2.0 + 7.0;
     run.ends_at(&[kept, 0.0, 0.0, kept], 1e-12);
 }
@@ -242,12 +215,12 @@ fn failures_in_a_row_are_counted() {
     } }";
     // The identity less itself is no positive matrix: kept twice, then twice again after a success.
     let (good, bad) = ([2f64.sqrt(), 0.0, 0.0, 2f64.sqrt()], [1.0, 0.0, 0.0, 1.0]);
-    let run = Run {
+    let run = Trial::given(
         text,
-        dims: &[2, 2],
-        start: &[0.0; 4],
-        grads: &[&good, &bad, &bad, &good, &bad, &bad],
-    };
+        &[2, 2],
+        &[0.0; 4],
+        &[&good, &bad, &bad, &good, &bad, &bad],
+    );
     run.ends_at(&[18.0, 0.0, 0.0, 18.0], 1e-12);
 }
 
@@ -268,12 +241,7 @@ fn a_diagonal_along_a_mode_scales_it() {
         w = x
     } }";
     // Row sums of squares 14 and 77; column sums 17, 29, 45.
-    let run = Run {
-        text,
-        dims: &[2, 3],
-        start: &[1.0; 6],
-        grads: &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
-    };
+    let run = Trial::given(text, &[2, 3], &[1.0; 6], &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
     let expected = [14.0, 77.0].map(|row| [17.0, 29.0, 45.0].map(|col| row * col));
     run.ends_at(expected.as_flattened(), 1e-12);
 }

@@ -1,18 +1,12 @@
 //! Loops that end when a tensor says so.
 
-use super::tiers::Run;
+use optc_tests::trial::Trial;
 
 #[track_caller]
 fn ends(text: &str, start: f64, grads: &[f64], expected: f64) {
     let grads: Vec<[f64; 1]> = grads.iter().map(|&grad| [grad]).collect();
     let grads: Vec<&[f64]> = grads.iter().map(|grad| &grad[..]).collect();
-    Run {
-        text,
-        dims: &[1],
-        start: &[start],
-        grads: &grads,
-    }
-    .ends_at(&[expected], 1e-12);
+    Trial::given(text, &[1], &[start], &grads).ends_at(&[expected], 1e-12);
 }
 
 /// Halves the gradient while it is at least 1, and counts.
@@ -75,12 +69,7 @@ fn a_coupled_newton_iteration_finds_an_inverse_root() {
     }
     optimizer Shown { rule each(w: [n, n]) { w = coupled_newton(gram(grad), 4, 1e-13) } }";
     // The Gram matrix has eigenvalues 1 and 256 along (1, 1) and (1, -1).
-    let run = Run {
-        text,
-        dims: &[2, 2],
-        start: &[0.0; 4],
-        grads: &[&[8.5, -7.5, -7.5, 8.5]],
-    };
+    let run = Trial::given(text, &[2, 2], &[0.0; 4], &[&[8.5, -7.5, -7.5, 8.5]]);
     run.ends_at(&[0.625, 0.375, 0.375, 0.625], 1e-11);
 }
 

@@ -1,6 +1,0 @@
-//! What single constructs mean, written by hand: the interpreter, before and after the passes, and the quick tier.
-
-mod loops;
-mod matrices;
-mod random;
-mod tiers;
