@@ -215,6 +215,16 @@ pub enum Inst {
     Int(IntOp, Val, Val),
 }
 
+impl Inst {
+    /// Equality; constants by their bits.
+    pub(crate) fn same(&self, other: &Inst) -> bool {
+        match (self, other) {
+            (Inst::Const(x), Inst::Const(y)) => x.to_bits() == y.to_bits(),
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// Float functions of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UnaryOp {

@@ -587,10 +587,16 @@ fn pool(options: &BindOptions) -> Arc<Pool> {
 /// What a plan depends on: statics (by their first group), rule, shape, dtypes, what the name answers.
 type Key = (usize, usize, Vec<u64>, DType, DType, Vec<bool>);
 
+/// What the rule depends on that a parameter takes: its group, its shape, what its name answers.
+type RuleKey = (usize, Vec<u64>, Vec<bool>);
+
 /// Picks rules and makes plans, one for all parameters alike.
 struct Planner<'a> {
     terms: &'a [Terms],
+    /// For each group the first one with the same statics.
+    first_alike: Vec<usize>,
     state_is_lent: bool,
+    chosen: HashMap<RuleKey, usize>,
     plans: HashMap<Key, Arc<Plan>>,
     entries: HashMap<Key, Arc<[EntryPlan]>>,
     /// The rule of each parameter so far.
@@ -599,9 +605,17 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(terms: &'a [Terms], state_is_lent: bool) -> Planner<'a> {
+        let first_alike = terms.iter().enumerate().map(|(group, own)| {
+            let mut others = terms.iter();
+            others
+                .position(|other| other.plans_like(own))
+                .unwrap_or(group)
+        });
         Planner {
             terms,
+            first_alike: first_alike.collect(),
             state_is_lent,
+            chosen: HashMap::new(),
             plans: HashMap::new(),
             entries: HashMap::new(),
             rules: Vec::new(),
@@ -611,7 +625,10 @@ impl<'a> Planner<'a> {
     fn entry(&mut self, param: &ParamDesc, group: usize) -> Result<Entry, BindError> {
         let dims = dims_of(param)?;
         let terms = &self.terms[group];
-        let rule = rule(param, &dims, terms)?;
+        let answers = answers(&terms.program, &param.name);
+        let rule = self.rule(param, &dims, group, &answers)?;
+        let first = self.first_alike[group];
+        let key = (first, rule, dims, param.dtype, param.grad_dtype, answers);
         let chosen = terms.optimizer().rules[rule].name.clone();
         self.rules.push((param.name.clone(), chosen.clone()));
         Ok(Entry {
@@ -620,9 +637,9 @@ impl<'a> Planner<'a> {
             dims: param.dims.clone(),
             dtype: param.dtype,
             device: param.device,
-            entries: self.entries(param, &dims, group, rule),
+            entries: self.entries(param, &key, group),
             numbers: 0,
-            plan: self.plan(param, dims, group, rule),
+            plan: self.plan(param, key, group),
             hypers: group,
             absent_zeros: terms.optimizer().absent_grad_is_zero,
             non_finite: terms.optimizer().nonfinite_grad.into(),
@@ -630,31 +647,33 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn plan(&mut self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Arc<Plan> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
-        let key = self.key(param, dims, group, rule);
-        Arc::clone(self.plans.entry(key).or_insert_with_key(make))
-    }
-
-    fn entries(
+    /// The rule that takes a parameter; parameters alike take the same.
+    fn rule(
         &mut self,
         param: &ParamDesc,
         dims: &[u64],
         group: usize,
-        rule: usize,
-    ) -> Arc<[EntryPlan]> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
-        let key = self.key(param, dims.to_vec(), group, rule);
-        Arc::clone(self.entries.entry(key).or_insert_with_key(make))
+        answers: &[bool],
+    ) -> Result<usize, BindError> {
+        let key = (group, dims.to_vec(), answers.to_vec());
+        if let Some(&known) = self.chosen.get(&key) {
+            return Ok(known);
+        }
+        let found = rule(param, dims, &self.terms[group])?;
+        self.chosen.insert(key, found);
+        Ok(found)
     }
 
-    fn key(&self, param: &ParamDesc, dims: Vec<u64>, group: usize, rule: usize) -> Key {
-        let alike = |other: &Terms| other.plans_like(&self.terms[group]);
-        let first = self.terms.iter().position(alike).unwrap_or(group);
-        let answers = answers(&self.terms[group].program, &param.name);
-        (first, rule, dims, param.dtype, param.grad_dtype, answers)
+    fn plan(&mut self, param: &ParamDesc, key: Key, group: usize) -> Arc<Plan> {
+        let terms = &self.terms[group];
+        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
+        Arc::clone(self.plans.entry(key).or_insert_with_key(make))
+    }
+
+    fn entries(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<[EntryPlan]> {
+        let terms = &self.terms[group];
+        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
+        Arc::clone(self.entries.entry(key.clone()).or_insert_with_key(make))
     }
 
     /// The dtypes of all products.

@@ -78,6 +78,12 @@ impl Builder {
 
     /// Appends an operation that makes values of these types.
     pub fn push(&mut self, kind: OpKind, types: Vec<Type>) -> Vec<Value> {
+        let op = self.push_op(kind, types);
+        self.function.ops[op].results.clone()
+    }
+
+    /// Appends an operation that makes values of these types, and gives the operation.
+    pub fn push_op(&mut self, kind: OpKind, types: impl IntoIterator<Item = Type>) -> Op {
         let op: Op = self.function.ops.next_key();
         let make = |(index, ty)| {
             self.function.values.push(ValueData {
@@ -86,18 +92,16 @@ impl Builder {
                 index: index as u32,
             })
         };
-        let results: Vec<Value> = types.into_iter().enumerate().map(make).collect();
-        self.function.ops.push(OpData {
-            kind,
-            results: results.clone(),
-        });
+        let results = types.into_iter().enumerate().map(make).collect();
+        self.function.ops.push(OpData { kind, results });
         self.function.regions[self.region].ops.push(op);
-        results
+        op
     }
 
     /// Appends an operation that makes one value.
     pub fn push_one(&mut self, kind: OpKind, ty: Type) -> Value {
-        self.push(kind, vec![ty])[0]
+        let op = self.push_op(kind, [ty]);
+        self.function.ops[op].results[0]
     }
 
     /// A host constant.
@@ -311,17 +315,8 @@ impl Builder {
 
     /// A matrix product.
     pub fn product(&mut self, product: Product) -> Value {
-        let (dtype, a) = self.parts(product.a);
-        let (_, b) = self.parts(product.b);
-        let rank = a.len();
-        let rows = a[if product.ta { rank - 1 } else { rank - 2 }];
-        let cols = b[if product.tb { b.len() - 2 } else { b.len() - 1 }];
-        let mut dims = a[..rank - 2].to_vec();
-        dims.extend([rows, cols]);
-        self.push_one(
-            OpKind::Product(product),
-            Type::Tensor(TensorType { dtype, dims }),
-        )
+        let ty = self.function.product_type(&product);
+        self.push_one(OpKind::Product(product), Type::Tensor(ty))
     }
 
     /// `op(a) op(b)`.

@@ -492,6 +492,19 @@ impl Function {
         }
     }
 
+    /// The type of a matrix product.
+    pub fn product_type(&self, product: &Product) -> TensorType {
+        let (a, b) = (self.dims(product.a), self.dims(product.b));
+        let rank = a.len();
+        let rows = a[if product.ta { rank - 1 } else { rank - 2 }];
+        let cols = b[if product.tb { b.len() - 2 } else { b.len() - 1 }];
+        let dtype = self.tensor(product.a).map_or(DType::F64, |ty| ty.dtype);
+        TensorType {
+            dtype,
+            dims: [&a[..rank - 2], &[rows, cols]].concat(),
+        }
+    }
+
     /// Calls `f` on every operation, outer before inner, in order; `init` first.
     pub fn for_each_op(&self, mut f: impl FnMut(Op)) {
         for region in [self.init, self.body] {
@@ -517,101 +530,24 @@ impl OpKind {
     /// The operands, in order. Regions of an `if` are not looked into.
     pub fn operands(&self) -> Vec<Value> {
         let mut found = Vec::new();
-        self.clone().map_operands(|v| {
-            found.push(v);
-            v
-        });
+        self.each_operand(|value| found.push(value));
         found
     }
 
-    /// The operation with every operand replaced.
-    pub fn map_operands(mut self, mut f: impl FnMut(Value) -> Value) -> OpKind {
-        self.each_operand_mut(&mut |v| *v = f(*v));
-        self
+    /// Calls `f` with every operand, in order.
+    pub fn each_operand(&self, mut f: impl FnMut(Value)) {
+        each_operand(self, &mut |value| f(*value));
     }
 
-    fn each_operand_mut(&mut self, f: &mut impl FnMut(&mut Value)) {
-        match self {
-            OpKind::Hyper(_)
-            | OpKind::Step
-            | OpKind::Const(_)
-            | OpKind::Chance(_)
-            | OpKind::Random(..)
-            | OpKind::Triangle { .. }
-            | OpKind::Slot(_) => {}
-            OpKind::HostUnary(_, a)
-            | OpKind::Fill(a)
-            | OpKind::Identity(a)
-            | OpKind::Cast(a)
-            | OpKind::Unary(_, a)
-            | OpKind::Math(_, a)
-            | OpKind::Not(a)
-            | OpKind::Reduce(_, a, _)
-            | OpKind::Reshape(a)
-            | OpKind::Permute(a, _)
-            | OpKind::Diag(a)
-            | OpKind::Argsort { x: a, .. }
-            | OpKind::Slice { x: a, .. }
-            | OpKind::Quantize { x: a, .. }
-            | OpKind::Limit { x: a, .. }
-            | OpKind::Pack { x: a, .. }
-            | OpKind::Unpack { x: a, .. }
-            | OpKind::If { cond: a, .. } => f(a),
-            OpKind::HostBinary(_, a, b)
-            | OpKind::Binary(_, a, b)
-            | OpKind::Pow(a, b)
-            | OpKind::Stochastic(a, b)
-            | OpKind::Compare(_, a, b)
-            | OpKind::Logic(_, a, b)
-            | OpKind::Gather { x: a, index: b, .. }
-            | OpKind::Dequantize {
-                codes: a,
-                scales: b,
-                ..
-            }
-            | OpKind::Contract { x: a, q: b, .. }
-            | OpKind::SolveTriangular { a, b, .. } => {
-                f(a);
-                f(b);
-            }
-            OpKind::Concat { parts, .. } => parts.iter_mut().for_each(f),
-            OpKind::HostSelect(a, b, c)
-            | OpKind::Lerp(a, b, c)
-            | OpKind::Select(a, b, c)
-            | OpKind::Scatter {
-                x: a,
-                index: b,
-                y: c,
-                ..
-            } => {
-                f(a);
-                f(b);
-                f(c);
-            }
-            OpKind::Fused(fused) => fused
-                .inputs
-                .iter_mut()
-                .chain(&mut fused.scalars)
-                .for_each(f),
-            OpKind::Product(product) => {
-                f(&mut product.a);
-                f(&mut product.b);
-                each_factor(&mut product.alpha, &mut product.added, f);
-            }
-            OpKind::Gram {
-                x, alpha, added, ..
-            } => {
-                f(x);
-                each_factor(alpha, added, f);
-            }
-            OpKind::Eigh { x, on_failure, .. }
-            | OpKind::Qr { x, on_failure }
-            | OpKind::Svd { x, on_failure }
-            | OpKind::Cholesky { x, on_failure } => {
-                f(x);
-                on_failure.keep.iter_mut().for_each(f);
-            }
-        }
+    /// Replaces every operand.
+    pub fn replace_operands(&mut self, mut f: impl FnMut(Value) -> Value) {
+        each_operand_mut(self, &mut |value| *value = f(*value));
+    }
+
+    /// The operation with every operand replaced.
+    pub fn map_operands(mut self, f: impl FnMut(Value) -> Value) -> OpKind {
+        self.replace_operands(f);
+        self
     }
 
     /// Element by element over its result's shape: may join a kernel.
@@ -660,14 +596,103 @@ impl OpKind {
     }
 }
 
-fn each_factor(
-    alpha: &mut Option<Value>,
-    added: &mut Option<(Value, Option<Value>)>,
-    f: &mut impl FnMut(&mut Value),
-) {
-    alpha.iter_mut().for_each(&mut *f);
-    if let Some((c, beta)) = added {
-        f(c);
-        beta.iter_mut().for_each(f);
-    }
+/// The operands of an operation, to read or to replace.
+macro_rules! each_operand {
+    ($name:ident, $kind:ty, $value:ty, $iter:ident) => {
+        fn $name(kind: $kind, f: &mut impl FnMut($value)) {
+            match kind {
+                OpKind::Hyper(_)
+                | OpKind::Step
+                | OpKind::Const(_)
+                | OpKind::Chance(_)
+                | OpKind::Random(..)
+                | OpKind::Triangle { .. }
+                | OpKind::Slot(_) => {}
+                OpKind::HostUnary(_, a)
+                | OpKind::Fill(a)
+                | OpKind::Identity(a)
+                | OpKind::Cast(a)
+                | OpKind::Unary(_, a)
+                | OpKind::Math(_, a)
+                | OpKind::Not(a)
+                | OpKind::Reduce(_, a, _)
+                | OpKind::Reshape(a)
+                | OpKind::Permute(a, _)
+                | OpKind::Diag(a)
+                | OpKind::Argsort { x: a, .. }
+                | OpKind::Slice { x: a, .. }
+                | OpKind::Quantize { x: a, .. }
+                | OpKind::Limit { x: a, .. }
+                | OpKind::Pack { x: a, .. }
+                | OpKind::Unpack { x: a, .. }
+                | OpKind::If { cond: a, .. } => f(a),
+                OpKind::HostBinary(_, a, b)
+                | OpKind::Binary(_, a, b)
+                | OpKind::Pow(a, b)
+                | OpKind::Stochastic(a, b)
+                | OpKind::Compare(_, a, b)
+                | OpKind::Logic(_, a, b)
+                | OpKind::Gather { x: a, index: b, .. }
+                | OpKind::Dequantize {
+                    codes: a,
+                    scales: b,
+                    ..
+                }
+                | OpKind::Contract { x: a, q: b, .. }
+                | OpKind::SolveTriangular { a, b, .. } => {
+                    f(a);
+                    f(b);
+                }
+                OpKind::Concat { parts, .. } => parts.$iter().for_each(f),
+                OpKind::HostSelect(a, b, c)
+                | OpKind::Lerp(a, b, c)
+                | OpKind::Select(a, b, c)
+                | OpKind::Scatter {
+                    x: a,
+                    index: b,
+                    y: c,
+                    ..
+                } => {
+                    f(a);
+                    f(b);
+                    f(c);
+                }
+                OpKind::Fused(fused) => {
+                    fused.inputs.$iter().for_each(&mut *f);
+                    fused.scalars.$iter().for_each(f);
+                }
+                OpKind::Product(Product {
+                    a, b, alpha, added, ..
+                }) => {
+                    f(a);
+                    f(b);
+                    alpha.$iter().for_each(&mut *f);
+                    each_operand!(@added added, $iter, f);
+                }
+                OpKind::Gram {
+                    x, alpha, added, ..
+                } => {
+                    f(x);
+                    alpha.$iter().for_each(&mut *f);
+                    each_operand!(@added added, $iter, f);
+                }
+                OpKind::Eigh { x, on_failure, .. }
+                | OpKind::Qr { x, on_failure }
+                | OpKind::Svd { x, on_failure }
+                | OpKind::Cholesky { x, on_failure } => {
+                    f(x);
+                    on_failure.keep.$iter().for_each(f);
+                }
+            }
+        }
+    };
+    (@added $added:ident, $iter:ident, $f:ident) => {
+        if let Some((c, beta)) = $added {
+            $f(c);
+            beta.$iter().for_each($f);
+        }
+    };
 }
+
+each_operand!(each_operand, &OpKind, &Value, iter);
+each_operand!(each_operand_mut, &mut OpKind, &mut Value, iter_mut);

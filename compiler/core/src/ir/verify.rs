@@ -13,13 +13,13 @@ use super::{Function, Op, OpKind, Product, Region, Type, Value};
 use crate::kernel_verify;
 use crate::packed::Packing;
 use crate::plan::Role;
-use std::collections::HashSet;
+use cranelift_entity::EntitySet;
 
 /// Every violation, as text; empty when the function is well formed.
 pub fn verify(function: &Function) -> Vec<String> {
     let mut verifier = Verifier {
         function,
-        visible: HashSet::new(),
+        visible: EntitySet::with_capacity(function.values.len()),
         errors: Vec::new(),
     };
     verifier.region(function.init);
@@ -30,7 +30,7 @@ pub fn verify(function: &Function) -> Vec<String> {
 
 struct Verifier<'a> {
     function: &'a Function,
-    visible: HashSet<Value>,
+    visible: EntitySet<Value>,
     errors: Vec<String>,
 }
 
@@ -40,24 +40,26 @@ impl Verifier<'_> {
     }
 
     fn region(&mut self, region: Region) {
-        let outer = self.visible.clone();
-        let data = &self.function.regions[region];
+        let function = self.function;
+        let data = &function.regions[region];
         for &op in &data.ops {
             self.op(op);
         }
-        for result in &data.results {
+        for &result in &data.results {
             if !self.visible.contains(result) {
                 self.errors
                     .push(format!("{region}: yields {result}, which is not visible"));
             }
         }
-        self.visible = outer;
+        for result in data.ops.iter().flat_map(|&op| &function.ops[op].results) {
+            self.visible.remove(*result);
+        }
     }
 
     fn op(&mut self, op: Op) {
         let data = &self.function.ops[op];
         for operand in data.kind.operands() {
-            if !self.visible.contains(&operand) {
+            if !self.visible.contains(operand) {
                 self.fail(op, format_args!("uses {operand}, which is not visible"));
             }
         }

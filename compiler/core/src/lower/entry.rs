@@ -3,6 +3,7 @@
 //! The slots of an entry are those of the step, in the same order, and behind them the tensors that it is given. So the
 //! rule is lowered as for a step, and what that did is forgotten but for the slots and what names mean.
 
+use super::current::Current;
 use super::view::Step;
 use super::{Frame, Lowerer, Spec, Through, Val, lowered};
 use crate::hir::{Entry, Fact, Input, InputKind, Program, RuleBody, Signature};
@@ -68,7 +69,7 @@ impl<'p> Lowerer<'p> {
         self.build.region = body;
         self.build.function.sums.clear();
         self.assigned.clear();
-        self.current.clear();
+        self.current = Current::default();
         self.diagonals.clear();
         for slot in 0..self.build.function.slots.len() {
             let value = self.read_slot(slot);
@@ -134,7 +135,8 @@ impl<'p> Lowerer<'p> {
         }
         self.stmts(&entry.body.stmts, None);
         let param = self.frame.param.unwrap_or(param);
-        self.current[home] = self.put_back(self.current[home], &from_home, param);
+        let whole = self.put_back(self.current[home], &from_home, param);
+        self.current.set(home, whole);
     }
 
     /// The whole with another value for what the steps lead to.

@@ -435,7 +435,8 @@ impl<'p> Lowerer<'p> {
             most,
             kept,
         };
-        self.current[slot] = self.build.push_one(limit, ty);
+        let count = self.build.push_one(limit, ty);
+        self.current.set(slot, count);
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod apply;
 mod builtin;
+mod current;
 mod entry;
 mod expr;
 mod names;
@@ -33,6 +34,7 @@ use crate::plan::Role;
 use crate::quantized::Format;
 use crate::settings::{Settings, StaticValue};
 use cranelift_entity::SecondaryMap;
+use current::Current;
 use std::collections::{BTreeMap, HashMap};
 
 /// What a rule is specialised for.
@@ -79,8 +81,9 @@ fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
         let value = lowerer.build.slot(slot);
         lowerer.build.cast(value, spec.dtype.compute())
     });
-    lowerer.current = vec![param, grad];
-    lowerer.current[0] = lowerer.rule(spec.rule, param, grad);
+    lowerer.current = Current::new(vec![param, grad]);
+    let updated = lowerer.rule(spec.rule, param, grad);
+    lowerer.current.set(0, updated);
     lowerer
 }
 
@@ -289,7 +292,7 @@ struct Lowerer<'p> {
     build: Builder,
     frame: Frame,
     /// The value of each slot at this point.
-    current: Vec<Value>,
+    current: Current,
     /// The slots that hold codes; their scales are in the next one. The value of such a slot at this point is that of
     /// the state.
     formats: BTreeMap<usize, Format>,
@@ -319,7 +322,7 @@ impl<'p> Lowerer<'p> {
             name: "",
             build: Builder::default(),
             frame,
-            current: Vec::new(),
+            current: Current::default(),
             formats: BTreeMap::new(),
             packed: BTreeMap::new(),
             initial: Vec::new(),
@@ -351,17 +354,17 @@ impl<'p> Lowerer<'p> {
         let (init, body) = (self.build.function.init, self.build.function.body);
         self.store_codes();
         self.store_packed();
-        for slot in 0..self.current.len() {
+        let mut results = self.current.into_values();
+        for (slot, value) in results.iter_mut().enumerate() {
             let stored = self.build.function.slots[slot].ty.dtype;
-            self.current[slot] = self.build.cast(self.current[slot], stored);
+            *value = self.build.cast(*value, stored);
         }
         let mut slots = self.build.function.slots.iter();
-        self.current
-            .retain(|_| slots.next().is_some_and(|slot| !slot.role.is_read_only()));
+        results.retain(|_| slots.next().is_some_and(|slot| !slot.role.is_read_only()));
         let shared: Vec<(u32, Value)> = self.assigned.into_iter().collect();
-        self.current.extend(shared.iter().map(|(_, value)| *value));
+        results.extend(shared.iter().map(|(_, value)| *value));
         self.build.function.shared = shared.into_iter().map(|(input, _)| input).collect();
-        self.build.function.regions[body].results = self.current;
+        self.build.function.regions[body].results = results;
         self.build.function.regions[init].results = self.initial;
         self.build.forget_unused_regions();
         self.build.function

@@ -103,13 +103,14 @@ impl<'p> Lowerer<'p> {
         for (slot, (packing, _)) in self.packed.clone() {
             let (now, dtype) = (self.current[slot], self.build.function.slots[slot].ty.dtype);
             let rest = self.read_before(now) == Some(slot);
-            self.current[slot] = match rest {
+            let half = match rest {
                 true => self.build.slot(slot as u32),
                 false => {
                     let stored = self.build.cast(now, dtype);
                     self.build.pack(stored, packing)
                 }
             };
+            self.current.set(slot, half);
         }
     }
 
@@ -183,7 +184,8 @@ impl<'p> Lowerer<'p> {
             } else {
                 self.build.quantize(self.current[slot], format)
             };
-            (self.current[slot], self.current[slot + 1]) = (codes, scales);
+            self.current.set(slot, codes);
+            self.current.set(slot + 1, scales);
         }
     }
 
@@ -282,7 +284,8 @@ impl<'p> Lowerer<'p> {
             (this.frame.param, this.frame.grad) = now;
             let compute = ty.dtype.compute();
             let value = this.filled(value, ty);
-            this.current[slot] = this.build.cast(value, compute);
+            let value = this.build.cast(value, compute);
+            this.current.set(slot, value);
         };
         self.branch(first, fill, |_| ());
     }

@@ -1,10 +1,12 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
+use super::current::{Changes, Mark};
 use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Block, Builtin, Expr, ExprKind, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, HostUnary};
+use std::collections::{BTreeSet, HashMap};
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -187,28 +189,36 @@ impl<'p> Lowerer<'p> {
         let before = self.names();
         let (then_region, otherwise_region) = (self.build.new_region(), self.build.new_region());
         self.build.region = then_region;
+        let mark = self.current.enter();
         then(self);
-        let after_then = self.names();
+        let mut after_then = self.side(mark);
         self.restore(&before);
         self.build.region = otherwise_region;
+        let mark = self.current.enter();
         otherwise(self);
-        self.read_missing_slots(after_then.slots.len());
-        let after_otherwise = self.names();
+        self.read_missing_slots(mark.slots() + after_then.slots.added.len());
+        let after_otherwise = self.side(mark);
         self.build.region = then_region;
-        self.current.clone_from(&after_then.slots);
-        self.read_missing_slots(after_otherwise.slots.len());
-        let after_then = Names {
-            slots: self.current.clone(),
-            ..after_then
-        };
+        for added in after_then.slots.added.len()..after_otherwise.slots.added.len() {
+            let value = self.read_slot(mark.slots() + added);
+            after_then.slots.added.push(value);
+        }
         self.build.region = outer;
         self.merge(
             cond,
             [then_region, otherwise_region],
-            &before,
+            before,
             after_then,
             after_otherwise,
         );
+    }
+
+    /// What a side of a branch made of names and slots.
+    fn side(&mut self, mark: Mark) -> Side {
+        Side {
+            names: self.names(),
+            slots: self.current.leave(mark),
+        }
     }
 
     /// State declared in the other branch keeps its value in this one.
@@ -234,56 +244,42 @@ impl<'p> Lowerer<'p> {
     }
 
     fn names(&self) -> Names {
-        let locals = self
-            .frame
-            .locals
-            .iter()
-            .map(|(local, val)| (*local, val.clone()))
-            .collect();
         Names {
-            slots: self.current.clone(),
             param: self.frame.param,
-            locals,
+            locals: self.frame.locals.clone(),
         }
     }
 
     fn restore(&mut self, names: &Names) {
-        self.current.clone_from(&names.slots);
         self.frame.param = names.param;
-        self.frame.locals = names.locals.iter().cloned().collect();
+        self.frame.locals.clone_from(&names.locals);
     }
 
     fn merge(
         &mut self,
         cond: Value,
         regions: [crate::ir::Region; 2],
-        before: &Names,
-        then: Names,
-        otherwise: Names,
+        before: Names,
+        then: Side,
+        otherwise: Side,
     ) {
         let mut joins: Vec<(Target, Val, Val)> = Vec::new();
-        for (slot, (&a, &b)) in then.slots.iter().zip(&otherwise.slots).enumerate() {
+        for (slot, a, b) in self.joined_slots(&then.slots, &otherwise.slots) {
             joins.push((Target::Slot(slot), Val::Tensor(a), Val::Tensor(b)));
         }
-        if let (Some(a), Some(b)) = (then.param, otherwise.param) {
+        let sides = [&then.names, &otherwise.names];
+        if let [Some(a), Some(b)] = sides.map(|names| names.param) {
             joins.push((Target::Param, Val::Tensor(a), Val::Tensor(b)));
         }
-        let mut locals: Vec<&(Local, Val)> = before.locals.iter().collect();
-        locals.sort_by_key(|(local, _)| *local);
-        for (local, _) in locals {
-            let find = |names: &Names| {
-                names
-                    .locals
-                    .iter()
-                    .find(|(l, _)| l == local)
-                    .map(|(_, val)| val.clone())
-            };
-            if let (Some(a), Some(b)) = (find(&then), find(&otherwise)) {
-                joins.push((Target::Local(*local), a, b));
+        let mut locals: Vec<Local> = before.locals.keys().copied().collect();
+        locals.sort_unstable();
+        for local in locals {
+            if let [Some(a), Some(b)] = sides.map(|names| names.locals.get(&local)) {
+                joins.push((Target::Local(local), a.clone(), b.clone()));
             }
         }
-        self.restore(before);
-        self.current = then.slots.clone();
+        self.restore(&before);
+        self.current.redo(&then.slots);
         joins.retain(|(_, a, b)| a != b);
         let yields: Vec<(Value, Value)> = joins
             .iter()
@@ -308,6 +304,25 @@ impl<'p> Lowerer<'p> {
         }
     }
 
+    /// The slots that a branch may have changed, in order, with their values at the end of both sides.
+    fn joined_slots(&self, then: &Changes, otherwise: &Changes) -> Vec<(usize, Value, Value)> {
+        let set: BTreeSet<usize> = then
+            .set
+            .keys()
+            .chain(otherwise.set.keys())
+            .copied()
+            .collect();
+        let at_end =
+            |side: &Changes, slot| side.set.get(&slot).copied().unwrap_or(self.current[slot]);
+        let changed = set
+            .into_iter()
+            .map(|slot| (slot, at_end(then, slot), at_end(otherwise, slot)));
+        let added = then.added.iter().zip(&otherwise.added).enumerate();
+        let first = self.current.len();
+        let added = added.map(|(n, (&a, &b))| (first + n, a, b));
+        changed.chain(added).collect()
+    }
+
     /// Two values of one type, each visible in its region.
     fn join(&mut self, regions: [crate::ir::Region; 2], a: &Val, b: &Val) -> (Value, Value) {
         let outer = self.build.region;
@@ -325,7 +340,7 @@ impl<'p> Lowerer<'p> {
 
     fn bind(&mut self, target: Target, result: Value) {
         match target {
-            Target::Slot(slot) => self.current[slot] = result,
+            Target::Slot(slot) => self.current.set(slot, result),
             Target::Param => self.frame.param = Some(result),
             Target::Local(local) => {
                 let host = self.build.function.is_host(result);
@@ -408,15 +423,21 @@ impl<'p> Lowerer<'p> {
             dtype,
             dims: ty.dims,
         };
-        self.current[slot] = self.filled(value, ty);
+        let value = self.filled(value, ty);
+        self.current.set(slot, value);
     }
 }
 
-/// Everything that a branch may change.
+/// How a side of a branch ended.
+struct Side {
+    names: Names,
+    slots: Changes,
+}
+
+/// What a branch may change besides slots.
 struct Names {
-    slots: Vec<Value>,
     param: Option<Value>,
-    locals: Vec<(Local, Val)>,
+    locals: HashMap<Local, Val>,
 }
 
 /// Where a merged value goes.

@@ -7,36 +7,143 @@
 //! ```
 //!
 //! Operations are pure, so equal kind and operands mean equal results. A value made in one branch is not visible in
-//! the other, so the table of known operations is scoped by region.
+//! the other, so what a region made is forgotten at its end.
 
-use super::rewrite::{Visitor, rebuild};
-use crate::ir::{Builder, Function, OpKind, Type, Value};
+use super::rewrite::{Keep, decides_now, rebuild};
+use crate::ir::{Function, Op, OpKind, Region, Value};
+use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
 use std::collections::HashMap;
-use std::mem::{Discriminant, discriminant};
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::mem::discriminant;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    rebuild(&function, &mut Cse { scopes: Vec::new() })
+    let mut decided = false;
+    function.for_each_op(|op| decided |= decides_now(&function, &function.ops[op].kind));
+    let function = match decided {
+        true => rebuild(function, &mut Keep),
+        false => function,
+    };
+    let mut cse = Cse {
+        same: SecondaryMap::with_capacity(function.values.len()),
+        function,
+        known: HashMap::default(),
+        earlier: SecondaryMap::new(),
+        found: false,
+    };
+    for region in [cse.function.init, cse.function.body] {
+        cse.region(region);
+    }
+    match cse.found {
+        true => rebuild(cse.function, &mut Keep),
+        false => cse.function,
+    }
 }
 
 struct Cse {
-    scopes: Vec<HashMap<Key, Vec<Known>>>,
+    function: Function,
+    /// The value that was computed before, for those that need not be computed again.
+    same: SecondaryMap<Value, PackedOption<Value>>,
+    /// The latest operation with each key.
+    known: HashMap<u64, Op, BuildHasherDefault<Mix>>,
+    /// The one before it with the same key.
+    earlier: SecondaryMap<Op, PackedOption<Op>>,
+    found: bool,
 }
 
-/// What equal operations have in common at least.
-type Key = (Discriminant<OpKind>, Vec<Value>);
-
-/// An operation that was computed.
-struct Known {
-    kind: OpKind,
-    results: Vec<Value>,
-}
-
-impl Known {
-    fn is(&self, build: &Builder, kind: &OpKind, types: &[Type]) -> bool {
-        let known = self.results.iter().map(|&result| build.function.ty(result));
-        same(&self.kind, kind) && known.eq(types)
+impl Cse {
+    fn region(&mut self, region: Region) {
+        let mut made = Vec::new();
+        let mut ops = std::mem::take(&mut self.function.regions[region].ops);
+        ops.retain(|&op| self.op(op, &mut made));
+        self.function.regions[region].ops = ops;
+        let results = self.function.regions[region].results.iter_mut();
+        results.for_each(|value| *value = self.same[*value].expand().unwrap_or(*value));
+        while let Some((key, op)) = made.pop() {
+            self.forget(key, op);
+        }
     }
+
+    /// Whether an operation stays; if so, it is known from here on, unless it is a branch.
+    fn op(&mut self, op: Op, made: &mut Vec<(u64, Op)>) -> bool {
+        let same = &self.same;
+        let kind = &mut self.function.ops[op].kind;
+        kind.replace_operands(|value| same[value].expand().unwrap_or(value));
+        if let OpKind::If {
+            then, otherwise, ..
+        } = *kind
+        {
+            self.region(then);
+            self.region(otherwise);
+            return true;
+        }
+        let key = key(kind);
+        match self.equal(key, op) {
+            Some(known) => self.replace(op, known),
+            None => {
+                self.remember(key, op);
+                made.push((key, op));
+                true
+            }
+        }
+    }
+
+    /// An operation that computed the same.
+    fn equal(&self, key: u64, op: Op) -> Option<Op> {
+        let latest = self.known.get(&key).copied();
+        let mut all = std::iter::successors(latest, |&known| self.earlier[known].expand());
+        all.find(|&known| self.are_equal(known, op))
+    }
+
+    fn are_equal(&self, a: Op, b: Op) -> bool {
+        let (a, b) = (&self.function.ops[a], &self.function.ops[b]);
+        let mut types = a.results.iter().zip(&b.results);
+        same(&a.kind, &b.kind)
+            && a.results.len() == b.results.len()
+            && types.all(|(&a, &b)| self.function.ty(a) == self.function.ty(b))
+    }
+
+    /// Takes the results of another operation for those of this one, which goes.
+    fn replace(&mut self, op: Op, known: Op) -> bool {
+        let ops = &self.function.ops;
+        for (&old, &new) in ops[op].results.iter().zip(&ops[known].results) {
+            self.same[old] = new.into();
+        }
+        self.found = true;
+        false
+    }
+
+    fn remember(&mut self, key: u64, op: Op) {
+        let before = self.known.insert(key, op);
+        self.earlier[op] = before.into();
+    }
+
+    /// Undoes the latest [`Cse::remember`] of that key.
+    fn forget(&mut self, key: u64, op: Op) {
+        match (self.known.entry(key), self.earlier[op].expand()) {
+            (Entry::Occupied(mut entry), Some(before)) => _ = entry.insert(before),
+            (Entry::Occupied(entry), None) => _ = entry.remove(),
+            (Entry::Vacant(_), _) => {}
+        }
+    }
+}
+
+/// A number that equal operations have in common, and few others.
+fn key(kind: &OpKind) -> u64 {
+    let mut mix = Mix::default();
+    discriminant(kind).hash(&mut mix);
+    kind.each_operand(|value| mix.write_u32(value.as_u32()));
+    match kind {
+        OpKind::Const(x) => mix.write_u64(x.to_bits()),
+        OpKind::Slot(n) | OpKind::Hyper(n) | OpKind::Chance(n) | OpKind::Random(_, n) => {
+            mix.write_u32(*n)
+        }
+        OpKind::Slice { axis, from, .. } => mix.write_u64(u64::from(*axis) ^ from.rotate_left(8)),
+        _ => {}
+    }
+    mix.finish()
 }
 
 /// Equality; constants by their bits.
@@ -47,44 +154,29 @@ fn same(a: &OpKind, b: &OpKind) -> bool {
     }
 }
 
-impl Visitor for Cse {
-    fn op(
-        &mut self,
-        build: &mut Builder,
-        kind: OpKind,
-        types: Vec<Type>,
-        _: &[Value],
-    ) -> Vec<Value> {
-        let key = (discriminant(&kind), kind.operands());
-        let found = self
-            .scopes
-            .iter()
-            .rev()
-            .filter_map(|scope| scope.get(&key))
-            .flatten();
-        if let Some(known) = found
-            .into_iter()
-            .find(|known| known.is(build, &kind, &types))
-        {
-            return known.results.clone();
-        }
-        let results = build.push(kind.clone(), types);
-        if let Some(scope) = self.scopes.last_mut() {
-            let known = Known {
-                kind,
-                results: results.clone(),
-            };
-            scope.entry(key).or_default().push(known);
-        }
-        results
+/// A quick hash of a few numbers that nobody chooses to collide.
+#[derive(Debug, Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
     }
 
-    fn enter(&mut self) {
-        self.scopes.push(HashMap::new());
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
     }
 
-    fn exit(&mut self) {
-        self.scopes.pop();
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(n.into());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n as u64);
     }
 }
 

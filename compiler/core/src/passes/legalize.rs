@@ -12,14 +12,35 @@
 //! shapes that no single pass over rows and columns could serve.
 
 use super::fuse::{Split, cut, is_inline, padded, split_of_operands};
-use super::rewrite::{Visitor, rebuild};
+use super::rewrite::{Made, Visitor, decides_now, in_order, rebuild};
 use crate::dtype::DType;
-use crate::ir::{Builder, Function, OpKind, TensorType, Type, Value};
+use crate::ir::{Builder, Function, Op, OpKind, TensorType, Type, Value};
 use crate::kernel::CompareOp;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    rebuild(&function, &mut Legalize)
+    let mut legal = in_order(&function);
+    function.for_each_op(|op| legal &= is_legal(&function, op));
+    if legal {
+        return function;
+    }
+    rebuild(function, &mut Legalize)
+}
+
+/// Whether an operation stays as it is.
+fn is_legal(function: &Function, op: Op) -> bool {
+    let data = &function.ops[op];
+    let is_mask = |&value: &Value| matches!(function.ty(value), Type::Mask(_));
+    match &data.kind {
+        OpKind::If { .. } => {
+            !decides_now(function, &data.kind) && !data.results.iter().any(is_mask)
+        }
+        kind if kind.is_map() && !is_inline(kind) => {
+            let dims = function.dims(data.results[0]);
+            split_of_operands(function, kind, dims).is_some()
+        }
+        _ => true,
+    }
 }
 
 struct Legalize;
@@ -29,14 +50,14 @@ impl Visitor for Legalize {
         &mut self,
         build: &mut Builder,
         kind: OpKind,
-        types: Vec<Type>,
+        types: &mut Vec<Type>,
         _: &[Value],
-    ) -> Vec<Value> {
+    ) -> Made {
         let kind = match &types[..] {
             [Type::Tensor(ty)] if kind.is_map() => fitting(build, kind, &ty.dims),
             _ => kind,
         };
-        build.push(kind, types)
+        Made::Op(build.push_op(kind, types.drain(..)))
     }
 
     /// A branch yields a mask as numbers, which are compared again.

@@ -7,33 +7,22 @@
 //!
 //! Tensors of other ranks keep theirs: the plan turns those into batched products without moving data.
 
-use super::rewrite::{Visitor, rebuild};
-use crate::ir::{Builder, Function, OpKind, Product, Type, Value};
+use crate::ir::{Function, OpKind, Product, Type, Value};
 
 /// Runs the pass.
-pub(super) fn run(function: Function) -> Function {
-    rebuild(&function, &mut Modes)
-}
-
-struct Modes;
-
-impl Visitor for Modes {
-    fn op(
-        &mut self,
-        build: &mut Builder,
-        kind: OpKind,
-        types: Vec<Type>,
-        _: &[Value],
-    ) -> Vec<Value> {
-        match as_product(build, &kind) {
-            Some(product) => vec![build.product(product)],
-            None => build.push(kind, types),
+pub(super) fn run(mut function: Function) -> Function {
+    for op in function.ops.keys() {
+        if let Some(product) = as_product(&function, &function.ops[op].kind) {
+            let result = function.ops[op].results[0];
+            function.values[result].ty = Type::Tensor(function.product_type(&product));
+            function.ops[op].kind = OpKind::Product(product);
         }
     }
+    function
 }
 
-fn as_product(build: &Builder, kind: &OpKind) -> Option<Product> {
-    let is_matrix = |value: Value| build.function.dims(value).len() == 2;
+fn as_product(function: &Function, kind: &OpKind) -> Option<Product> {
+    let is_matrix = |value: Value| function.dims(value).len() == 2;
     let plain = |a, ta, b, tb| Product {
         a,
         ta,

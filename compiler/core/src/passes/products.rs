@@ -8,7 +8,7 @@
 //! Only a product that nobody else reads is absorbed. The sum is rounded once instead of after each operation, which
 //! the bound on products allows.
 
-use super::rewrite::{Visitor, rebuild, use_counts};
+use super::rewrite::{Made, Visitor, rebuild, use_counts};
 use super::simplify::scaled;
 use crate::ir::{Builder, Function, OpKind, Type, Value};
 use crate::kernel::BinaryOp;
@@ -17,13 +17,11 @@ use cranelift_entity::SecondaryMap;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    rebuild(
-        &function,
-        &mut Products {
-            old_uses: use_counts(&function),
-            uses: SecondaryMap::new(),
-        },
-    )
+    let mut products = Products {
+        old_uses: use_counts(&function),
+        uses: SecondaryMap::new(),
+    };
+    rebuild(function, &mut products)
 }
 
 struct Products {
@@ -37,17 +35,18 @@ impl Visitor for Products {
         &mut self,
         build: &mut Builder,
         kind: OpKind,
-        types: Vec<Type>,
+        types: &mut Vec<Type>,
         old: &[Value],
-    ) -> Vec<Value> {
-        let made = match self.absorb(build, &kind, &types[0]) {
-            Some(value) => vec![value],
-            None => build.push(kind, types),
-        };
-        for (&old, &new) in old.iter().zip(&made) {
+    ) -> Made {
+        if let Some(new) = self.absorb(build, &kind, &types[0]) {
+            self.uses[new] = self.old_uses[old[0]];
+            return Made::Value(new);
+        }
+        let op = build.push_op(kind, types.drain(..));
+        for (&old, &new) in old.iter().zip(&build.function.ops[op].results) {
             self.uses[new] = self.old_uses[old];
         }
-        made
+        Made::Op(op)
     }
 }
 

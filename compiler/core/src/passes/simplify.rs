@@ -6,16 +6,46 @@
 //! v5 = product v4', v1               →   product v4, v1 (v4 symmetric)
 //! ```
 
-use super::rewrite::{Visitor, rebuild};
+use super::rewrite::{Made, Visitor, decides_now, in_order, rebuild};
 use crate::dtype::DType;
 use crate::ir::facts::{is_orthogonal, is_symmetric, polynomial_base};
-use crate::ir::{Builder, Function, OpKind, Product, Reduce, Type, Value};
+use crate::ir::{Builder, Function, Op, OpKind, Product, Reduce, Type, Value};
 use crate::kernel::BinaryOp;
 use crate::plan::HostBinary;
 
 /// Runs the pass.
 pub(super) fn run(function: Function) -> Function {
-    rebuild(&function, &mut Simplify)
+    let (function, applies) = any_applies(function);
+    if applies || !in_order(&function) {
+        rebuild(function, &mut Simplify)
+    } else {
+        function
+    }
+}
+
+/// Whether a rule applies to any operation, or a branch is decided.
+fn any_applies(function: Function) -> (Function, bool) {
+    let mut ops = Vec::with_capacity(function.ops.len());
+    function.for_each_op(|op| ops.push(op));
+    let region = function.body;
+    let mut build = Builder { function, region };
+    let length = build.function.regions[region].ops.len();
+    let applies = ops.into_iter().any(|op| applies(&mut build, op));
+    build.function.regions[region].ops.truncate(length);
+    (build.function, applies)
+}
+
+fn applies(build: &mut Builder, op: Op) -> bool {
+    let kind = std::mem::replace(&mut build.function.ops[op].kind, OpKind::Step);
+    let ty = build.function.ops[op]
+        .results
+        .first()
+        .map(|&result| build.function.ty(result).clone());
+    let mut rules = RULES.iter();
+    let applies = decides_now(&build.function, &kind)
+        || ty.is_some_and(|ty| rules.any(|rule| (rule.apply)(build, &kind, &ty).is_some()));
+    build.function.ops[op].kind = kind;
+    applies
 }
 
 /// A named rule: what an operation may be replaced by.
@@ -91,16 +121,16 @@ impl Visitor for Simplify {
         &mut self,
         build: &mut Builder,
         kind: OpKind,
-        types: Vec<Type>,
+        types: &mut Vec<Type>,
         _: &[Value],
-    ) -> Vec<Value> {
+    ) -> Made {
         for rule in RULES {
             if let Some(value) = (rule.apply)(build, &kind, &types[0]) {
                 debug_assert_eq!(build.function.ty(value), &types[0], "rule `{}`", rule.name);
-                return vec![value];
+                return Made::Value(value);
             }
         }
-        build.push(kind, types)
+        Made::Op(build.push_op(kind, types.drain(..)))
     }
 }
 

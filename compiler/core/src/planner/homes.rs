@@ -26,11 +26,13 @@ pub(super) fn choose(
     targets: &[u32],
 ) -> Homes {
     let mut homes = Homes::default();
+    let old = old_values(function, timeline);
     for (&slot, &value) in targets.iter().zip(&function.regions[region].results) {
         let mut chain = Chain {
             function,
             timeline,
             slot,
+            old: &old[slot as usize],
             values: Vec::new(),
             taken: &homes.slots,
         };
@@ -47,11 +49,26 @@ pub(super) fn choose(
     homes
 }
 
+/// For each slot the values that are what it held before the step.
+fn old_values(function: &Function, timeline: &Timeline) -> Vec<Vec<Value>> {
+    let mut old = vec![Vec::new(); function.slots.len()];
+    for (value, data) in &function.values {
+        if let OpKind::Slot(slot) = function.ops[data.op].kind
+            && timeline.place(data.op).is_some()
+        {
+            old[slot as usize].push(value);
+        }
+    }
+    old
+}
+
 /// The values that would share one slot's buffer.
 struct Chain<'a> {
     function: &'a Function,
     timeline: &'a Timeline,
     slot: u32,
+    /// What the slot held before the step.
+    old: &'a [Value],
     values: Vec<Value>,
     taken: &'a HashMap<Value, u32>,
 }
@@ -113,17 +130,15 @@ impl Chain<'_> {
 
     /// Whether everything the buffer may hold when `write` happens has been read by then.
     fn write_is_safe(&self, write: Value) -> bool {
-        let Some(place) = self.timeline.places.get(&self.op(write)) else {
+        let Some(place) = self.timeline.place(self.op(write)) else {
             return false;
         };
         let in_place = self.goes_element_by_element(write);
-        self.old_values()
-            .chain(self.values.iter().copied())
-            .filter(|&held| held != write)
-            .all(|held| {
-                let before = self.made_before(held, place.at, &place.path);
-                !before || self.read_by(held, place.at, &place.path, in_place)
-            })
+        let held = self.old.iter().chain(&self.values);
+        held.filter(|&&held| held != write).all(|&held| {
+            let before = self.made_before(held, place.at, place.path);
+            !before || self.read_by(held, place.at, place.path, in_place)
+        })
     }
 
     /// Whether a write may go over what the same thunk reads element by element: the sums of a kernel may not.
@@ -135,33 +150,23 @@ impl Chain<'_> {
         }
     }
 
-    /// The slot's value before the step.
-    fn old_values(&self) -> impl Iterator<Item = Value> {
-        let slot = self.slot;
-        self.function
-            .values
-            .keys()
-            .filter(move |&value| *self.function.def(value) == OpKind::Slot(slot))
-    }
-
     /// Whether the buffer holds `value` when a write happens at `at`: the slot's old value from the start, the result of
     /// a branch from its end.
-    fn made_before(&self, value: Value, at: u32, path: &Path) -> bool {
+    fn made_before(&self, value: Value, at: u32, path: Path) -> bool {
         let is_old = matches!(self.function.def(value), OpKind::Slot(_));
-        let place = self.timeline.places.get(&self.op(value));
+        let place = self.timeline.place(self.op(value));
         place.is_some_and(|place| {
-            (is_old || place.end <= at) && !Timeline::exclusive(&place.path, path)
+            (is_old || place.end <= at) && !self.timeline.exclusive(place.path, path)
         })
     }
 
     /// Yielding a value is reading it, even if it goes where it already is: the buffer must hold it until then.
     ///
     /// With `in_place`, what happens at `at` may read the value element by element while it writes over it.
-    fn read_by(&self, value: Value, at: u32, path: &Path, in_place: bool) -> bool {
-        let uses = self.timeline.uses.get(&value).into_iter().flatten();
-        uses.into_iter().all(|read| {
+    fn read_by(&self, value: Value, at: u32, path: Path, in_place: bool) -> bool {
+        self.timeline.uses(value).all(|read| {
             let same_thunk = in_place && read.at == at && read.how == Reading::InPlace;
-            read.at < at || same_thunk || Timeline::exclusive(&read.path, path)
+            read.at < at || same_thunk || self.timeline.exclusive(read.path, path)
         })
     }
 }

@@ -1,13 +1,24 @@
 //! When each operation happens and when each value is read; scratch memory from that.
 
-use super::{Planner, base, bytes};
+use super::base;
 use crate::ir::{Function, Op, OpKind, Region, Type, Value};
 use crate::kernel::Access;
-use crate::plan::{Buffer, Temp};
-use std::collections::HashMap;
+use cranelift_entity::packed_option::PackedOption;
+use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 
-/// The branches around a place: which side of which `if`.
-pub(super) type Path = Vec<(Op, bool)>;
+/// The branches around a place: the innermost one, which knows those around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Path(u32);
+entity_impl!(Path);
+
+/// One side of an `if`, or the root.
+#[derive(Debug)]
+struct Side {
+    /// Which `if`, and which side of it; the root has none.
+    of: Option<(Op, bool)>,
+    around: Path,
+    depth: u32,
+}
 
 /// How a value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +39,16 @@ pub(super) struct Use {
     pub(super) at: u32,
     pub(super) path: Path,
     pub(super) how: Reading,
+    /// Another one of the same value, before this.
+    earlier: PackedOption<UseKey>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct UseKey(u32);
+entity_impl!(UseKey);
+
 /// Where an operation stands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) at: u32,
     /// For an `if`: the last moment inside it.
@@ -40,17 +57,31 @@ pub(super) struct Place {
 }
 
 /// Every operation of a root region in a line, and every reading of each value (of the buffer's owner).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timeline {
-    pub(super) places: HashMap<Op, Place>,
-    pub(super) uses: HashMap<Value, Vec<Use>>,
-    pub(super) end: u32,
+    sides: PrimaryMap<Path, Side>,
+    places: SecondaryMap<Op, Option<Place>>,
+    uses: PrimaryMap<UseKey, Use>,
+    last_use: SecondaryMap<Value, PackedOption<UseKey>>,
+    end: u32,
 }
 
 impl Timeline {
     pub(super) fn new(function: &Function, region: Region) -> Timeline {
-        let mut timeline = Timeline::default();
-        timeline.region(function, region, &Vec::new());
+        let mut sides = PrimaryMap::new();
+        let root = sides.push(Side {
+            of: None,
+            around: Path::from_u32(0),
+            depth: 0,
+        });
+        let mut timeline = Timeline {
+            sides,
+            places: SecondaryMap::new(),
+            uses: PrimaryMap::new(),
+            last_use: SecondaryMap::new(),
+            end: 0,
+        };
+        timeline.region(function, region, root);
         let end = timeline.tick();
         let results = &function.regions[region].results;
         let tensors = results.iter().filter(|&&value| !function.is_host(value));
@@ -61,13 +92,7 @@ impl Timeline {
             } else {
                 0
             };
-            timeline.read(
-                function,
-                value,
-                end,
-                &Vec::new(),
-                Reading::Final(slot as u32),
-            );
+            timeline.read(function, value, end, root, Reading::Final(slot as u32));
         }
         timeline
     }
@@ -77,22 +102,27 @@ impl Timeline {
         self.end
     }
 
-    fn region(&mut self, function: &Function, region: Region, path: &Path) {
+    /// Where an operation stands, if it is in the root region.
+    pub(super) fn place(&self, op: Op) -> Option<Place> {
+        self.places[op]
+    }
+
+    /// All readings of a value, the last one first.
+    pub(super) fn uses(&self, value: Value) -> impl Iterator<Item = &Use> {
+        let last = self.last_use[value].expand();
+        std::iter::successors(last, |&key| self.uses[key].earlier.expand())
+            .map(|key| &self.uses[key])
+    }
+
+    fn region(&mut self, function: &Function, region: Region, path: Path) {
         for &op in &function.regions[region].ops {
             let at = self.tick();
-            self.places.insert(
-                op,
-                Place {
-                    at,
-                    end: at,
-                    path: path.clone(),
-                },
-            );
+            self.places[op] = Some(Place { at, end: at, path });
             self.op(function, op, at, path);
         }
     }
 
-    fn op(&mut self, function: &Function, op: Op, at: u32, path: &Path) {
+    fn op(&mut self, function: &Function, op: Op, at: u32, path: Path) {
         match &function.ops[op].kind {
             OpKind::If {
                 cond,
@@ -101,157 +131,83 @@ impl Timeline {
             } => {
                 self.read(function, *cond, at, path, Reading::Anyhow);
                 for (side, region) in [(true, *then), (false, *otherwise)] {
-                    let inner = [path.clone(), vec![(op, side)]].concat();
-                    self.region(function, region, &inner);
+                    let inner = self.sides.push(Side {
+                        of: Some((op, side)),
+                        around: path,
+                        depth: self.sides[path].depth + 1,
+                    });
+                    self.region(function, region, inner);
                     let end = self.tick();
                     for (index, &value) in function.regions[region].results.iter().enumerate() {
-                        self.read(function, value, end, &inner, Reading::Yield(op, index));
+                        self.read(function, value, end, inner, Reading::Yield(op, index));
                     }
                 }
                 let end = self.tick();
-                self.places.insert(
-                    op,
-                    Place {
-                        at,
-                        end,
-                        path: path.clone(),
-                    },
-                );
+                self.places[op] = Some(Place { at, end, path });
             }
-            kind => {
-                for (value, how) in readings(kind) {
-                    self.read(function, value, at, path, how);
-                }
-            }
+            kind => readings(kind, |value, how| self.read(function, value, at, path, how)),
         }
     }
 
-    fn read(&mut self, function: &Function, value: Value, at: u32, path: &Path, how: Reading) {
+    fn read(&mut self, function: &Function, value: Value, at: u32, path: Path, how: Reading) {
         if matches!(function.ty(value), Type::Tensor(_)) {
             let owner = base(function, value);
-            self.uses.entry(owner).or_default().push(Use {
+            let earlier = self.last_use[owner];
+            let key = self.uses.push(Use {
                 at,
-                path: path.clone(),
+                path,
                 how,
+                earlier,
             });
+            self.last_use[owner] = key.into();
         }
     }
 
-    /// Two places that never happen in the same step.
-    pub(super) fn exclusive(a: &Path, b: &Path) -> bool {
-        a.iter().any(|(op, side)| {
-            b.iter()
-                .any(|(other, other_side)| op == other && side != other_side)
-        })
+    /// Two places that never happen in the same step: on different sides of an `if`.
+    pub(super) fn exclusive(&self, mut a: Path, mut b: Path) -> bool {
+        while a != b {
+            let (of_a, of_b) = (&self.sides[a], &self.sides[b]);
+            if of_a.depth == of_b.depth && of_a.of.map(|(op, _)| op) == of_b.of.map(|(op, _)| op) {
+                return true;
+            }
+            let (up_a, up_b) = (of_a.depth >= of_b.depth, of_b.depth >= of_a.depth);
+            let (above_a, above_b) = (of_a.around, of_b.around);
+            a = if up_a { above_a } else { a };
+            b = if up_b { above_b } else { b };
+        }
+        false
     }
 }
 
-/// Operands with how they are read.
-fn readings(kind: &OpKind) -> Vec<(Value, Reading)> {
+/// Calls `f` with the operands and how they are read.
+fn readings(kind: &OpKind, mut f: impl FnMut(Value, Reading)) {
     match kind {
-        OpKind::Reshape(_) => Vec::new(),
+        OpKind::Reshape(_) => {}
         OpKind::Fused(fused) => {
-            let full = |n: usize| fused.kernel.inputs[n].access == Access::Full;
-            let how = |n| {
-                if full(n) {
-                    Reading::InPlace
-                } else {
-                    Reading::Anyhow
+            for (&value, input) in fused.inputs.iter().zip(&fused.kernel.inputs) {
+                match input.access {
+                    Access::Full => f(value, Reading::InPlace),
+                    _ => f(value, Reading::Anyhow),
                 }
-            };
-            fused
-                .inputs
-                .iter()
-                .enumerate()
-                .map(|(n, &value)| (value, how(n)))
-                .collect()
+            }
         }
         OpKind::Product(p) => {
-            let added = p.added.map(|(c, _)| (c, Reading::InPlace));
-            [(p.a, Reading::Anyhow), (p.b, Reading::Anyhow)]
-                .into_iter()
-                .chain(added)
-                .collect()
+            f(p.a, Reading::Anyhow);
+            f(p.b, Reading::Anyhow);
+            p.added.iter().for_each(|(c, _)| f(*c, Reading::InPlace));
         }
         OpKind::Gram { x, added, .. } => {
-            let added = added.map(|(c, _)| (c, Reading::InPlace));
-            [(*x, Reading::Anyhow)].into_iter().chain(added).collect()
+            f(*x, Reading::Anyhow);
+            added.iter().for_each(|(c, _)| f(*c, Reading::InPlace));
         }
         OpKind::Eigh { x, on_failure, .. }
         | OpKind::Qr { x, on_failure }
         | OpKind::Svd { x, on_failure }
         | OpKind::Cholesky { x, on_failure } => {
-            let keep = on_failure.keep.map(|keep| (keep, Reading::InPlace));
-            [(*x, Reading::Anyhow)].into_iter().chain(keep).collect()
+            f(*x, Reading::Anyhow);
+            let keep = on_failure.keep.iter();
+            keep.for_each(|&keep| f(keep, Reading::InPlace));
         }
-        kind => kind
-            .operands()
-            .into_iter()
-            .map(|value| (value, Reading::Anyhow))
-            .collect(),
-    }
-}
-
-impl Planner<'_> {
-    /// Gives every tensor without a buffer a place in scratch.
-    pub(super) fn allocate(&mut self, timeline: &Timeline, region: Region) {
-        let mut wanted = Vec::new();
-        self.collect(timeline, region, &mut wanted);
-        wanted.sort_by_key(|(_, from, _)| *from);
-        let fixed = self.scratch_end();
-        let mut taken: Vec<(u32, u32, u64, u64)> = Vec::new();
-        for (value, from, to) in wanted {
-            let Some(ty) = self.function.tensor(value) else {
-                continue;
-            };
-            let temp = Temp {
-                dtype: ty.dtype,
-                dims: ty.dims.clone(),
-                offset: 0,
-            };
-            let size = bytes(&temp).next_multiple_of(64);
-            let mut busy: Vec<(u64, u64)> = taken
-                .iter()
-                .filter(|(start, end, ..)| *start <= to && from <= *end)
-                .map(|&(_, _, offset, size)| (offset, offset + size))
-                .collect();
-            busy.sort_unstable();
-            let offset = busy.iter().fold(
-                fixed,
-                |at, &(low, high)| if at + size <= low { at } else { at.max(high) },
-            );
-            taken.push((from, to, offset, size));
-            self.temps.push(Temp { offset, ..temp });
-            self.buffers
-                .insert(value, Buffer::Temp(self.temps.len() as u32 - 1));
-        }
-    }
-
-    fn collect(&self, timeline: &Timeline, region: Region, wanted: &mut Vec<(Value, u32, u32)>) {
-        for &op in &self.function.regions[region].ops {
-            let data = &self.function.ops[op];
-            if let OpKind::If {
-                then, otherwise, ..
-            } = data.kind
-            {
-                self.collect(timeline, then, wanted);
-                self.collect(timeline, otherwise, wanted);
-            }
-            if matches!(data.kind, OpKind::Slot(_) | OpKind::Reshape(_)) {
-                continue;
-            }
-            for &result in &data.results {
-                let uses = timeline.uses.get(&result);
-                let homeless = !self.buffers.contains_key(&result);
-                if let (Some(uses), true, Some(place)) = (uses, homeless, timeline.places.get(&op))
-                {
-                    let last = uses.iter().map(|read| read.at).max().unwrap_or(place.end);
-                    wanted.push((result, place.at, last.max(place.end)));
-                } else if homeless && uses.is_none() && matches!(data.kind, OpKind::Fused(_)) {
-                    let at = timeline.places.get(&op).map_or(0, |place| place.at);
-                    wanted.push((result, at, at));
-                }
-            }
-        }
+        kind => kind.each_operand(|value| f(value, Reading::Anyhow)),
     }
 }

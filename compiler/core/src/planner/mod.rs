@@ -6,14 +6,17 @@
 //! branches included, because evaluating both sides costs nothing.
 
 mod homes;
+mod kernels;
 mod lives;
+mod scratch;
 mod thunks;
 
 use crate::ir::{Function, OpKind, Region, Summand, Value};
 use crate::plan::{Buffer, HostInst, Plan, Reg, Role, Slot, Sum, Temp, Thunk};
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 /// Plans a function that went through [`crate::passes::optimize`].
@@ -21,12 +24,6 @@ pub fn plan(function: &Function) -> Plan {
     let mut planner = Planner::new(function);
     let init = planner.init();
     let body = planner.body();
-    let arena_bytes = planner
-        .temps
-        .iter()
-        .map(|temp| temp.offset + bytes(temp))
-        .max()
-        .unwrap_or(0);
     let slots = function.slots.iter().map(|slot| Slot {
         name: slot.name.clone(),
         role: slot.role,
@@ -44,9 +41,9 @@ pub fn plan(function: &Function) -> Plan {
         shared,
         sums: function.sums.iter().map(sum).collect(),
         temps: planner.temps,
-        arena_bytes,
+        arena_bytes: planner.arena_bytes,
         host: planner.host,
-        kernels: planner.kernels,
+        kernels: planner.kernels.all,
         init,
         body,
     }
@@ -58,11 +55,14 @@ fn bytes(temp: &Temp) -> u64 {
 
 struct Planner<'a> {
     function: &'a Function,
-    buffers: HashMap<Value, Buffer>,
+    buffers: SecondaryMap<Value, Option<Buffer>>,
     temps: Vec<Temp>,
+    arena_bytes: u64,
     host: Vec<HostInst>,
+    /// The register of each instruction.
+    known_host: HashMap<(Discriminant<HostInst>, [u64; 3]), Reg>,
     regs: SecondaryMap<Value, PackedOption<RegKey>>,
-    kernels: Vec<crate::kernel::MapKernel>,
+    kernels: kernels::Kernels,
 }
 
 /// A register as an entity, so that a side map can say "none".
@@ -74,11 +74,13 @@ impl<'a> Planner<'a> {
     fn new(function: &'a Function) -> Planner<'a> {
         let mut planner = Planner {
             function,
-            buffers: HashMap::new(),
+            buffers: SecondaryMap::new(),
             temps: Vec::new(),
+            arena_bytes: 0,
             host: Vec::new(),
+            known_host: HashMap::new(),
             regs: SecondaryMap::new(),
-            kernels: Vec::new(),
+            kernels: kernels::Kernels::default(),
         };
         planner.host_region(function.init);
         planner.host_region(function.body);
@@ -94,8 +96,8 @@ impl<'a> Planner<'a> {
         let base = self.base(value);
         match *self.function.def(base) {
             OpKind::Slot(slot) => Buffer::Slot(slot),
-            _ => match self.buffers.get(&base) {
-                Some(&buffer) => buffer,
+            _ => match self.buffers[base] {
+                Some(buffer) => buffer,
                 None => unreachable!("{base} has no buffer"),
             },
         }
@@ -131,12 +133,9 @@ impl<'a> Planner<'a> {
     fn region_thunks(&mut self, region: Region, targets: &[u32]) -> Vec<Thunk> {
         let timeline = lives::Timeline::new(self.function, region);
         let homes = homes::choose(self.function, &timeline, region, targets);
-        self.buffers.extend(
-            homes
-                .slots
-                .iter()
-                .map(|(&value, &slot)| (value, Buffer::Slot(slot))),
-        );
+        for (&value, &slot) in &homes.slots {
+            self.buffers[value] = Some(Buffer::Slot(slot));
+        }
         let saved = self.saved_slots(region, targets, &homes);
         self.allocate(&timeline, region);
         let mut thunks: Vec<Thunk> = saved
@@ -144,13 +143,14 @@ impl<'a> Planner<'a> {
             .map(|&(x, out)| Thunk::Copy { x, out })
             .collect();
         thunks.extend(self.thunks(region));
+        let saved_at: HashMap<Buffer, Buffer> = saved.into_iter().collect();
         for (&target, &value) in targets.iter().zip(&self.function.regions[region].results) {
             let out = Buffer::Slot(target);
             let from = self.buffer(value);
-            let x = saved
-                .iter()
-                .find(|(old, _)| *old == from && from != out)
-                .map_or(from, |(_, temp)| *temp);
+            let x = match saved_at.get(&from) {
+                Some(&temp) if from != out => temp,
+                _ => from,
+            };
             if x != out {
                 thunks.push(Thunk::Copy { x, out });
             }
@@ -160,12 +160,13 @@ impl<'a> Planner<'a> {
 
     /// The first free byte after all scratch so far.
     fn scratch_end(&self) -> u64 {
-        self.temps
-            .iter()
-            .map(|temp| temp.offset + bytes(temp))
-            .max()
-            .unwrap_or(0)
-            .next_multiple_of(64)
+        self.arena_bytes.next_multiple_of(64)
+    }
+
+    fn temp(&mut self, temp: Temp) -> Buffer {
+        self.arena_bytes = self.arena_bytes.max(temp.offset + bytes(&temp));
+        self.temps.push(temp);
+        Buffer::Temp(self.temps.len() as u32 - 1)
     }
 
     /// Slots whose old value becomes another slot's new one, while they are written themselves: saved first.
@@ -176,24 +177,24 @@ impl<'a> Planner<'a> {
         homes: &homes::Homes,
     ) -> Vec<(Buffer, Buffer)> {
         let results = &self.function.regions[region].results;
+        let (all, mut seen) = (BTreeSet::from_iter(targets), BTreeSet::new());
         let mut saved = Vec::new();
         for (&target, &value) in targets.iter().zip(results) {
             let OpKind::Slot(old) = *self.function.def(self.base(value)) else {
                 continue;
             };
-            let written = targets.contains(&old) && !homes.untouched.contains(&old);
-            if old == target || !written || saved.iter().any(|&(from, _)| from == Buffer::Slot(old))
-            {
+            let written = all.contains(&old) && !homes.untouched.contains(&old);
+            if old == target || !written || !seen.insert(old) {
                 continue;
             }
             let ty = &self.function.slots[old as usize].ty;
             let offset = self.scratch_end();
-            self.temps.push(Temp {
+            let copy = self.temp(Temp {
                 dtype: ty.dtype,
                 dims: ty.dims.clone(),
                 offset,
             });
-            saved.push((Buffer::Slot(old), Buffer::Temp(self.temps.len() as u32 - 1)));
+            saved.push((Buffer::Slot(old), copy));
         }
         saved
     }
@@ -230,12 +231,16 @@ impl<'a> Planner<'a> {
     }
 
     fn define(&mut self, value: Value, inst: HostInst) {
-        let known = self.host.iter().position(|other| same(other, &inst));
-        let reg = known.unwrap_or_else(|| {
+        let reg = self.place(inst);
+        self.regs[value] = Some(RegKey::from_u32(reg)).into();
+    }
+
+    /// The register of an instruction, which is added if it is new.
+    fn place(&mut self, inst: HostInst) -> Reg {
+        *self.known_host.entry(bits(&inst)).or_insert_with(|| {
             self.host.push(inst);
-            self.host.len() - 1
-        });
-        self.regs[value] = Some(RegKey::from_u32(reg as u32)).into();
+            self.host.len() as Reg - 1
+        })
     }
 
     fn host_inst(&self, kind: &OpKind) -> HostInst {
@@ -261,12 +266,17 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Equality of host instructions; constants by their bits.
-fn same(a: &HostInst, b: &HostInst) -> bool {
-    match (a, b) {
-        (HostInst::Const(x), HostInst::Const(y)) => x.to_bits() == y.to_bits(),
-        (a, b) => a == b,
-    }
+/// A host instruction as numbers, equal for equal ones: constants by their bits.
+fn bits(inst: &HostInst) -> (Discriminant<HostInst>, [u64; 3]) {
+    let numbers = match *inst {
+        HostInst::Step => [0; 3],
+        HostInst::Hyper(n) | HostInst::Chance(n) => [u64::from(n), 0, 0],
+        HostInst::Const(x) => [x.to_bits(), 0, 0],
+        HostInst::Unary(op, a) => [op as u64, u64::from(a), 0],
+        HostInst::Binary(op, a, b) => [op as u64, u64::from(a), u64::from(b)],
+        HostInst::Select(c, a, b) => [c, a, b].map(u64::from),
+    };
+    (discriminant(inst), numbers)
 }
 
 fn base(function: &Function, mut value: Value) -> Value {

@@ -16,26 +16,26 @@ struct Scaling {
 impl Planner<'_> {
     pub(super) fn thunks(&mut self, region: Region) -> Vec<Thunk> {
         let function = self.function;
-        function.regions[region]
-            .ops
-            .iter()
-            .flat_map(|&op| self.op_thunks(op))
-            .collect()
+        let mut thunks = Vec::new();
+        for &op in &function.regions[region].ops {
+            self.op_thunks(op, &mut thunks);
+        }
+        thunks
     }
 
-    fn op_thunks(&mut self, op: Op) -> Vec<Thunk> {
+    fn op_thunks(&mut self, op: Op, thunks: &mut Vec<Thunk>) {
         let function = self.function;
         let data = &function.ops[op];
         let result = data.results[0];
         let thunk = match &data.kind {
-            kind if kind.is_host() => return Vec::new(),
-            OpKind::Slot(_) | OpKind::Reshape(_) => return Vec::new(),
+            kind if kind.is_host() => return,
+            OpKind::Slot(_) | OpKind::Reshape(_) => return,
             OpKind::If {
                 cond,
                 then,
                 otherwise,
             } => {
-                return self.branch(*cond, *then, *otherwise, &data.results);
+                return thunks.extend(self.branch(*cond, *then, *otherwise, &data.results));
             }
             OpKind::Fused(fused) => self.map(fused, &data.results),
             OpKind::Identity(scale) => {
@@ -129,7 +129,9 @@ impl Planner<'_> {
                 axis: self.along(*x, result, *axis),
                 from: *from,
             },
-            OpKind::Concat { parts, axis } => return self.concat(parts, *axis, result),
+            OpKind::Concat { parts, axis } => {
+                return thunks.extend(self.concat(parts, *axis, result));
+            }
             OpKind::Product(product) => self.product(product, result),
             OpKind::Contract {
                 x,
@@ -151,9 +153,9 @@ impl Planner<'_> {
                 },
                 result,
             ),
-            kind => return self.call(kind, &data.results),
+            kind => return self.call(kind, &data.results, thunks),
         };
-        vec![thunk]
+        thunks.push(thunk);
     }
 
     fn concat(&mut self, parts: &[Value], axis: u32, result: Value) -> Vec<Thunk> {
@@ -178,7 +180,7 @@ impl Planner<'_> {
         then: Region,
         otherwise: Region,
         results: &[Value],
-    ) -> Vec<Thunk> {
+    ) -> Option<Thunk> {
         let mut sides = [then, otherwise].map(|region| {
             let mut thunks = self.thunks(region);
             let yields = &self.function.regions[region].results;
@@ -196,24 +198,23 @@ impl Planner<'_> {
         let otherwise = std::mem::take(&mut sides[1]);
         let then = std::mem::take(&mut sides[0]);
         if then.is_empty() && otherwise.is_empty() {
-            Vec::new()
-        } else {
-            vec![if self.function.is_host(cond) {
-                let cond = self.reg(cond);
-                Thunk::If {
-                    cond,
-                    then,
-                    otherwise,
-                }
-            } else {
-                let flag = self.buffer(cond);
-                Thunk::IfFlag {
-                    flag,
-                    then,
-                    otherwise,
-                }
-            }]
+            return None;
         }
+        Some(if self.function.is_host(cond) {
+            let cond = self.reg(cond);
+            Thunk::If {
+                cond,
+                then,
+                otherwise,
+            }
+        } else {
+            let flag = self.buffer(cond);
+            Thunk::IfFlag {
+                flag,
+                then,
+                otherwise,
+            }
+        })
     }
 
     fn map(&mut self, fused: &Fused, results: &[Value]) -> Thunk {
@@ -224,16 +225,8 @@ impl Planner<'_> {
                 value,
             };
         }
-        let known = self
-            .kernels
-            .iter()
-            .position(|kernel| *kernel == fused.kernel);
-        let kernel = known.unwrap_or_else(|| {
-            self.kernels.push(fused.kernel.clone());
-            self.kernels.len() - 1
-        });
         Thunk::Map {
-            kernel: kernel as u32,
+            kernel: self.kernels.place(&fused.kernel),
             inputs: fused
                 .inputs
                 .iter()
@@ -255,19 +248,10 @@ impl Planner<'_> {
             return None;
         }
         match fused.kernel.insts[..] {
-            [Inst::Const(x)] => Some(self.constant(x)),
+            [Inst::Const(x)] => Some(self.place(HostInst::Const(x))),
             [Inst::Scalar(n)] => Some(scalars[n as usize]),
             _ => None,
         }
-    }
-
-    fn constant(&mut self, x: f64) -> Reg {
-        let inst = HostInst::Const(x);
-        let known = self.host.iter().position(|other| super::same(other, &inst));
-        known.unwrap_or_else(|| {
-            self.host.push(inst);
-            self.host.len() - 1
-        }) as Reg
     }
 
     /// The elements that a part has along an axis of the whole.
@@ -433,7 +417,7 @@ impl Planner<'_> {
         Thunk::Gemm(self.scaled(gemm, scaling))
     }
 
-    fn call(&mut self, kind: &OpKind, results: &[Value]) -> Vec<Thunk> {
+    fn call(&mut self, kind: &OpKind, results: &[Value], thunks: &mut Vec<Thunk>) {
         let (routine, inputs, on_failure) = match kind {
             OpKind::Eigh {
                 x,
@@ -462,28 +446,23 @@ impl Planner<'_> {
             ),
             other => unreachable!("no thunk for {other:?}"),
         };
-        let mut thunks = Vec::new();
         let inputs = inputs
             .into_iter()
-            .map(|value| self.shaped(value, &mut thunks))
+            .map(|value| self.shaped(value, thunks))
             .collect();
-        let keep = on_failure.keep.map(|keep| self.shaped(keep, &mut thunks));
+        let keep = on_failure.keep.map(|keep| self.shaped(keep, thunks));
         let on_failure = OnFailure {
             retry_f64: on_failure.retry_f64,
             keep,
             nan: on_failure.nan,
         };
-        let outputs = results
-            .iter()
-            .map(|result| self.buffers.get(result).copied())
-            .collect();
+        let outputs = results.iter().map(|&result| self.buffers[result]).collect();
         thunks.push(Thunk::Call {
             routine,
             inputs,
             outputs,
             on_failure,
         });
-        thunks
     }
 
     /// A buffer that has the value's own shape, which a routine reads off its operands: another name for the same
@@ -497,12 +476,12 @@ impl Planner<'_> {
         if own == dims {
             return buffer;
         }
-        self.temps.push(Temp {
+        let shaped = Temp {
             dtype: self.dtype(value),
             dims: dims.to_vec(),
             offset,
-        });
-        let shaped = Buffer::Temp(self.temps.len() as u32 - 1);
+        };
+        let shaped = self.temp(shaped);
         if matches!(buffer, Buffer::Slot(_)) {
             thunks.push(Thunk::Copy {
                 x: buffer,

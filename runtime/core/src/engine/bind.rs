@@ -59,6 +59,7 @@ impl Engine {
             non_finite,
             prepared: HashMap::new(),
             buckets: Vec::new(),
+            bucket_of: HashMap::new(),
             regs: 0,
             devices: Devices::new(code.ptx),
         };
@@ -67,7 +68,7 @@ impl Engine {
             .into_iter()
             .map(|entry| binder.param(entry))
             .collect::<Result<Vec<Param>, BindError>>()?;
-        let (buckets, regs) = (binder.finish(&params), vec![0.0; binder.regs]);
+        let (buckets, regs) = (binder.finish(), vec![0.0; binder.regs]);
         let parts = binder.devices.parts(&params)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
@@ -207,6 +208,13 @@ fn check_names(entries: &[Entry]) -> Result<(), BindError> {
     }
 }
 
+/// What the parameters of a bucket have in common, and how many they are.
+struct Shared {
+    prepared: Arc<Prepared>,
+    hypers: usize,
+    members: usize,
+}
+
 struct Binder<'a> {
     kernels: &'a KernelSet,
     hypers: &'a [Vec<f64>],
@@ -214,7 +222,9 @@ struct Binder<'a> {
     non_finite: NonFinite,
     /// By plan, and whether for a device.
     prepared: HashMap<(*const Plan, bool), Arc<Prepared>>,
-    buckets: Vec<(Arc<Prepared>, usize)>,
+    buckets: Vec<Shared>,
+    /// Where the bucket of a plan and a group's numbers is.
+    bucket_of: HashMap<(*const Prepared, usize), usize>,
     /// Host scalars given out.
     regs: usize,
     devices: Devices<'a>,
@@ -362,22 +372,28 @@ impl Binder<'_> {
         invalid(entry, "a hyperparameter does not exist")
     }
 
+    /// The bucket of one more parameter.
     fn bucket(&mut self, prepared: &Arc<Prepared>, hypers: usize) -> usize {
-        let same = |(p, h): &(Arc<Prepared>, usize)| Arc::ptr_eq(p, prepared) && *h == hypers;
-        self.buckets.iter().position(same).unwrap_or_else(|| {
-            self.buckets.push((Arc::clone(prepared), hypers));
+        let key = (Arc::as_ptr(prepared), hypers);
+        let bucket = *self.bucket_of.entry(key).or_insert_with(|| {
+            self.buckets.push(Shared {
+                prepared: Arc::clone(prepared),
+                hypers,
+                members: 0,
+            });
             self.buckets.len() - 1
-        })
+        });
+        self.buckets[bucket].members += 1;
+        bucket
     }
 
-    fn finish(&self, params: &[Param]) -> Vec<Bucket> {
-        let members = |bucket: usize| params.iter().filter(|param| param.bucket == bucket).count();
-        let each = |(n, (prepared, hypers)): (usize, &(Arc<Prepared>, usize))| Bucket {
-            prepared: Arc::clone(prepared),
-            hypers: *hypers,
-            evaluated: Vec::with_capacity(members(n)),
+    fn finish(&self) -> Vec<Bucket> {
+        let each = |shared: &Shared| Bucket {
+            prepared: Arc::clone(&shared.prepared),
+            hypers: shared.hypers,
+            evaluated: Vec::with_capacity(shared.members),
         };
-        self.buckets.iter().enumerate().map(each).collect()
+        self.buckets.iter().map(each).collect()
     }
 }
 

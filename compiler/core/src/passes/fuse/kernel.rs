@@ -111,7 +111,7 @@ impl<'a> KernelBuilder<'a> {
     }
 
     fn push(&mut self, inst: Inst) -> Val {
-        let known = self.insts.iter().position(|known| same(known, &inst));
+        let known = self.insts.iter().position(|known| known.same(&inst));
         known.unwrap_or_else(|| {
             self.insts.push(inst);
             self.insts.len() - 1
@@ -243,13 +243,5 @@ fn reduced(fold: Fold, over: Reduce) -> OutputKind {
         Reduce::All => OutputKind::All(fold),
         Reduce::From(_) => OutputKind::Cols(fold),
         Reduce::Before(_) => OutputKind::Rows(fold),
-    }
-}
-
-/// Equality of instructions; constants by their bits.
-fn same(a: &Inst, b: &Inst) -> bool {
-    match (a, b) {
-        (Inst::Const(x), Inst::Const(y)) => x.to_bits() == y.to_bits(),
-        (a, b) => a == b,
     }
 }

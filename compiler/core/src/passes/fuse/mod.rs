@@ -18,17 +18,24 @@ pub(super) use space::{Split, cut, is_inline, padded, split_of_operands};
 
 use crate::ir::{Function, Op, OpData, OpKind, Region, Value, ValueData};
 use cranelift_entity::SecondaryMap;
-use group::{Group, for_each_operand, for_each_read};
+use group::{Group, Places, for_each_operand, for_each_read};
 use kernel::KernelBuilder;
-use std::collections::HashMap;
 
 /// Runs the pass.
 pub(super) fn run(mut function: Function) -> Function {
     let readers = Readers::new(&function);
+    let places = Places::new(&function);
+    let mut state = SecondaryMap::with_capacity(function.ops.len());
     let regions: Vec<Region> = function.regions.keys().collect();
     for region in regions {
-        let groups = group::groups(&function, region);
-        emit(&mut function, region, groups, &readers);
+        let groups = group::groups(&function, region, &places);
+        let emitter = Emitter {
+            state: &mut state,
+            groups,
+            readers: &readers,
+            order: Vec::new(),
+        };
+        emitter.region(&mut function, region);
     }
     function
 }
@@ -63,31 +70,8 @@ impl Readers {
 
     /// Whether anything but these operations reads a value.
     fn any_outside(&self, value: Value, group: &Group) -> bool {
-        self.yielded[value] || self.ops[value].iter().any(|op| !group.members.contains(op))
+        self.yielded[value] || self.ops[value].iter().any(|&op| !group.contains(op))
     }
-}
-
-/// Replaces the region's operations by one operation per group, in an order that respects all dependences. Masks
-/// disappear: the kernels that need them have them.
-fn emit(function: &mut Function, region: Region, groups: Vec<Group>, readers: &Readers) {
-    let mut emitter = Emitter {
-        state: HashMap::new(),
-        groups,
-        readers,
-        order: Vec::new(),
-    };
-    let ops = std::mem::take(&mut function.regions[region].ops);
-    emitter.state = ops.iter().map(|&op| (op, State::Alone)).collect();
-    for (n, group) in emitter.groups.iter().enumerate() {
-        let members = group.members.iter();
-        emitter
-            .state
-            .extend(members.map(|&op| (op, State::Member(n))));
-    }
-    for op in ops {
-        emitter.op(function, op);
-    }
-    function.regions[region].ops = emitter.order;
 }
 
 /// What is still to be done about an operation.
@@ -101,16 +85,33 @@ enum State {
 }
 
 struct Emitter<'a> {
-    /// Of the region's operations.
-    state: HashMap<Op, State>,
+    state: &'a mut SecondaryMap<Op, State>,
     groups: Vec<Group>,
     readers: &'a Readers,
     order: Vec<Op>,
 }
 
 impl Emitter<'_> {
+    /// Replaces the region's operations by one operation per group, in an order that respects all dependences. Masks
+    /// disappear: the kernels that need them have them.
+    fn region(mut self, function: &mut Function, region: Region) {
+        let ops = std::mem::take(&mut function.regions[region].ops);
+        for &op in &ops {
+            self.state[op] = State::Alone;
+        }
+        for (n, group) in self.groups.iter().enumerate() {
+            for &op in &group.members {
+                self.state[op] = State::Member(n);
+            }
+        }
+        for op in ops {
+            self.op(function, op);
+        }
+        function.regions[region].ops = self.order;
+    }
+
     fn op(&mut self, function: &mut Function, op: Op) {
-        match self.state.remove(&op).unwrap_or_default() {
+        match std::mem::take(&mut self.state[op]) {
             State::Done => {}
             State::Alone if is_inline(&function.ops[op].kind) => {}
             State::Alone => {
@@ -132,9 +133,9 @@ impl Emitter<'_> {
     }
 
     fn group(&mut self, function: &mut Function, group: usize) {
-        let members: Vec<Op> = self.groups[group].members.iter().copied().collect();
-        for op in &members {
-            self.state.remove(op);
+        let members = self.groups[group].members.clone();
+        for &op in &members {
+            self.state[op] = State::Done;
         }
         members.iter().for_each(|&op| self.sources(function, op));
         let built = KernelBuilder::new(function, &self.groups[group], self.readers).build();

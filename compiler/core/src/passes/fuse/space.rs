@@ -5,7 +5,7 @@ use crate::ir::{Function, Op, OpKind, Reduce};
 use crate::kernel::Access;
 
 /// The index space of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct SpaceKey {
     pub(super) dims: Vec<u64>,
     pub(super) compute: DType,
@@ -76,23 +76,25 @@ pub(super) fn wider(a: DType, b: DType) -> DType {
 
 /// The compute type that an operation and the comparisons it chooses by share.
 fn masks_compute(function: &Function, kind: &OpKind, own: DType) -> DType {
-    kind.operands().into_iter().fold(own, |compute, operand| {
+    let mut compute = own;
+    kind.each_operand(|operand| {
         let source = function.def(operand);
         if is_inline(source) {
-            masks_compute(function, source, compute_of(function, source, compute))
-        } else {
-            compute
+            compute = masks_compute(function, source, compute_of(function, source, compute));
         }
-    })
+    });
+    compute
 }
 
 /// The widest compute type among the tensors read and `least`.
 pub(super) fn compute_of(function: &Function, kind: &OpKind, least: DType) -> DType {
-    let tensors = kind
-        .operands()
-        .into_iter()
-        .filter_map(|value| function.tensor(value));
-    tensors.fold(least, |compute, ty| wider(compute, ty.dtype.compute()))
+    let mut compute = least;
+    kind.each_operand(|value| {
+        if let Some(ty) = function.tensor(value) {
+            compute = wider(compute, ty.dtype.compute());
+        }
+    });
+    compute
 }
 
 /// The cut that serves all operands of an element-wise operation over `dims`, if one does.
@@ -101,22 +103,22 @@ pub(in crate::passes) fn split_of_operands(
     kind: &OpKind,
     dims: &[u64],
 ) -> Option<Split> {
-    kind.operands()
-        .into_iter()
-        .try_fold(Split::Any, |split, operand| {
-            let inner = function.def(operand);
-            let own = if is_inline(inner) {
-                split_of_operands(function, inner, dims)?
-            } else {
-                cut(function.dims(operand), dims)?
-            };
-            split.join(own)
-        })
+    let mut split = Some(Split::Any);
+    kind.each_operand(|operand| {
+        let inner = function.def(operand);
+        let own = if is_inline(inner) {
+            split_of_operands(function, inner, dims)
+        } else {
+            cut(function.dims(operand), dims)
+        };
+        split = split.zip(own).and_then(|(split, own)| split.join(own));
+    });
+    split
 }
 
 /// How an operand of shape `from` broadcasts over `dims`; `None` when neither rows nor columns do it.
 pub(in crate::passes) fn cut(from: &[u64], dims: &[u64]) -> Option<Split> {
-    if from.iter().product::<u64>() == 1 {
+    if from == dims || from.iter().product::<u64>() == 1 {
         return Some(Split::Any);
     }
     let padded = padded(from, dims.len());
