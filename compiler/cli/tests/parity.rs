@@ -11,9 +11,6 @@ use optc_tests::tolerance::{Precision, too_sensitive};
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// Modules whose many loops in many blocks take too long to plan for all shapes of the sample.
-const SLOW_TO_PLAN: [&str; 1] = ["std.scalable_shampoo"];
-
 /// Compiles a module of the standard library for parameters of one type.
 fn artifact(module: &str, dtype: &str) -> Rules {
     let folder = tempfile::tempdir().unwrap();
@@ -57,10 +54,6 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
         }
         if precision == Precision::F32 && too_sensitive(&case) {
             println!("too sensitive for f32: {}", case.id());
-            continue;
-        }
-        if SLOW_TO_PLAN.contains(&mapping::setup(&case).module) {
-            println!("slow to plan: {}", case.id());
             continue;
         }
         let mut compiled = Compiled::<T>::new(&case, artifacts.rules(&case));
