@@ -2,6 +2,8 @@
 
 mod every_shape;
 mod indices;
+mod library;
+mod models;
 mod papers;
 mod parts;
 mod reductions;
