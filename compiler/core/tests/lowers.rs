@@ -1,5 +1,5 @@
-//! A checked program lowers: no rule of a clean case, page or library module makes lowering panic or the verifier
-//! complain, for any shape that the rule takes.
+//! A checked program lowers: no rule of a clean case, page or library module makes lowering or planning panic or the
+//! verifier complain, for any shape that the rule takes.
 
 #[path = "language/support.rs"]
 #[expect(dead_code, reason = "the language tests use the rest")]
@@ -11,7 +11,9 @@ use optc_core::dtype::DType;
 use optc_core::ir::verify;
 use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes;
+use optc_core::planner;
 use optc_core::settings::{Overrides, settle};
+use optc_core::specialize::entry_plans;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::{Modules, Random, split};
@@ -29,7 +31,10 @@ const SHAPES: [&[u64]; 10] = [
     &[0, 3],
 ];
 
-/// Lowers every rule that some shape reaches; gives how many.
+/// Of parameters, in turn.
+const DTYPES: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
+
+/// Lowers and plans every rule that some shape reaches; gives how many.
 fn lower_all(name: &str, checked: &Checked) -> usize {
     let mut lowered = 0;
     for &optimizer in &checked.program.roots {
@@ -47,14 +52,17 @@ fn lower_all(name: &str, checked: &Checked) -> usize {
                 rule,
                 name: "",
                 dims,
-                dtype: DType::F32,
-                grad_dtype: DType::F32,
+                dtype: DTYPES[lowered % 3],
+                grad_dtype: DTYPES[lowered % 3],
             };
             let function = lower(&spec);
             let faults = verify(&function);
             assert!(faults.is_empty(), "{name} {dims:?}: {faults:?}\n{function}");
-            let faults = verify(&passes::optimize(function));
+            let optimized = passes::optimize(function);
+            let faults = verify(&optimized);
             assert!(faults.is_empty(), "{name} {dims:?}, optimized: {faults:?}");
+            planner::plan(&optimized);
+            entry_plans(&spec);
             lowered += 1;
         }
     }
@@ -130,20 +138,36 @@ fn clean_cases() {
     }
 }
 
-/// Programs with names, numbers and operators exchanged: those that still check must still lower.
+/// Programs with names, numbers, operators and lines exchanged, doubled or left out: those that still check must still
+/// lower.
 #[test]
 fn mutants() {
     let mut random = Random(23);
     let mut lowered = 0;
     for page in codes::all() {
         let (text, modules) = split(page.corrected);
-        lowered += mutants_of(&text, &modules, &mut random, 60);
+        lowered += mutants_of(&text, &modules, &mut random, 30);
     }
     for name in optc_stdlib::NAMES {
         let text = optc_stdlib::source(name).expect("a named module has text");
-        lowered += mutants_of(text, &Modules::default(), &mut random, 60);
+        lowered += mutants_of(text, &Modules::default(), &mut random, 30);
     }
     assert!(lowered > 1000, "only {lowered} mutants make sense");
+}
+
+/// What may stand anywhere.
+const NUMBERS: [&str; 8] = ["0", "1", "3", "0.5", "-1", "1e300", "inf", "w"];
+
+/// Now and then, a line twice or not at all.
+fn with_lines_moved(text: &str, random: &mut Random) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let at = random.below(lines.len());
+    match random.below(6) {
+        0 => drop(lines.remove(at)),
+        1 => lines.insert(random.below(lines.len()), lines[at]),
+        _ => {}
+    }
+    lines.concat()
 }
 
 fn mutants_of(text: &str, modules: &Modules, random: &mut Random, count: usize) -> usize {
@@ -153,9 +177,14 @@ fn mutants_of(text: &str, modules: &Modules, random: &mut Random, count: usize) 
         let mut mutant = tokens.clone();
         for _ in 0..=random.below(2) {
             let (from, to) = (random.below(mutant.len()), random.below(mutant.len()));
-            mutant[to] = mutant[from];
+            match random.below(8) {
+                0 => mutant[to] = "",
+                1 => mutant.swap(from, to),
+                2 => mutant[to] = NUMBERS[random.below(NUMBERS.len())],
+                _ => mutant[to] = mutant[from],
+            }
         }
-        let mutant = mutant.concat();
+        let mutant = with_lines_moved(&mutant.concat(), random);
         if let Ok(checked) = check_library("shown.opt", &mutant, modules) {
             lowered += lower_all(&mutant, &checked);
         }

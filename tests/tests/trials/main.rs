@@ -2,8 +2,10 @@
 
 mod every_shape;
 mod indices;
+mod library;
 mod loops;
 mod matrices;
+mod models;
 mod papers;
 mod parts;
 mod random;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use optc_tests::trial::Trial;
 
+use crate::models::{iterate, norm};
+
 const SHAPES: &[&[u64]] = &[&[4, 3], &[2, 5], &[1, 6]];
 
 fn paper(name: &str) -> Trial {
@@ -38,10 +40,6 @@ fn zeros<const N: usize>(_: f64) -> [f64; N] {
 
 fn sign(x: f64) -> f64 {
     f64::from(x > 0.0) - f64::from(x < 0.0)
-}
-
-fn norm(x: &[f64]) -> f64 {
-    x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 #[test]
@@ -210,58 +208,10 @@ fn scale() {
     }
 }
 
-/// Keller Jordan's iteration on a matrix with that many columns.
+/// Keller Jordan's iteration on a matrix with that many columns, scaled as Muon does it.
 fn newton_schulz(x: &[f64], n: usize) -> Vec<f64> {
-    let m = x.len() / n;
-    let times = |a: &[f64], b: &[f64], k: usize, cols: usize| -> Vec<f64> {
-        let entry = |at: usize| {
-            (0..k)
-                .map(|l| a[at / cols * k + l] * b[l * cols + at % cols])
-                .sum()
-        };
-        (0..a.len() / k * cols).map(entry).collect()
-    };
     let size = norm(x) + 1e-7;
-    let mut y: Vec<f64> = x.iter().map(|x| x / size).collect();
-    for _ in 0..5 {
-        let turned: Vec<f64> = (0..m * n).map(|at| y[at % m * n + at / m]).collect();
-        let s = times(&y, &turned, n, m);
-        let squared = times(&s, &s, m, m);
-        let mixed: Vec<f64> = s
-            .iter()
-            .zip(&squared)
-            .map(|(s, t)| -4.7750 * s + 2.0315 * t)
-            .collect();
-        let moved = times(&mixed, &y, m, n);
-        y = y.iter().zip(&moved).map(|(y, z)| 3.4445 * y + z).collect();
-    }
-    y
-}
-
-#[test]
-fn adamuon() {
-    let run = paper("adamuon").run();
-    for (param, dims) in SHAPES.iter().enumerate() {
-        assert!(run.is_near(param, |w, grads| {
-            let mut momentum = vec![0.0; w.len()];
-            let mut squares = vec![0.0; w.len()];
-            for (g, t) in grads.iter().zip(1..) {
-                momentum
-                    .iter_mut()
-                    .zip(g)
-                    .for_each(|(m, g)| *m += 0.1 * (g - *m));
-                let mut u = newton_schulz(&momentum, dims[1] as usize);
-                for (u, v) in u.iter_mut().zip(&mut squares) {
-                    *v = 0.95 * *v + 0.05 * *u * *u;
-                    *u /= f64::sqrt(*v / (1.0 - 0.95f64.powi(t))) + 1e-8;
-                }
-                let factor = 1e-3 * 0.2 * (w.len() as f64).sqrt() / (norm(&u) + 1e-8);
-                w.iter_mut()
-                    .zip(&u)
-                    .for_each(|(w, u)| *w = *w * (1.0 - 1e-4) - factor * u);
-            }
-        }));
-    }
+    iterate(x.iter().map(|x| x / size).collect(), n)
 }
 
 #[test]

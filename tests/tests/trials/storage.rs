@@ -132,6 +132,27 @@ fn a_packed_matrix_is_the_matrix() {
     }
 }
 
+/// A state in 32 bits beside a parameter in 64: products, along a mode too, and solutions are in the wider of the two.
+#[test]
+fn factors_of_two_storages() {
+    let text = "optimizer Tried { hyper lr = 0.1  rule each(w: [n, n]) {
+            state s: f32 = identity(n)
+            s = lerp(s, grad, 0.5)
+            w -= lr * (gram(s) * grad + grad * s + along(grad, 1, s) + solve_triangular(tril(s), grad))
+        } }";
+    let run = Trial::new(text, &[&[1, 1]]).run();
+    assert!(run.is_near(0, |w, grads| {
+        let mut s = 1.0f32;
+        for g in grads {
+            s = (f64::from(s) + 0.5 * (g[0] - f64::from(s))) as f32;
+            let (square, s) = (f64::from(s * s), f64::from(s));
+            w[0] -= 0.1 * (square * g[0] + 2.0 * g[0] * s + g[0] / s);
+        }
+    }));
+    // Sums of 32 bits depend on their order.
+    Trial::new(text, &[&[4, 4]]).loose(vec![0]).run();
+}
+
 /// State that a step leaves alone keeps its codes.
 #[test]
 fn codes_rest_when_nothing_is_assigned() {

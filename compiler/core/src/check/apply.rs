@@ -28,7 +28,7 @@ impl Body<'_> {
                 name: callee.text.clone(),
                 expected: "2 arguments and settings by name".to_owned(),
                 found: values.len(),
-                usage: format!("{}(w, grad)", callee.text),
+                help: format!("write `{}(w, grad)`", callee.text),
                 at: span,
             });
             return error(span);

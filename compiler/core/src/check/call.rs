@@ -4,6 +4,7 @@ use super::body::Body;
 use super::builtins::{self, Kind, Signature};
 use super::error::CheckError;
 use super::expr::error;
+use super::foreign;
 use super::names::{Binding, did_you_mean};
 use super::phase::Level;
 use super::shapes::Substitution;
@@ -17,6 +18,17 @@ struct Params<'a> {
     names: Vec<&'a str>,
     required: usize,
     usage: String,
+}
+
+impl Params<'_> {
+    /// How a call is written, and what it is not for.
+    fn help(&self) -> String {
+        let write = format!("write `{}`", self.usage);
+        match foreign::reduction(self.callee) {
+            Some(other) => format!("{write}; {other}"),
+            None => write,
+        }
+    }
 }
 
 impl Body<'_> {
@@ -55,6 +67,8 @@ impl Body<'_> {
     fn suggest_function(&self, name: &str) -> String {
         let fallback = if self.names.get(name).is_some() {
             format!("`{name}` is a value: write `*` to multiply by a parenthesis")
+        } else if let Some(here) = foreign::function(name) {
+            return here.to_owned();
         } else if name == "merge" {
             "`merge` is a view of the parameter: write it after `on`, as in `= each on merge(w, limit: 1000, from: left)`".to_owned()
         } else {
@@ -94,11 +108,7 @@ impl Body<'_> {
     fn named_argument(&mut self, params: &Params, name: &Name) -> Option<usize> {
         let index = params.names.iter().position(|param| *param == name.text);
         if index.is_none() {
-            let help = did_you_mean(
-                &name.text,
-                params.names.iter().copied(),
-                format!("write `{}`", params.usage),
-            );
+            let help = did_you_mean(&name.text, params.names.iter().copied(), params.help());
             let (of, name, at) = (params.callee.to_owned(), name.text.clone(), name.span);
             self.report(CheckError::UnknownArgument { of, name, help, at });
         }
@@ -113,12 +123,12 @@ impl Body<'_> {
             _ if least + 1 == most => format!("{least} or {most} arguments"),
             _ => format!("{least} to {most} arguments"),
         };
-        let (name, usage) = (params.callee.to_owned(), params.usage.clone());
+        let (name, help) = (params.callee.to_owned(), params.help());
         self.report(CheckError::ArgumentCount {
             name,
             expected,
             found,
-            usage,
+            help,
             at,
         });
         None

@@ -173,6 +173,11 @@ impl Sink {
         }
     }
 
+    /// The mistakes so far.
+    pub(crate) fn faults(&mut self) -> impl Iterator<Item = &mut Fault> {
+        self.errors.iter_mut().map(|located| &mut located.fault)
+    }
+
     /// As many mistakes as are shown: there is no need to look for more.
     pub(crate) fn is_full(&self) -> bool {
         self.errors.len() >= LIMIT

@@ -337,12 +337,12 @@ pub enum CheckError {
     },
 
     #[error("`{name}` takes {expected}, {found} given")]
-    #[diagnostic(code(opt::call::argument_count), help("write `{usage}`"))]
+    #[diagnostic(code(opt::call::argument_count), help("{help}"))]
     ArgumentCount {
         name: String,
         expected: String,
         found: usize,
-        usage: String,
+        help: String,
         #[label(primary, "{found} given")]
         at: Span,
     },
@@ -995,7 +995,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry` and `or keep` follow a value that `eigh`, `qr`, `svd` or `cholesky` makes"
+            "`or retry` and `or keep` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes"
         )
     )]
     CannotFail {
@@ -1033,7 +1033,7 @@ pub enum CheckError {
         at: Span,
     },
 
-    #[error("`{name}` is declared {declared} and assigned a value not known to be so")]
+    #[error("{name} is declared {declared} and assigned a value not known to be so")]
     #[diagnostic(
         code(opt::fact::unproven),
         severity(Warning),

@@ -243,6 +243,7 @@ impl Body<'_> {
             Type::Svd(..) => &["u", "s", "v"],
             _ => {
                 let help = "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`, `svd(a)` has `.u`, `.s` and `.v`";
+                let help = super::foreign::field(&name.text).unwrap_or(help);
                 return self.unknown_field(&x, name, help.to_owned());
             }
         };

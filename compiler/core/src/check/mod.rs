@@ -29,8 +29,10 @@ mod diagnostics;
 mod entry;
 mod error;
 mod expr;
+mod foreign;
 mod functions;
 mod graph;
+mod imports;
 mod items;
 mod migrations;
 mod modules;
@@ -125,15 +127,18 @@ fn run(
         exports.insert(*file, own);
     }
     compose::finish(&mut cx);
-    entry::collisions(&mut cx);
-    entry::out_of_reach(&mut cx);
-    rules::optimizer_circles(&mut cx);
+    // What follows delegation from one optimizer to the next comes to an end only where there is no circle.
+    if !rules::optimizer_circles(&mut cx) {
+        entry::collisions(&mut cx);
+        entry::out_of_reach(&mut cx);
+    }
     root(
         &mut cx,
         &modules,
         exports.get(&FileId::new(0)),
         needs_optimizer,
     );
+    imports::suggest(&mut cx.sink, sources);
     let Context { program, sink, .. } = cx;
     sink.finish().map(|warnings| Checked { program, warnings })
 }

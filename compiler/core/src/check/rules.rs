@@ -394,8 +394,8 @@ impl RuleSet<'_> {
     }
 }
 
-/// Optimizers that hand parameters to each other in a circle.
-pub(super) fn optimizer_circles(cx: &mut Context) {
+/// Reports optimizers that hand parameters to each other in a circle; whether there are any.
+pub(super) fn optimizer_circles(cx: &mut Context) -> bool {
     let optimizers = &cx.program.optimizers;
     let delegates: PrimaryMap<OptimizerId, Vec<(usize, Span)>> = optimizers
         .values()
@@ -410,7 +410,8 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
         .values()
         .map(|delegates| delegates.iter().map(|(id, _)| *id).collect())
         .collect();
-    for circle in graph::order(&edges).circles {
+    let circles = graph::order(&edges).circles;
+    for circle in &circles {
         let names = circle.path.iter().map(|index| {
             cx.program.optimizers[OptimizerId::new(*index)]
                 .name
@@ -421,6 +422,7 @@ pub(super) fn optimizer_circles(cx: &mut Context) {
         let (file, at) = (cx.program.optimizers[from].file, delegates[from][edge].1);
         cx.sink.report(file, CheckError::DelegateCycle { path, at });
     }
+    !circles.is_empty()
 }
 
 fn delegated_optimizer(rule: &Rule) -> Option<(usize, Span)> {

@@ -290,7 +290,7 @@ impl Body<'_> {
         if let Type::Tensor { fact, .. } = value.ty
             && !implies(fact, declared)
         {
-            let (name, declared) = (name.to_owned(), fact_name(declared).to_owned());
+            let (name, declared) = (format!("`{name}`"), fact_name(declared).to_owned());
             self.report(CheckError::UnprovenFact {
                 name,
                 declared,

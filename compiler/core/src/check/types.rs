@@ -129,7 +129,10 @@ impl Body<'_> {
             other => {
                 let at = super::functions::type_span(other);
                 let name = self.cx.sink.text(self.file, at).to_owned();
-                let help = "a tensor type has a shape, as in `[m, n]` or `sym[n]`".to_owned();
+                let help = match super::foreign::storage(&name) {
+                    Some(ours) => format!("write `{ours}`"),
+                    None => "write a storage type (`f64`, `f32`, `bf16`, `f16`, `q8[256]`, `uq8[256]`) or a shape (`[m, n]`, `sym[n]`)".to_owned(),
+                };
                 self.report(CheckError::UnknownType { name, help, at });
                 None
             }

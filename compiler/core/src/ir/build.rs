@@ -313,8 +313,10 @@ impl Builder {
         self.permute(a, axes)
     }
 
-    /// A matrix product.
+    /// A matrix product, in the wider dtype of the two.
     pub fn product(&mut self, product: Product) -> Value {
+        let [a, b] = self.in_one_dtype([product.a, product.b]);
+        let product = Product { a, b, ..product };
         let ty = self.function.product_type(&product);
         self.push_one(OpKind::Product(product), Type::Tensor(ty))
     }
@@ -331,8 +333,9 @@ impl Builder {
         })
     }
 
-    /// A mode product with a square matrix.
+    /// A mode product with a square matrix, in the wider dtype of the two.
     pub fn contract(&mut self, x: Value, q: Value, mode: u32, transposed: bool) -> Value {
+        let [x, q] = self.in_one_dtype([x, q]);
         let ty = self.function.ty(x).clone();
         self.push_one(
             OpKind::Contract {
@@ -362,6 +365,12 @@ impl Builder {
             },
             ty,
         )
+    }
+
+    /// Two tensors in the wider of their dtypes.
+    pub fn in_one_dtype(&mut self, operands: [Value; 2]) -> [Value; 2] {
+        let [a, b] = operands.map(|operand| self.parts(operand).0);
+        operands.map(|operand| self.cast(operand, promote(a, b)))
     }
 
     /// The dtype and shape of a tensor; a host value counts as an f64 scalar.

@@ -188,6 +188,7 @@ impl Verifier<'_> {
         if !agrees {
             self.fail(op, format_args!("product of {a:?} and {b:?}"));
         }
+        self.one_dtype(op, [product.a, product.b]);
         if let Some((c, _)) = product.added
             && self.function.dims(c) != self.function.dims(self.function.ops[op].results[0])
         {
@@ -202,6 +203,16 @@ impl Verifier<'_> {
                 op,
                 format_args!("mode {mode} of {:?}", self.function.dims(x)),
             );
+        }
+        self.one_dtype(op, [x, q]);
+    }
+
+    /// Both factors are stored as the product is.
+    fn one_dtype(&mut self, op: Op, factors: [Value; 2]) {
+        let dtype = |value| self.function.tensor(value).map(|ty| ty.dtype);
+        let result = dtype(self.function.ops[op].results[0]);
+        if factors.iter().any(|&factor| dtype(factor) != result) {
+            self.fail(op, "the factors have other dtypes than the product");
         }
     }
 

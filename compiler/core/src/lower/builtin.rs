@@ -522,6 +522,7 @@ impl<'p> Lowerer<'p> {
             false => (a, upper),
         };
         let b = if right { self.build.transpose(b) } else { b };
+        let [a, b] = self.build.in_one_dtype([a, b]);
         let ty = self.build.function.ty(b).clone();
         let solve = OpKind::SolveTriangular { a, b, upper };
         let x = self.build.push_one(solve, ty);

@@ -53,6 +53,25 @@ fn nesting_up_to_the_limit() {
     }
 }
 
+/// An optimizer that hands parameters to a composition of itself.
+#[test]
+fn circles_through_compositions() {
+    let base = "optimizer P { hyper lr = 1 rule each(w: [...]) { w -= lr * grad } }";
+    for inner in ["S(base = S)", "S(base = S(base = P))", "S(base = P)"] {
+        let text = format!(
+            "optimizer S(base: optimizer = P) {{
+                rule v(w: [n]) = {inner}
+                rule each(w: [...]) {{ w = base(w, grad) }}
+            }} {base}"
+        );
+        let found = check(&text);
+        assert!(
+            !found.is_empty() && found.iter().all(|code| code == "opt::rule::cycle"),
+            "{found:?}"
+        );
+    }
+}
+
 /// A thousand mistakes: the first hundred are shown.
 #[test]
 fn many_mistakes() {

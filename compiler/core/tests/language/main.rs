@@ -4,6 +4,7 @@
 
 mod cases;
 mod codes;
+mod foreign;
 mod hostile;
 mod library;
 mod support;
