@@ -43,7 +43,7 @@ const EIGENBASES: [&str; 3] = ["std.graft", "std.soap", "std.splus"];
 const DIVIDED_ROUNDING: &str = "std.distributed_shampoo_evc";
 
 /// A parameter's name, a module, and statics in JSON.
-type Variant = (
+type Row = (
     &'static str,
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -51,7 +51,7 @@ type Variant = (
 
 /// Rules, limits on lengths that these shapes pass, and
 /// periods that four steps reach.
-const VARIANTS: &[Variant] = &[
+const VARIANTS: &[Row] = &[
     ("bias", "std.adam_mini", &[]),
     ("embed", "std.adam_mini", &[]),
     ("wq", "std.adam_mini", &[("dim", "6"), ("n_heads", "2")]),
