@@ -54,7 +54,7 @@ test-python: setup
 	@rm -rf $(PACKAGE)
 	@$(ENV) maturin build --profile dev --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)/wheel
 	@$(ENV) pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(PACKAGE) $(PACKAGE)/wheel/*.whl
-	@$(ENV) cargo build --quiet -p optc-tests --bin optc-exchange --example cuda
+	@$(ENV) cargo build --quiet -p optc-tests -p optc-capi --bin optc-exchange --example cuda
 	@$(ENV) PYTHONPATH=$(PACKAGE) OPTC_EXCHANGE=$(EXCHANGE) python -m pytest -q -p no:cacheprovider runtime/python tests/libraries $(wildcard examples/python)
 
 # The oldest torch that the package supports and the newest there is; PYTHON is the interpreter to test with.
@@ -63,7 +63,7 @@ PYTHON := python3
 
 test-versions: setup ## the Python package with other releases of torch (several GB each), and with PYTHON=another
 	@$(ENV) maturin build --release --manifest-path runtime/python/Cargo.toml --out $(PACKAGE)-versions
-	@$(ENV) cargo build --quiet -p optc-tests --bin optc-exchange --example cuda
+	@$(ENV) cargo build --quiet -p optc-tests -p optc-capi --bin optc-exchange --example cuda
 	@$(ENV) for version in $(VERSIONS); do \
 		OPTC_EXCHANGE=$(EXCHANGE) .ci/python-tests "$$version" $(PYTHON) $(PACKAGE)-versions/*.whl || exit 1; \
 	done

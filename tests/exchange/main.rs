@@ -2,7 +2,7 @@
 //!
 //!     optc-exchange ask float64 FILE       writes what the program is to do
 //!     optc-exchange judge float64 FILE     reads what it found; fails with what is too far away
-//!     optc-exchange device std.adamw FILE  writes an artifact for the device of `tests/fake_cuda`
+//!     optc-exchange device std.adamw FILE  writes an artifact for devices that are the host
 
 use std::path::PathBuf;
 use std::process::ExitCode;

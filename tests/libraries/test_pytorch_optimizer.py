@@ -27,6 +27,11 @@ def muon(params: Any, of_matrices: bool = True, **options: Any) -> Any:
     return po.Muon([{"params": params, "use_muon": of_matrices}], **options)
 
 
+def adamuon(params: Any, of_matrices: bool = True, **options: Any) -> Any:
+    """A group is AdaMuon's or that of its Adam."""
+    return po.AdaMuon([{"params": params, "use_muon": of_matrices}], **options)
+
+
 def galore(params: Any, **options: Any) -> Any:
     """Every matrix is projected."""
     projection = {key: options.pop(key) for key in ("rank", "update_proj_gap", "scale", "projection_type")}
@@ -202,6 +207,9 @@ SAME = [
     theirs("SCION, matrices", po.SCION, "scion", {"lr": 0.02, "momentum": 0.1}, theirs={"constraint": True}, shapes=(*MATRICES, "kernel"), bound=BF16_PRODUCTS),
     theirs("SCION, vectors", po.SCION, "scion", {"lr": 0.02, "momentum": 0.1}, theirs={"constraint": True}, shapes=("bias", "scalar")),
     theirs("SCION, unconstrained", po.SCION, "scion", {"lr": 0.02, "momentum": 0.3, "scale": 2.0}, ours={"unconstrained": True}, shapes=("bias", "scalar")),
+    theirs("AdaMuon", adamuon, "adamuon", DECAY, shapes=(*MATRICES, "kernel"), absent=False, bound=BF16_PRODUCTS),
+    theirs("AdaMuon, Muon's scale", adamuon, "adamuon", {"lr": 0.02}, theirs={"use_adjusted_lr": False}, ours={"adjust_lr": "original"}, shapes=(*MATRICES, "kernel"), absent=False, bound=BF16_PRODUCTS),
+    theirs("AdaMuon, its Adam", partial(adamuon, of_matrices=False), "adamuon", {"adam_lr": 0.02}, theirs={"adamw_lr": 0.02}, shapes=("bias", "scalar"), rates=False, absent=False),
     theirs("Muon", muon, "muon", DECAY, ours={"norm_floor": "clamp"}, shapes=(*MATRICES, "kernel"), bound=BF16_PRODUCTS),
     theirs("Muon, its Adam", partial(muon, of_matrices=False), "muon", {"adam_lr": 0.02}, theirs={"adamw_lr": 0.02}, shapes=("bias", "scalar"), rates=False, absent=False),
 ]

@@ -1,7 +1,7 @@
 //! What tests do with a GPU on a machine without one: kernels by module, and artifacts whose PTX only names them.
 //!
-//! The driver is `tests/fake_cuda`, which runs kernels by their meaning. PTX itself is tested where it is made, in
-//! `compiler/mlir`.
+//! The driver is `runtime/capi/tests/fake_cuda`, which runs kernels by their meaning. PTX itself is tested where it is
+//! made, in `compiler/mlir`.
 
 use crate::library::checked;
 use optc_artifact::{Builder, Manifest, Sources};

@@ -80,11 +80,10 @@ fn libtorch() -> String {
         .to_owned()
 }
 
-/// The driver is `tests/fake_cuda`, an example of `optc-tests`, which cargo builds before the tests of the workspace.
+/// The driver is `fake_cuda` beside this file, an example of the package, which cargo builds before its tests.
 fn steps_on_devices(front: &Path) {
     let driver = library().join("../examples/libcuda.so");
-    let hint = "`cargo build -p optc-tests --example cuda` makes it";
-    let driver = driver.canonicalize().expect(hint);
+    let driver = driver.canonicalize().expect("the example `cuda`");
     let place = scratch("device");
     std::fs::copy(driver, place.join("libcuda.so.1")).expect("a copy of the driver");
     let artifact = place.join("adamw.optc");

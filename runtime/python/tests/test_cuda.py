@@ -16,7 +16,7 @@ def test_parameters_on_devices(tmp_path: Path) -> None:
     program = os.environ.get("OPTC_EXCHANGE")
     assert program, "OPTC_EXCHANGE names the program `optc-exchange`: run `make test-python`"
     driver = Path(program).parent / "examples" / "libcuda.so"
-    assert driver.exists(), "`make test-python` builds the example `cuda` of optc-tests"
+    assert driver.exists(), "`make test-python` builds the example `cuda` of optc-capi"
     (tmp_path / "libcuda.so.1").symlink_to(driver)
     path = os.environ.get("LD_LIBRARY_PATH", "")
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{tmp_path}:{path}", "OPTC_FAKE_CUDA": "std.adamw,std.sgd"}
