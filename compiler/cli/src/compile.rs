@@ -127,8 +127,16 @@ fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<Str
         dtype,
         grad_dtype: dtype,
     };
+    let function = lower(&spec);
+    if function.too_large {
+        return Err(CommandError::TooLarge {
+            optimizer: program.optimizers[id].name.clone(),
+            shape: args.shape.to_string(),
+        }
+        .into());
+    }
     Ok(match stage {
-        Emit::Ir => lower(&spec).to_string(),
+        Emit::Ir => function.to_string(),
         Emit::Fused => specialize::function_for(&spec).to_string(),
         _ => specialize::plan_for(&spec).to_string(),
     })

@@ -423,6 +423,7 @@ mod tests {
                     otherwise: vec![],
                 },
             ],
+            too_large: false,
         }
     }
 

@@ -157,6 +157,24 @@ pub(crate) enum CommandError {
         shape: String,
     },
 
+    /// A rule whose loops, written out, are more than anything can run.
+    #[error(
+        "`{optimizer}` is too large for a parameter of shape {shape}: it has more than {} operations",
+        optc_core::lower::LARGEST_FUNCTION
+    )]
+    #[diagnostic(
+        code(opt::bind::too_large),
+        help(
+            "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
+        )
+    )]
+    TooLarge {
+        /// The optimizer.
+        optimizer: String,
+        /// As given.
+        shape: String,
+    },
+
     /// A static given with `--static`.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -287,7 +305,7 @@ impl CommandError {
     /// The exit code it means.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Load(_) | Self::NoRule { .. } => Exit::Diagnostics,
+            Self::Load(_) | Self::NoRule { .. } | Self::TooLarge { .. } => Exit::Diagnostics,
             Self::Read { .. } | Self::NotText { .. } | Self::Exists { .. } | Self::Write { .. } => {
                 Exit::Io
             }

@@ -147,7 +147,7 @@ fn of_program(
             .find(|o| o.name == program.optimizers[id].name);
         parts.extend(optimizer.map(head));
         for shape in &args.shape {
-            parts.push(of_shape(args, program, id, &settings, shape, artifact));
+            parts.push(of_shape(args, program, id, &settings, shape, artifact)?);
         }
     }
     Ok(parts.join("\n"))
@@ -212,9 +212,9 @@ fn of_shape(
     settings: &Settings,
     shape: &Shape,
     artifact: Option<&Artifact<'_>>,
-) -> String {
+) -> Result<String, CommandError> {
     let Some(rule) = rule_for(program, id, settings, (&args.name, &shape.0)) else {
-        return format!("no rule takes a parameter of shape {shape}\n");
+        return Ok(format!("no rule takes a parameter of shape {shape}\n"));
     };
     let spec = Spec {
         program,
@@ -227,9 +227,15 @@ fn of_shape(
         grad_dtype: args.dtype,
     };
     let plan = plan_for(&spec);
+    if plan.too_large {
+        return Err(CommandError::TooLarge {
+            optimizer: program.optimizers[id].name.clone(),
+            shape: shape.to_string(),
+        });
+    }
     let name = &program.optimizers[id].rules[rule].name;
     let profile = cost::profile(&plan, &settings.inputs(), args.roofline);
-    [
+    let parts = [
         table(
             &format!("{} {shape} by rule `{name}`: state", args.dtype),
             &state(&plan),
@@ -240,9 +246,8 @@ fn of_shape(
         ),
         table("kernels", &kernels(&plan, artifact)),
         format!("plan\n{}", indented(&plan.to_string())),
-    ]
-    .join("\n")
-        + "\n"
+    ];
+    Ok(parts.join("\n") + "\n")
 }
 
 fn state(plan: &Plan) -> Vec<Vec<String>> {

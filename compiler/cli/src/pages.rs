@@ -244,6 +244,12 @@ pub(crate) const PAGES: &[Page] = &[
         "Dimensions are 0 or more, and their product fits in memory.",
     ),
     Page::new(
+        "opt::bind::too_large",
+        "A rule has too many operations for a parameter",
+        "Loops are written out when a rule is bound, once for each part of the parameter. A count that is far too high, or parts \
+         that are far too small, would need more memory and time than there is. Lower the counts, or make the parts larger.",
+    ),
+    Page::new(
         "opt::bind::two_groups",
         "A parameter belongs to two groups",
         "Each parameter has one group at most. Make one of the patterns more exact.",

@@ -471,6 +471,21 @@ mod inspect {
     }
 
     #[test]
+    fn a_rule_without_measure_is_refused() {
+        let rule = "optimizer M { static k: int = 1000000000\n rule each(w: [m]) { repeat k { w -= grad } } }";
+        for command in ["inspect - --shape 8", "compile - --emit plan --shape 8"] {
+            let folder = tempfile::tempdir().unwrap();
+            let output = optc_in(folder.path(), command, rule);
+            assert_eq!(code(&output), 1, "{}", stderr(&output));
+            assert!(
+                stderr(&output).contains("opt::bind::too_large"),
+                "{}",
+                stderr(&output)
+            );
+        }
+    }
+
+    #[test]
     fn an_artifact_tells_what_it_holds_and_for_whom() {
         let folder = lion_folder();
         assert_eq!(

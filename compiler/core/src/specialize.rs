@@ -8,9 +8,19 @@ use crate::plan::Plan;
 use crate::planner;
 use std::sync::Arc;
 
-/// The plan of one rule for one parameter.
+/// The plan of one rule for one parameter; one that is too large says so, and is empty.
 pub fn plan_for(spec: &Spec<'_>) -> Plan {
-    planner::plan(&function_for(spec))
+    plan(lower(spec))
+}
+
+fn plan(function: Function) -> Plan {
+    match function.too_large {
+        true => Plan {
+            too_large: true,
+            ..Plan::default()
+        },
+        false => planner::plan(&passes::optimize(function)),
+    }
 }
 
 /// The optimized IR of one rule for one parameter.
@@ -37,7 +47,7 @@ pub fn entry_plans(spec: &Spec<'_>) -> Vec<EntryPlan> {
     let planned = |(signature, reads_grad): (Signature, bool)| {
         let function = lower::lower_entry(spec, &signature.name)?;
         Some(EntryPlan {
-            plan: Arc::new(planner::plan(&passes::optimize(function))),
+            plan: Arc::new(plan(function)),
             signature,
             reads_grad,
         })

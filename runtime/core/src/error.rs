@@ -290,6 +290,24 @@ pub enum BindError {
         /// The optimizer.
         optimizer: String,
     },
+    /// A rule whose loops, written out, are more than anything can run.
+    #[error(
+        "rule `{rule}` is too large for parameter `{name}`: it has more than {limit} operations"
+    )]
+    #[diagnostic(
+        code(opt::bind::too_large),
+        help(
+            "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
+        )
+    )]
+    TooLarge {
+        /// The parameter.
+        name: String,
+        /// The rule that takes it.
+        rule: String,
+        /// The most that there may be.
+        limit: u64,
+    },
     /// A group names a rule that does not exist.
     #[error("`{optimizer}` has no rule `{rule}`")]
     #[diagnostic(code(opt::bind::unknown_rule), help("it has {known}"))]

@@ -17,7 +17,7 @@ use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
 use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
-use optc_core::lower::{Spec, answers, rule_for, rule_takes};
+use optc_core::lower::{LARGEST_FUNCTION, Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
@@ -631,6 +631,14 @@ impl<'a> Planner<'a> {
         let key = (first, rule, dims, param.dtype, param.grad_dtype, answers);
         let chosen = terms.optimizer().rules[rule].name.clone();
         self.rules.push((param.name.clone(), chosen.clone()));
+        let plan = self.plan(param, &key, group);
+        if plan.too_large {
+            return Err(BindError::TooLarge {
+                name: param.name.clone(),
+                rule: chosen,
+                limit: LARGEST_FUNCTION,
+            });
+        }
         Ok(Entry {
             rule: chosen,
             name: param.name.clone(),
@@ -639,7 +647,7 @@ impl<'a> Planner<'a> {
             device: param.device,
             entries: self.entries(param, &key, group),
             numbers: 0,
-            plan: self.plan(param, key, group),
+            plan,
             hypers: group,
             absent_zeros: terms.optimizer().absent_grad_is_zero,
             non_finite: terms.optimizer().nonfinite_grad.into(),
@@ -664,10 +672,10 @@ impl<'a> Planner<'a> {
         Ok(found)
     }
 
-    fn plan(&mut self, param: &ParamDesc, key: Key, group: usize) -> Arc<Plan> {
+    fn plan(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<Plan> {
         let terms = &self.terms[group];
         let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
-        Arc::clone(self.plans.entry(key).or_insert_with_key(make))
+        Arc::clone(self.plans.entry(key.clone()).or_insert_with_key(make))
     }
 
     fn entries(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<[EntryPlan]> {

@@ -315,3 +315,31 @@ fn artifacts_are_checked() {
         );
     }
 }
+
+/// Loops of which only bind knows the count, and loops in loops.
+#[test]
+fn loops_without_measure_are_refused() {
+    let loops = [
+        "repeat k { x = exp(x) }",
+        "repeat k { repeat k { x = exp(x) } }",
+        "until max(x) <= 0 at most k { x = exp(x) }",
+        "x = turned(x, 1e9)",
+        "repeat k { w = w }",
+    ];
+    for turns in loops {
+        let text = format!(
+            "fn turned(a: [n], k: int) -> [n] {{ var x = a; repeat k {{ x = exp(x) }}; x }}
+            optimizer Turning {{
+                static k: int = 1000000000
+                rule vector(w: [n]) {{ var x = grad; {turns}; w -= x }}
+            }}"
+        );
+        let rules = Rules::from_source("turning", &text).expect(turns);
+        let bound = rules.bind(&[vector("w")], &BindOptions::default());
+        check(
+            bound,
+            "opt::bind::too_large",
+            "rule `vector` is too large for parameter `w`",
+        );
+    }
+}

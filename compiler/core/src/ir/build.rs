@@ -46,6 +46,7 @@ impl Builder {
             body,
             shared: Vec::new(),
             sums: Vec::new(),
+            too_large: false,
         };
         Builder {
             function,

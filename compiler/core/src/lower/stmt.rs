@@ -1,7 +1,7 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
 use super::current::{Changes, Mark};
-use super::{Lowerer, Val};
+use super::{LARGEST_FUNCTION, Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Block, Builtin, Expr, ExprKind, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
@@ -69,6 +69,9 @@ impl<'p> Lowerer<'p> {
             } => self.repeat(row, table.as_ref(), count.as_ref(), body),
             StmtKind::Until { cond, most, body } => {
                 for _ in 0..self.count(most) {
+                    if !self.has_room() {
+                        break;
+                    }
                     self.turn(cond, body);
                 }
             }
@@ -157,6 +160,14 @@ impl<'p> Lowerer<'p> {
         self.branch(go_on, |this| _ = this.stmts(&body.stmts, None), |_| {});
     }
 
+    /// Whether one more turn of a loop may be written out.
+    fn has_room(&mut self) -> bool {
+        self.turns += 1;
+        let large = self.turns.max(self.build.function.ops.len() as u64) > LARGEST_FUNCTION;
+        self.build.function.too_large |= large;
+        !large
+    }
+
     fn repeat(
         &mut self,
         row: &'p [Local],
@@ -170,6 +181,9 @@ impl<'p> Lowerer<'p> {
         };
         let count = count.map_or(rows.len() as u64, |count| self.count(count));
         for n in 0..count as usize {
+            if !self.has_room() {
+                break;
+            }
             let cells = rows.get(n).or(rows.last());
             for (local, cell) in row.iter().zip(cells.into_iter().flatten()) {
                 self.frame.locals.insert(*local, Val::Number(*cell));

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub type Reg = u32;
 
 /// What a step of one rule does to one parameter shape.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// The parameter (0), its gradient (1), then its state in declaration order.
     pub slots: Vec<Slot>,
@@ -48,6 +48,8 @@ pub struct Plan {
     pub shared: Vec<(u32, Reg)>,
     /// Sums over parameters that the step reads: computed before it, in order.
     pub sums: Vec<Sum>,
+    /// The rule has more than [`crate::lower::LARGEST_FUNCTION`] for this parameter, and there is no plan.
+    pub too_large: bool,
 }
 
 /// What a parameter adds to a sum over all parameters of a step.

@@ -46,6 +46,7 @@ pub fn plan(function: &Function) -> Plan {
         kernels: planner.kernels.all,
         init,
         body,
+        too_large: false,
     }
 }
 

@@ -210,6 +210,7 @@ fn momentum_plan(dims: &[u64]) -> Plan {
         kernels: vec![momentum_kernel()],
         init: vec![Thunk::Fill { out: M, value: 2 }],
         body: vec![map(0, &[W, G, M], &[W, M], &[0, 1], count(dims))],
+        too_large: false,
     }
 }
 
@@ -244,6 +245,7 @@ fn normalised_plan(dims: &[u64]) -> Plan {
             then: late,
             otherwise: vec![],
         }],
+        too_large: false,
     }
 }
 
@@ -335,6 +337,7 @@ fn whitening_plan(m: u64, n: u64) -> Plan {
             Thunk::Gemm(apply),
             Thunk::Gemm(subtract),
         ],
+        too_large: false,
     }
 }
 
@@ -356,6 +359,7 @@ fn cholesky_plan() -> Plan {
         kernels: vec![],
         init: vec![],
         body: vec![call],
+        too_large: false,
     }
 }
 
