@@ -1,5 +1,6 @@
 //! Builds programs of C and C++ against the library that cargo made for this test.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,10 +11,15 @@ pub(crate) fn library() -> PathBuf {
     program.parent().expect("a folder").to_owned()
 }
 
-/// Where programs look for libraries. Cargo lists its target folder first, where an earlier build may have left one.
-fn search_path() -> String {
-    let rest = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
-    format!("{}:{rest}", library().display())
+/// Where a program looks for libraries: where the test says, then beside the test. Cargo lists its target folder first,
+/// where an earlier build may have left one.
+fn search_path(command: &Command) -> OsString {
+    const NAME: &str = "LD_LIBRARY_PATH";
+    let own = command.get_envs().find(|(name, _)| *name == NAME);
+    let own = own.and_then(|(_, value)| value.map(PathBuf::from));
+    let rest = std::env::var_os(NAME).unwrap_or_default();
+    let all = own.into_iter().chain([library()]);
+    std::env::join_paths(all.chain(std::env::split_paths(&rest))).expect("paths without colons")
 }
 
 /// A folder of the crate.
@@ -50,7 +56,7 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 /// The same, for a command that reads.
 pub(crate) fn run_with(command: &mut Command, input: &str) -> String {
-    command.env("LD_LIBRARY_PATH", search_path());
+    command.env("LD_LIBRARY_PATH", search_path(command));
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn();
