@@ -9,9 +9,8 @@ use optc_core::kernel_support::{
     AXES, SIZES, TOTALS, gather_symbol, scatter_symbol, totals_symbol,
 };
 use optc_mlir::{EmitError, THREADS, compile_emulated, compile_ptx, emit_mlir_cuda};
+use optc_tests::device::{assembled, spilled};
 use std::ffi::c_void;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Barrier;
 
 fn kernels(count: u64) -> Vec<MapKernel> {
@@ -23,46 +22,23 @@ fn kernels(count: u64) -> Vec<MapKernel> {
         .collect()
 }
 
-/// From `OPTC_PTXAS`, else from `PATH`.
-fn ptxas() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("OPTC_PTXAS").map(PathBuf::from);
-    let found = std::env::split_paths(&path).map(|folder| folder.join("ptxas"));
-    named
-        .into_iter()
-        .chain(found)
-        .find(|candidate| candidate.is_file())
-}
-
 #[test]
 fn ptx_assembles() {
-    let Some(ptxas) = ptxas() else {
-        eprintln!("skipped: no ptxas (set OPTC_PTXAS)");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
     for arch in ["sm_80", "sm_90a", "sm_100"] {
         for (name, kernels) in [
             ("random", kernels(20)),
             ("adamw", vec![adamw(DType::F32), adamw(DType::BF16)]),
         ] {
-            let file = folder.path().join(format!("{name}.{arch}.ptx"));
-            std::fs::write(&file, compile_ptx(&kernels, arch).unwrap()).unwrap();
-            let output = Command::new(&ptxas)
-                .args(["-v", "-arch", arch, "-o", "/dev/null"])
-                .arg(&file)
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{arch}: {said}");
+            let Some(said) = assembled(&compile_ptx(&kernels, arch).unwrap(), arch) else {
+                eprintln!("skipped: no ptxas (set OPTC_PTXAS)");
+                return;
+            };
+            let said = said.unwrap_or_else(|said| panic!("{arch}: {said}"));
             // A random kernel may reduce more values than registers hold.
-            let lines = said.lines().filter(|line| line.contains("spill"));
-            for line in lines.filter(|_| name != "random") {
-                assert!(
-                    line.contains("0 bytes spill stores, 0 bytes spill loads"),
-                    "{arch} {name}: {line}"
-                );
-            }
+            assert!(
+                name == "random" || spilled(&said) == 0,
+                "{arch} {name}: {said}"
+            );
         }
     }
 }
