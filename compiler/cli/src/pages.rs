@@ -853,6 +853,12 @@ pub(crate) const PAGES: &[Page] = &[
         "State has the names of the source; `ParamState::names` lists them.",
     ),
     Page::new(
+        "opt::torch::stream",
+        "A CUDA stream that LibTorch does not name",
+        "Parameters on a CUDA device are stepped on LibTorch's current stream. Older releases do not say what the driver calls a \
+         stream other than the default one: step where that one is current, or build with a later LibTorch.",
+    ),
+    Page::new(
         "opt::torch::undefined",
         "A tensor is undefined",
         "A module makes its parameters when it is constructed. Make it before its optimizer.",
