@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use optc_core::check::{Checked, check};
 use optc_core::dtype::DType;
+use optc_core::hir::{OptimizerId, Program};
 use optc_runtime::Rules;
 use serde_json::Value;
 
@@ -34,23 +35,28 @@ pub struct Trial {
     dims: Vec<Vec<u64>>,
     names: Vec<String>,
     group: Group,
-    steps: u64,
+    optimizer: Option<String>,
+    /// Entries and steps, in order.
+    calls: Vec<&'static str>,
     /// Parameters whose step is not unique.
     loose: Vec<usize>,
     /// Where the parameters begin, and their gradients, if they are not random.
     given: Option<(Vec<Vec<f64>>, Grads)>,
 }
 
-/// The gradients of each parameter, step by step.
+/// What one call of the rule is named among the entries.
+const STEP: &str = "step";
+
+/// The gradients of each parameter, call by call.
 type Grads = Vec<Vec<Vec<f64>>>;
 
 /// What both made of it.
 pub struct Run {
     /// Every parameter before the first step.
     pub init: Vec<Vec<f64>>,
-    /// The gradients of each parameter, step by step.
+    /// The gradients of each parameter, call by call.
     pub grads: Grads,
-    /// Every parameter after the last step.
+    /// Every parameter after the last call.
     pub params: Vec<Vec<f64>>,
     stepper: Interpreted,
     quick: Compiled<f64>,
@@ -58,7 +64,7 @@ pub struct Run {
 }
 
 impl Trial {
-    /// The only optimizer of the file, on parameters of these shapes, for six steps.
+    /// The first optimizer of the file, on parameters of these shapes, for six steps.
     pub fn new(text: &str, dims: &[&[u64]]) -> Trial {
         let names: Vec<String> = (0..dims.len()).map(|n| format!("p{n}")).collect();
         Trial {
@@ -71,7 +77,8 @@ impl Trial {
                 statics: BTreeMap::new(),
             },
             names,
-            steps: 6,
+            optimizer: None,
+            calls: vec![STEP; 6],
             loose: Vec::new(),
             given: None,
         }
@@ -92,10 +99,14 @@ impl Trial {
         let each = grads.iter().map(|grad| grad.to_vec()).collect();
         Trial {
             given: Some((vec![start.to_vec()], vec![each])),
-            ..Trial::new(text, &[dims])
-                .named(&["w"])
-                .steps(grads.len() as u64)
+            ..Trial::new(text, &[dims]).named(&["w"]).steps(grads.len())
         }
+    }
+
+    /// Another optimizer of the file.
+    pub fn optimizer(mut self, name: &str) -> Trial {
+        self.optimizer = Some(name.to_owned());
+        self
     }
 
     /// Names of the parameters, which otherwise are `p0`, `p1`, …
@@ -138,8 +149,14 @@ impl Trial {
     }
 
     /// Another number of steps.
-    pub fn steps(self, steps: u64) -> Trial {
-        Trial { steps, ..self }
+    pub fn steps(self, steps: usize) -> Trial {
+        self.calls(&vec![STEP; steps])
+    }
+
+    /// Entries by their names, and `step`s; each call has gradients of its own.
+    pub fn calls(self, calls: &[&'static str]) -> Trial {
+        let calls = calls.to_vec();
+        Trial { calls, ..self }
     }
 
     /// Runs it three times in f64: as lowered, after all passes, and by the quick tier in two threads.
@@ -185,14 +202,14 @@ impl Trial {
         }
     }
 
-    /// All steps: as lowered, after all passes, by the quick tier.
+    /// All calls: as lowered, after all passes, by the quick tier.
     fn stepped(
         &self,
         init: &[Vec<f64>],
         grads: &[Vec<Vec<f64>>],
     ) -> (Interpreted, Interpreted, Compiled<f64>) {
-        let interpreted = |stage| self.steps_of(self.interpreted(init, stage), grads);
-        let quick = self.steps_of(self.quick(init), grads);
+        let interpreted = |stage| self.called(self.interpreted(init, stage), grads);
+        let quick = self.called(self.quick(init), grads);
         (
             interpreted(Stage::Lowered),
             interpreted(Stage::Optimized),
@@ -209,7 +226,7 @@ impl Trial {
         let count = |dims: &Vec<u64>| dims.iter().product::<u64>() as usize;
         let mut values = |dims: &Vec<u64>| random.values(count(dims));
         let init = self.dims.iter().map(&mut values).collect();
-        let all = |dims: &Vec<u64>| (0..self.steps).map(|_| values(dims)).collect();
+        let all = |dims: &Vec<u64>| self.calls.iter().map(|_| values(dims)).collect();
         (init, self.dims.iter().map(all).collect())
     }
 
@@ -218,9 +235,18 @@ impl Trial {
         checked.unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
     }
 
+    fn declared(&self, program: &Program) -> OptimizerId {
+        let named = |id: &&OptimizerId| {
+            let name = &program.optimizers[**id].name;
+            self.optimizer.as_ref().is_none_or(|wanted| wanted == name)
+        };
+        let found = program.roots.iter().find(named);
+        *found.unwrap_or_else(|| panic!("no optimizer {:?}", self.optimizer))
+    }
+
     fn interpreted(&self, init: &[Vec<f64>], stage: Stage) -> Interpreted {
         let program = self.checked().program;
-        let id = program.roots[0];
+        let id = self.declared(&program);
         let tensors = self.names.iter().zip(&self.dims).zip(init);
         let tensors =
             tensors.map(|((name, dims), init)| (name.clone(), (dims.clone(), init.clone())));
@@ -236,7 +262,7 @@ impl Trial {
 
     fn quick(&self, init: &[Vec<f64>]) -> Compiled<f64> {
         let program = self.checked().program;
-        let optimizer = &program.optimizers[program.roots[0]].name;
+        let optimizer = &program.optimizers[self.declared(&program)].name;
         let rules = Rules::from_source("trial.opt", &self.text);
         let rules = rules.unwrap_or_else(|mistake| panic!("{mistake}"));
         let tensors = self.names.iter().zip(&self.dims).zip(init);
@@ -248,11 +274,14 @@ impl Trial {
         Compiled::bind(&rules, &options, tensors.collect())
     }
 
-    fn steps_of<S: Stepper>(&self, mut stepper: S, grads: &[Vec<Vec<f64>>]) -> S {
-        for step in 0..self.steps as usize {
+    fn called<S: Stepper>(&self, mut stepper: S, grads: &[Vec<Vec<f64>>]) -> S {
+        for (at, &call) in self.calls.iter().enumerate() {
             let each = self.names.iter().zip(grads);
-            let now = each.map(|(name, grads)| (name.clone(), grads[step].clone()));
-            stepper.step(None, &now.collect());
+            let now = each.map(|(name, grads)| (name.clone(), grads[at].clone()));
+            match call {
+                STEP => stepper.step(None, &now.collect()),
+                entry => stepper.entry(entry, Some(&now.collect())),
+            }
         }
         stepper
     }
@@ -273,7 +302,7 @@ impl Trial {
 }
 
 impl Run {
-    /// A state of a parameter after the last step.
+    /// A state of a parameter after the last call.
     ///
     /// # Panics
     ///
@@ -292,7 +321,7 @@ impl Run {
         declared == held
     }
 
-    /// Whether a model written by hand comes to the same: it gets the parameter before the first step and all gradients.
+    /// Whether a model written by hand comes to the same: it gets the parameter before the first call and all gradients.
     pub fn is_near(&self, param: usize, model: impl FnOnce(&mut [f64], &[Vec<f64>])) -> bool {
         let mut expected = self.init[param].clone();
         model(&mut expected, &self.grads[param]);

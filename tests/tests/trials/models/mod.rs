@@ -1,4 +1,6 @@
-//! Pieces of models written by hand.
+//! Models written by hand, in plain f64 loops, and their pieces.
+
+pub(crate) mod optimizers;
 
 pub(crate) fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
@@ -37,10 +39,17 @@ pub(crate) fn iterate(mut y: Vec<f64>, n: usize) -> Vec<f64> {
     y
 }
 
-/// f of the eigenvalues of a symmetric matrix with `n` rows, by Jacobi's rotations.
+/// f of the eigenvalues of a symmetric matrix with `n` rows.
 pub(crate) fn of_eigenvalues(a: &[f64], n: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
+    let (values, q) = eigen(a, n);
+    let scaled: Vec<f64> = (0..n * n).map(|at| q[at] * f(values[at % n])).collect();
+    times(&scaled, &turned(&q, n), n, n)
+}
+
+/// Eigenvalues of a symmetric matrix with `n` rows, and its eigenvectors as columns, by Jacobi's rotations.
+pub(crate) fn eigen(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut a = a.to_vec();
-    let mut q: Vec<f64> = (0..n * n).map(|at| f64::from(at / n == at % n)).collect();
+    let mut q = identity(n, 1.0);
     for _ in 0..30 {
         for i in 0..n {
             for j in i + 1..n {
@@ -48,10 +57,50 @@ pub(crate) fn of_eigenvalues(a: &[f64], n: usize, f: impl Fn(f64) -> f64) -> Vec
             }
         }
     }
-    let scaled: Vec<f64> = (0..n * n)
-        .map(|at| q[at] * f(a[at % n * (n + 1)]))
-        .collect();
-    times(&scaled, &turned(&q, n), n, n)
+    (diagonal(&a, n), q)
+}
+
+/// A multiple of the identity with `n` rows.
+pub(crate) fn identity(n: usize, by: f64) -> Vec<f64> {
+    let entry = |at: usize| if at / n == at % n { by } else { 0.0 };
+    (0..n * n).map(entry).collect()
+}
+
+pub(crate) fn diagonal(a: &[f64], n: usize) -> Vec<f64> {
+    (0..n).map(|i| a[i * (n + 1)]).collect()
+}
+
+/// Positions of the largest value, of the second, and so on.
+pub(crate) fn descending(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
+    order
+}
+
+/// The columns of a matrix in another order.
+pub(crate) fn columns(a: &[f64], order: &[usize]) -> Vec<f64> {
+    let n = order.len();
+    (0..a.len())
+        .map(|at| a[at / n * n + order[at % n]])
+        .collect()
+}
+
+/// The columns of a square matrix made orthonormal one after the other, by Gram and Schmidt.
+pub(crate) fn orthonormal(a: &[f64], n: usize) -> Vec<f64> {
+    let mut rows = turned(a, n);
+    for i in 0..n {
+        let (done, rest) = rows.split_at_mut(i * n);
+        let own = &mut rest[..n];
+        for other in done.chunks(n) {
+            let shadow: f64 = own.iter().zip(other).map(|(x, y)| x * y).sum();
+            own.iter_mut()
+                .zip(other)
+                .for_each(|(x, y)| *x -= shadow * y);
+        }
+        let length = norm(own);
+        own.iter_mut().for_each(|x| *x /= length);
+    }
+    turned(&rows, n)
 }
 
 /// Turns two axes so that their entry vanishes.
