@@ -42,7 +42,7 @@ const EIGENBASES: [&str; 3] = ["std.graft", "std.soap", "std.splus"];
 /// by itself.
 const DIVIDED_ROUNDING: &str = "std.distributed_shampoo_evc";
 
-/// A parameter's name, a module, and statics in JSON.
+/// A parameter's name, a module (its first optimizer is meant) or an optimizer of one, and statics in JSON.
 type Row = (
     &'static str,
     &'static str,
@@ -134,6 +134,15 @@ const VARIANTS: &[Row] = &[
     ),
     (
         "p",
+        "std.scalable_shampoo.BlockShampoo",
+        &[
+            ("block_size", "4"),
+            ("leading_one", "true"),
+            ("preconditioning_compute_steps", "2"),
+        ],
+    ),
+    (
+        "p",
         "std.shampoo",
         &[("preconditioning_compute_steps", "2")],
     ),
@@ -164,12 +173,18 @@ const VARIANTS: &[Row] = &[
     ),
 ];
 
+/// Every module that declares optimizers.
 fn modules() -> impl Iterator<Item = &'static str> {
     let all = optc_stdlib::NAMES.iter().copied();
     all.filter(|name| optc_stdlib::source(name).is_some_and(|text| text.contains("\noptimizer ")))
 }
 
-/// A module with what differs from its defaults.
+/// Its optimizers.
+fn optimizers(module: &str) -> Vec<OptimizerId> {
+    library::checked(module).program.roots
+}
+
+/// An optimizer of a module with what differs from its defaults.
 struct Variant {
     module: &'static str,
     names: Vec<String>,
@@ -180,9 +195,12 @@ struct Variant {
 }
 
 impl Variant {
-    fn new(prefix: &str, module: &'static str, set: &[(&'static str, &str)]) -> Variant {
+    fn new(
+        prefix: &str,
+        (module, id): (&'static str, OptimizerId),
+        set: &[(&'static str, &str)],
+    ) -> Variant {
         let program = library::checked(module).program;
-        let id = program.roots[0];
         let value = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
         let mut group = Group {
             params: Vec::new(),
@@ -209,6 +227,14 @@ impl Variant {
         }
     }
 
+    fn name(&self) -> &str {
+        &self.program.optimizers[self.id].name
+    }
+
+    fn title(&self) -> String {
+        format!("{}.{}", self.module, self.name())
+    }
+
     fn rule(&self, n: usize) -> Option<usize> {
         rule_for(
             &self.program,
@@ -220,20 +246,21 @@ impl Variant {
 
     /// Runs it on the shapes that some rule takes.
     fn check(&self) {
-        println!("{} {:?}", self.module, self.group.statics);
+        println!("{} {:?}", self.title(), self.group.statics);
         let taken: Vec<usize> = (0..SHAPES.len())
             .filter(|&n| self.rule(n).is_some())
             .collect();
-        assert!(!taken.is_empty(), "{}", self.module);
+        assert!(!taken.is_empty(), "{}", self.title());
         let shapes: Vec<&[u64]> = taken.iter().map(|&n| SHAPES[n]).collect();
         let names: Vec<&str> = taken.iter().map(|&n| self.names[n].as_str()).collect();
         let loose = (0..shapes.len()).filter(|&n| self.is_loose(shapes[n]));
-        let trial = Trial::of_std(self.module, &shapes).named(&names).steps(4);
+        let trial = Trial::of_std(self.module, &shapes).optimizer(self.name());
+        let trial = trial.named(&names).steps(4);
         let statics = self.group.statics.iter();
         let set =
             |trial: Trial, (name, value): (&&'static str, &Value)| trial.set(name, value.clone());
         let run = statics.fold(trial.loose(loose.collect()), set).run();
-        check(self.module, &run, shapes.len());
+        check(&self.title(), &run, shapes.len());
     }
 
     fn is_loose(&self, dims: &[u64]) -> bool {
@@ -249,7 +276,7 @@ impl Variant {
         for first in (0..SHAPES.len()).filter_map(|n| self.rule(n)) {
             let mut next = Some(first);
             while let Some(at) = next {
-                reached.insert(format!("{} {}", self.module, rules[at].name));
+                reached.insert(format!("{} {}", self.title(), rules[at].name));
                 next = match &rules[at].body {
                     RuleBody::Delegate {
                         target: Target::Rule(rule),
@@ -264,31 +291,47 @@ impl Variant {
 
     fn rules(&self) -> impl Iterator<Item = String> {
         let rules = self.program.optimizers[self.id].rules.iter();
-        rules.map(|rule| format!("{} {}", self.module, rule.name))
+        rules.map(|rule| format!("{} {}", self.title(), rule.name))
     }
 }
 
 fn defaults() -> impl Iterator<Item = Variant> {
-    modules().map(|module| Variant::new("p", module, &[]))
+    let of = |module| optimizers(module).into_iter().map(move |id| (module, id));
+    modules()
+        .flat_map(of)
+        .map(|which| Variant::new("p", which, &[]))
 }
 
 fn variants() -> impl Iterator<Item = Variant> {
-    VARIANTS
-        .iter()
-        .map(|(prefix, module, set)| Variant::new(prefix, module, set))
+    let of = |&(prefix, name, set): &Row| Variant::new(prefix, find(name), set);
+    VARIANTS.iter().map(of)
 }
 
-fn check(module: &str, run: &Run, params: usize) {
+/// The optimizer that a row means.
+fn find(name: &'static str) -> (&'static str, OptimizerId) {
+    if optc_stdlib::NAMES.contains(&name) {
+        return (name, optimizers(name)[0]);
+    }
+    let (module, own) = name.rsplit_once('.').expect("a module and its optimizer");
+    let program = library::checked(module).program;
+    let found = program
+        .roots
+        .iter()
+        .find(|&&id| program.optimizers[id].name == own);
+    (module, *found.expect("an optimizer of the module"))
+}
+
+fn check(title: &str, run: &Run, params: usize) {
     for param in 0..params {
         let finite = run.params[param].iter().all(|x| x.is_finite());
         assert!(
             finite,
-            "{module}, parameter {param}: {:?}",
+            "{title}, parameter {param}: {:?}",
             run.params[param]
         );
         assert!(
             run.has_declared_state_only(param),
-            "{module}, parameter {param}"
+            "{title}, parameter {param}"
         );
     }
 }
