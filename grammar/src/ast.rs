@@ -605,6 +605,8 @@ pub enum Policy {
         /// From `keep` to its end.
         span: Span,
     },
+    /// `else orthonormal(a)`: another value.
+    Else(Box<Expr>),
 }
 
 /// Operators with one operand.

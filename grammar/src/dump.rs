@@ -428,6 +428,7 @@ fn policy(policy: &Policy) -> Sexp {
         Policy::Keep {
             most: Some(most), ..
         } => list("keep", [expr(most)]),
+        Policy::Else(instead) => list("else", [expr(instead)]),
     }
 }
 

@@ -518,7 +518,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_component => "`component`",
         Rule::kw_drop => "`drop`",
         Rule::kw_each => "`each`",
-        Rule::kw_else => "`else`",
+        Rule::instead | Rule::kw_else => "`else`",
         Rule::kw_entry => "`entry`",
         Rule::kw_every => "`every`",
         Rule::kw_first => "`first`",

@@ -32,11 +32,16 @@ impl<'a> Builder<'a> {
 
     fn policy(&mut self, pair: Pair<'a, Rule>) -> Result<Policy> {
         let choice = only(pair);
-        if choice.as_rule() != Rule::keep {
-            return Ok(Policy::Retry(name(choice)));
+        match choice.as_rule() {
+            Rule::keep => self.keep(choice),
+            Rule::instead => Ok(Policy::Else(Box::new(self.expr(only(choice))?))),
+            _ => Ok(Policy::Retry(name(choice))),
         }
-        let span = span(&choice);
-        let most = Node::new(choice).maybe(Rule::expr);
+    }
+
+    fn keep(&mut self, pair: Pair<'a, Rule>) -> Result<Policy> {
+        let span = span(&pair);
+        let most = Node::new(pair).maybe(Rule::expr);
         let most = most.map(|most| self.expr(most)).transpose()?;
         Ok(Policy::Keep {
             most: most.map(Box::new),

@@ -307,6 +307,10 @@ fn a_factorization_may_have_policies() {
         "eigh(a).vectors or retry f64 or keep at most n + 1 times",
         "(or-else (. (call eigh a) vectors) (retry f64) (keep (+ n 1)))",
     );
+    check_expr(
+        "cholesky(a) or retry f64 or else 2 * b or keep",
+        "(or-else (call cholesky a) (retry f64) (else (or-else (* 2 b) keep)))",
+    );
 }
 
 #[test]

@@ -891,15 +891,21 @@ pub enum ExprKind {
     BaseHyper(usize, String),
     /// A field of `eigh` or `qr`.
     Field(Box<Expr>, Field),
-    /// A value made by factorizations, with a policy for their failure; `keep` is the place assigned.
-    OrElse {
-        /// Anything with a factorization in it.
-        value: Box<Expr>,
-        /// Once more in f64.
-        retry_f64: bool,
-        /// The assigned state keeps its value.
-        keep: Option<Keep>,
-    },
+    /// A value made by factorizations, with a policy for their failure.
+    OrElse(Box<OrElse>),
+}
+
+/// A value that can fail, and what to do then, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrElse {
+    /// Anything with a factorization in it.
+    pub value: Expr,
+    /// Once more in f64.
+    pub retry_f64: bool,
+    /// The assigned state keeps its value.
+    pub keep: Option<Keep>,
+    /// Another value, computed only then; not beside `keep`.
+    pub instead: Option<Expr>,
 }
 
 /// The policy that state keeps its value when a factorization fails.
@@ -1091,6 +1097,8 @@ pub enum Builtin {
     Gather,
     /// `scatter(x, axis, index, y)`
     Scatter,
+    /// `scatter_add(x, axis, index, y)`
+    ScatterAdd,
     /// `permute(x, i, order)`: axis `i` in the given order
     Permute,
     /// `permute(x, (2, 0, 1))`: the axes in another order

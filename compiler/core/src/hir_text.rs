@@ -280,22 +280,26 @@ impl<'a> Names<'a> {
             ExprKind::Field(x, field) => {
                 format!("{}.{}", self.expr(x), format!("{field:?}").to_lowercase())
             }
-            ExprKind::OrElse {
-                value,
-                retry_f64,
-                keep,
-            } => {
-                let retry = if *retry_f64 { " or retry f64" } else { "" };
-                let keep = match keep {
-                    None => String::new(),
-                    Some(Keep { most: None, .. }) => " or keep".to_owned(),
-                    Some(Keep {
-                        most: Some(most), ..
-                    }) => format!(" or keep at most {} times", self.expr(most)),
-                };
-                format!("({}{retry}{keep})", self.expr(value))
-            }
+            ExprKind::OrElse(policy) => self.or_else(policy),
         }
+    }
+
+    fn or_else(&self, policy: &OrElse) -> String {
+        let retry = if policy.retry_f64 {
+            " or retry f64"
+        } else {
+            ""
+        };
+        let keep = match &policy.keep {
+            None => String::new(),
+            Some(Keep { most: None, .. }) => " or keep".to_owned(),
+            Some(Keep {
+                most: Some(most), ..
+            }) => format!(" or keep at most {} times", self.expr(most)),
+        };
+        let instead = policy.instead.as_ref();
+        let instead = instead.map_or(String::new(), |x| format!(" or else {}", self.expr(x)));
+        format!("({}{retry}{keep}{instead})", self.expr(&policy.value))
     }
 
     fn list(&self, exprs: &[Expr]) -> String {

@@ -173,6 +173,33 @@ fn one_failure_more_than_allowed_is_an_error() {
     bound.step(ONE_BAD).unwrap();
 }
 
+/// The same with a second matrix to factorize where the first fails.
+#[test]
+fn what_stands_in_for_a_failure_may_fail_itself() {
+    let instead = "or else cholesky(diag(-grad)) or keep at most 2 times";
+    let text = ROOTS.replace("or keep at most 2 times", instead);
+    let mut bound = Bound::new(&text, NonFinite::Propagate);
+    bound.step([[1.0, 4.0], [-9.0, -16.0]]).unwrap();
+    assert_eq!(bound.values, [[1.0, 2.0], [3.0, 4.0]]);
+    for expected in [1.0, 2.0] {
+        bound.step(ONE_BAD).unwrap();
+        assert_eq!(failures(&bound, "b"), expected);
+    }
+    assert_eq!(bound.values, [[3.0, 6.0], [9.0, 12.0]]);
+    let error = bound.step(ONE_BAD).expect_err("the third in a row");
+    assert!(matches!(error, StepError::KeptTooOften { .. }), "{error:?}");
+}
+
+/// Where nothing stands in for it, the failure of what stood in is the step's.
+#[test]
+fn a_failure_behind_a_failure_is_an_error() {
+    let text = ROOTS.replace("or keep at most 2 times", "or else cholesky(diag(-grad))");
+    let mut bound = Bound::new(&text, NonFinite::Propagate);
+    bound.step([[1.0, 4.0], [-9.0, -16.0]]).unwrap();
+    let error = bound.step(ONE_BAD).expect_err("neither has a factor");
+    assert!(error.to_string().contains("`b`"), "{error}");
+}
+
 #[test]
 fn a_count_of_failures_resumes() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -29,6 +29,27 @@ fn only_the_largest_entries_move() {
     }
 }
 
+#[test]
+fn adding_is_scattering_what_was_there_and_more() {
+    let text = "optimizer Tried { hyper lr = 0.5
+        rule each(w: [m, n]) {
+            let rows = top_k(row_sums(abs(grad)), 2)
+            w = scatter_add(w, 0, rows, -lr * gather(grad, 0, rows))
+        } }";
+    let run = Trial::new(text, &[&[4, 3]]).run();
+    assert!(run.is_near(0, |w, grads| {
+        for g in grads {
+            let sizes: Vec<f64> = g
+                .chunks(3)
+                .map(|row| row.iter().map(|x| x.abs()).sum())
+                .collect();
+            for row in top(&sizes, 2) {
+                (0..3).for_each(|col| w[row * 3 + col] -= 0.5 * g[row * 3 + col]);
+            }
+        }
+    }));
+}
+
 /// Half of the columns, by their sums of squares.
 #[test]
 fn columns_of_a_matrix() {

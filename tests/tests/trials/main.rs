@@ -2,6 +2,7 @@
 
 mod compositions;
 mod every_shape;
+mod failures;
 mod indices;
 mod library;
 mod loops;

@@ -40,6 +40,12 @@ const ORDER: Kind = Word(&["ascending", "descending"]);
 const X: &[(&str, Kind)] = &[("x", Value)];
 const XY: &[(&str, Kind)] = &[("x", Value), ("y", Value)];
 const A: &[(&str, Kind)] = &[("a", Value)];
+const SCATTER: &[(&str, Kind)] = &[
+    ("x", Value),
+    ("axis", Value),
+    ("index", Value),
+    ("y", Value),
+];
 
 const fn signature(
     name: &'static str,
@@ -54,7 +60,7 @@ const fn signature(
 }
 
 /// All of them; `min`, `max`, `gram`, `rotate` and `permute` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 64] = [
+static SIGNATURES: [Signature; 65] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
@@ -159,16 +165,8 @@ static SIGNATURES: [Signature; 64] = [
         Builtin::Gather,
         &[("x", Value), ("axis", Value), ("index", Value)],
     ),
-    signature(
-        "scatter",
-        Builtin::Scatter,
-        &[
-            ("x", Value),
-            ("axis", Value),
-            ("index", Value),
-            ("y", Value),
-        ],
-    ),
+    signature("scatter", Builtin::Scatter, SCATTER),
+    signature("scatter_add", Builtin::ScatterAdd, SCATTER),
     signature(
         "permute",
         Builtin::Permute,
@@ -341,7 +339,7 @@ impl Call<'_, '_, '_> {
             Argsort => self.argsort(),
             TopK => self.top_k(),
             Gather => self.gather(),
-            Scatter => self.scatter(),
+            Scatter | ScatterAdd => self.scatter(),
             Permute => self.permute(),
             PermuteAxes => self.permute_axes(),
             Columns => self.columns(),

@@ -991,11 +991,21 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`or else` behind `or keep` is never reached")]
+    #[diagnostic(
+        code(opt::policy::order),
+        help("write it before: `… or else b or keep` keeps the state where `b` fails too")
+    )]
+    ElseBehindKeep {
+        #[label(primary, "`or keep` has a value already")]
+        at: Span,
+    },
+
     #[error("this cannot fail")]
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry` and `or keep` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes"
+            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes"
         )
     )]
     CannotFail {

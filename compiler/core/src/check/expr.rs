@@ -6,7 +6,7 @@ use super::names::{Binding, did_you_mean};
 use super::phase::{Level, is_host};
 use super::shapes::Matrix;
 use super::types::{self, fits, implies};
-use crate::hir::{Block, Expr, ExprKind, Fact, Field, Keep, Place, Shape, Type};
+use crate::hir::{Block, Expr, ExprKind, Fact, Field, Keep, OrElse, Place, Shape, Type};
 use optc_grammar::ast::{self, Name, Span};
 
 /// A place where neither state nor sums over parameters can stand.
@@ -535,42 +535,79 @@ impl Body<'_> {
             self.report(CheckError::CannotFail { at: value.span });
         }
         self.can_fail |= before;
-        let (mut retry_f64, mut keep) = (false, None);
+        let (mut retry_f64, mut keep, mut instead) = (false, None, None);
         for policy in policies {
             match policy {
-                ast::Policy::Retry(dtype) if dtype.text == "f64" => retry_f64 = true,
-                ast::Policy::Retry(dtype) => {
-                    self.report(CheckError::RetryDtype {
-                        dtype: dtype.text.clone(),
-                        at: dtype.span,
-                    });
-                }
+                ast::Policy::Retry(dtype) => retry_f64 |= self.is_f64(dtype),
                 ast::Policy::Keep { most, span } => {
-                    let most = most.as_deref().map(|most| Box::new(self.keep_count(most)));
-                    match kept {
-                        Some(place) => keep = Some(self.keep(place, most)),
-                        None => self.report(CheckError::KeepOutside { at: *span }),
-                    }
+                    keep = self.keep(kept, most.as_deref(), *span);
+                }
+                ast::Policy::Else(other) if keep.is_some() => {
+                    self.report(CheckError::ElseBehindKeep { at: other.span });
+                }
+                ast::Policy::Else(other) => {
+                    self.kept = kept;
+                    instead = Some(self.instead(other));
                 }
             }
         }
-        let ty = value.ty.clone();
+        let Some(ty) = self.type_or_else(&value, instead.as_ref(), span) else {
+            return error(span);
+        };
         Expr {
-            kind: ExprKind::OrElse {
-                value: Box::new(value),
+            kind: ExprKind::OrElse(Box::new(OrElse {
+                value,
                 retry_f64,
                 keep,
-            },
+                instead,
+            })),
             ty,
             span,
         }
     }
 
-    fn keep(&mut self, place: Place, most: Option<Box<Expr>>) -> Keep {
+    fn is_f64(&mut self, dtype: &Name) -> bool {
+        if dtype.text != "f64" {
+            self.report(CheckError::RetryDtype {
+                dtype: dtype.text.clone(),
+                at: dtype.span,
+            });
+        }
+        dtype.text == "f64"
+    }
+
+    fn keep(&mut self, place: Option<Place>, most: Option<&ast::Expr>, at: Span) -> Option<Keep> {
+        let most = most.map(|most| Box::new(self.keep_count(most)));
+        let Some(place) = place else {
+            self.report(CheckError::KeepOutside { at });
+            return None;
+        };
         if let (Place::State(state) | Place::StateOfMode(state), true) = (place, most.is_some()) {
             self.states[state].counts_failures = true;
         }
-        Keep { place, most }
+        Some(Keep { place, most })
+    }
+
+    /// What is computed only where something else has failed.
+    fn instead(&mut self, value: &ast::Expr) -> Expr {
+        let flow = Flow {
+            no_state: Some(VALUE),
+            no_use: Some(VALUE),
+            ..self.flow
+        };
+        self.within(flow, |body| body.expr(value))
+    }
+
+    fn type_or_else(&mut self, value: &Expr, instead: Option<&Expr>, span: Span) -> Option<Type> {
+        let Some(instead) = instead else {
+            return Some(value.ty.clone());
+        };
+        if !matches!(value.ty, Type::Tensor { .. } | Type::Error) {
+            let help = "both sides of `or else` are tensors: name the field, as in `eigh(a).vectors or else identity(n)`";
+            self.operand("or else", value, help);
+            return None;
+        }
+        self.join(value, instead, span)
     }
 
     fn table_literal(&mut self, rows: &[Vec<ast::Expr>], span: Span) -> Expr {

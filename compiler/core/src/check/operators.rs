@@ -40,7 +40,7 @@ impl Body<'_> {
         }
     }
 
-    fn operand(&mut self, op: &str, x: &Expr, help: &str) -> Expr {
+    pub(super) fn operand(&mut self, op: &str, x: &Expr, help: &str) -> Expr {
         let found = self.describe(&x.ty);
         self.report(CheckError::Operand {
             op: op.to_owned(),
@@ -270,7 +270,10 @@ impl Body<'_> {
             self.shape_mismatch(&left, &right, help, span, Some(x.span), Some(y.span));
             return error(span);
         }
-        let fact = product_fact(*a, *b);
+        let fact = match is_congruence(&x, &y) {
+            true => Fact::Symmetric,
+            false => product_fact(*a, *b),
+        };
         let ty = Type::Tensor {
             shape: m.sized(m.rows.clone(), n.cols),
             fact,
@@ -465,6 +468,39 @@ pub(super) fn sum_fact(a: Fact, b: Fact) -> Fact {
 
 /// `x + x'`
 fn is_symmetric_sum(op: ast::BinaryOp, x: &Expr, y: &Expr) -> bool {
+    op == ast::BinaryOp::Add && are_transposes(x, y)
+}
+
+/// `x * x'`, and `x * s * x'` with a symmetric `s`
+fn is_congruence(x: &Expr, y: &Expr) -> bool {
+    let (x, y) = (unscaled(x), unscaled(y));
+    match &x.kind {
+        _ if are_transposes(x, y) => true,
+        ExprKind::Binary(BinaryOp::MatMul, first, middle) => {
+            is_symmetric(middle) && are_transposes(unscaled(first), y)
+        }
+        _ => false,
+    }
+}
+
+/// `x` and `x'`, as written, or twice the same symmetric matrix
+fn are_transposes(x: &Expr, y: &Expr) -> bool {
     let transposed = |a: &Expr, b: &Expr| matches!(&a.kind, ExprKind::Transpose(inner) if same::key(inner) == same::key(b));
-    op == ast::BinaryOp::Add && (transposed(x, y) || transposed(y, x))
+    transposed(x, y) || transposed(y, x) || is_symmetric(x) && same::key(x) == same::key(y)
+}
+
+fn is_symmetric(x: &Expr) -> bool {
+    matches!(x.ty, Type::Tensor { fact, .. } if implies(fact, Fact::Symmetric))
+}
+
+/// What stands behind the factors that are numbers of the host.
+fn unscaled(x: &Expr) -> &Expr {
+    match &x.kind {
+        ExprKind::Binary(BinaryOp::Mul, factor, rest) if is_host(&factor.ty) => unscaled(rest),
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, rest, factor) if is_host(&factor.ty) => {
+            unscaled(rest)
+        }
+        ExprKind::Unary(UnaryOp::Neg, rest) => unscaled(rest),
+        _ => x,
+    }
 }

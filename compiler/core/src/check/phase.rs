@@ -155,7 +155,7 @@ impl Body<'_> {
 fn parts(expr: &Expr) -> Vec<&Expr> {
     match &expr.kind {
         ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => vec![x],
-        ExprKind::OrElse { value, .. } => vec![value],
+        ExprKind::OrElse(policy) => vec![&policy.value],
         ExprKind::Binary(_, x, y) => vec![x, y],
         ExprKind::If {
             cond,

@@ -65,11 +65,12 @@ pub(super) fn expr<'a>(value: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
         ExprKind::OrElse { value, policies } => {
             expr(value, visit);
             for policy in policies {
-                if let Policy::Keep {
-                    most: Some(most), ..
-                } = policy
-                {
-                    expr(most, visit);
+                match policy {
+                    Policy::Keep {
+                        most: Some(inner), ..
+                    }
+                    | Policy::Else(inner) => expr(inner, visit),
+                    Policy::Keep { most: None, .. } | Policy::Retry(_) => {}
                 }
             }
         }

@@ -1014,6 +1014,25 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::policy::order",
+        "a policy for failure is never reached",
+        "`or keep` has a value in any case, so nothing behind it is tried.",
+        r"optimizer Shown {
+    rule each(w: [n, n]) {
+        state q: lower[n] = identity
+        q = cholesky(gram(grad)) or keep or else identity(n)
+        w -= q * grad
+    }
+}",
+        r"optimizer Shown {
+    rule each(w: [n, n]) {
+        state q: lower[n] = identity
+        q = cholesky(gram(grad)) or else cholesky(gram(grad) + 1e-3 * identity(n)) or keep
+        w -= q * grad
+    }
+}",
+    ),
+    page(
         "opt::policy::retry",
         "a factorization cannot be retried in this type",
         "`f64` is the most exact type, and the only one worth a second try.",

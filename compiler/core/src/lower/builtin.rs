@@ -39,6 +39,7 @@ impl<'p> Lowerer<'p> {
             | B::Unflatten
             | B::Gather
             | B::Scatter
+            | B::ScatterAdd
             | B::Along => self.structured(builtin, args),
             B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
             B::Chance => Val::Host(self.chance()),
@@ -416,11 +417,18 @@ impl<'p> Lowerer<'p> {
                 let axes = rows[0].iter().map(|&axis| axis as u32).collect();
                 self.build.permute(x, axes)
             }
-            Builtin::Scatter => {
+            Builtin::Scatter | Builtin::ScatterAdd => {
                 let axis = self.count(&args[1]) as u32;
                 let (index, y) = (self.tensor(&args[2]), self.tensor(&args[3]));
                 let ty = self.build.function.ty(x).clone();
                 let y = self.build.cast(y, self.build.parts(x).0);
+                let y = match builtin {
+                    Builtin::ScatterAdd => {
+                        let old = self.build.gather(x, axis, index);
+                        self.build.binary(kernel::BinaryOp::Add, old, y)
+                    }
+                    _ => y,
+                };
                 let kind = OpKind::Scatter { x, axis, index, y };
                 self.build.push_one(kind, ty)
             }

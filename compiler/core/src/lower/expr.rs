@@ -2,7 +2,8 @@
 
 use super::{Frame, Lowerer, Val};
 use crate::hir::{
-    BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Keep, Place, StateId, UnaryOp,
+    BinaryOp, Block, Builtin, Expr, ExprKind, Field, FunctionId, Keep, OrElse, Place, StateId,
+    UnaryOp,
 };
 use crate::ir::{OnFailure, OpKind, Reduce, Type, Value};
 use crate::kernel;
@@ -62,11 +63,7 @@ impl<'p> Lowerer<'p> {
             ExprKind::Use(function, name, args) => self.call(*function, Some(name), args),
             ExprKind::Builtin(builtin, args) => self.builtin(*builtin, args),
             ExprKind::Field(value, field) => self.field(value, *field),
-            ExprKind::OrElse {
-                value,
-                retry_f64,
-                keep,
-            } => self.or_else(value, *retry_f64, keep.as_ref()),
+            ExprKind::OrElse(policy) => self.or_else(policy),
         }
     }
 
@@ -272,37 +269,12 @@ impl<'p> Lowerer<'p> {
             Val::Number(x) => self.block_value(if x != 0.0 { then } else { otherwise }),
             cond => {
                 let cond = self.host(cond);
-                self.runtime_if(cond, then, otherwise)
+                self.branch_value(
+                    cond,
+                    |this| this.block_value(then),
+                    |this| this.block_value(otherwise),
+                )
             }
-        }
-    }
-
-    fn runtime_if(&mut self, cond: Value, then: &'p Block, otherwise: &'p Block) -> Val {
-        let outer = self.build.region;
-        let regions = [self.build.new_region(), self.build.new_region()];
-        let mut results = Vec::new();
-        for (region, block) in regions.into_iter().zip([then, otherwise]) {
-            self.build.region = region;
-            let value = self.block_value(block);
-            let value = self.value(value);
-            results.push(value);
-            self.build.function.regions[region].results = vec![value];
-        }
-        self.build.region = outer;
-        let ty = self.build.function.ty(results[0]).clone();
-        let host = ty == Type::Host;
-        let result = self.build.push_one(
-            OpKind::If {
-                cond,
-                then: regions[0],
-                otherwise: regions[1],
-            },
-            ty,
-        );
-        if host {
-            Val::Host(result)
-        } else {
-            Val::Tensor(result)
         }
     }
 
@@ -371,21 +343,23 @@ impl<'p> Lowerer<'p> {
         })
     }
 
-    fn or_else(&mut self, value: &'p Expr, retry_f64: bool, keep: Option<&'p Keep>) -> Val {
+    fn or_else(&mut self, policy: &'p OrElse) -> Val {
+        let keep = policy.keep.as_ref();
         let slot = keep.and_then(|keep| self.frame.states.get(&self.kept_key(keep)?));
         let old = slot.map(|&slot| self.current[slot]);
         let counted = keep.is_some_and(|keep| keep.most.is_some());
-        let direct = old.filter(|_| is_kept_whole(value) && !counted);
-        let policy = OnFailure {
-            retry_f64,
+        let direct = old.filter(|_| is_kept_whole(&policy.value) && !counted);
+        let on_failure = OnFailure {
+            retry_f64: policy.retry_f64,
             keep: direct,
-            nan: old.is_some() && direct.is_none(),
+            nan: policy.instead.is_some() || old.is_some() && direct.is_none(),
         };
-        let outer = std::mem::replace(&mut self.on_failure, policy);
-        let value = self.expr(value);
+        let outer = std::mem::replace(&mut self.on_failure, on_failure);
+        let value = self.expr(&policy.value);
         self.on_failure = outer;
-        match (value, old, keep) {
-            (Val::Tensor(value), Some(old), Some(keep)) if policy.nan => {
+        match (value, old, keep, &policy.instead) {
+            (Val::Tensor(value), _, _, Some(instead)) => self.finite_or_else(value, instead),
+            (Val::Tensor(value), Some(old), Some(keep), None) if on_failure.nan => {
                 Val::Tensor(self.finite_or(value, old, keep))
             }
             (value, ..) => value,
@@ -401,12 +375,24 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    /// The new value if all of it is finite, else the old one.
-    fn finite_or(&mut self, value: Value, old: Value, keep: &'p Keep) -> Value {
+    /// The value if all of it is finite, else another one, computed only then.
+    fn finite_or_else(&mut self, value: Value, instead: &'p Expr) -> Val {
+        let finite = self.is_finite(value);
+        let finite = self.flag(finite, [1.0, 0.0]);
+        self.branch_value(finite, |_| Val::Tensor(value), |this| this.expr(instead))
+    }
+
+    /// Whether all of a tensor is finite, as a mask.
+    fn is_finite(&mut self, value: Value) -> Value {
         let zero = self.build.constant(0.0);
         let nothing = self.build.binary(kernel::BinaryOp::Mul, value, zero);
         let sum = self.build.sum(nothing, Reduce::All);
-        let finite = self.build.compare(kernel::CompareOp::Eq, sum, zero);
+        self.build.compare(kernel::CompareOp::Eq, sum, zero)
+    }
+
+    /// The new value if all of it is finite, else the old one.
+    fn finite_or(&mut self, value: Value, old: Value, keep: &'p Keep) -> Value {
+        let finite = self.is_finite(value);
         if let Some(most) = &keep.most {
             let most = self.count(most) as u32;
             self.count_failure(finite, most, keep);

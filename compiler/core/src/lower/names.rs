@@ -117,10 +117,11 @@ fn in_expr<'p>(expr: &'p Expr, found: &mut Vec<&'p str>) {
             }
         }
         ExprKind::Unary(_, x) | ExprKind::Transpose(x) | ExprKind::Field(x, _) => in_expr(x, found),
-        ExprKind::OrElse { value, keep, .. } => {
-            let most = keep.as_ref().and_then(|keep| keep.most.as_deref());
-            std::iter::once(&**value)
-                .chain(most)
+        ExprKind::OrElse(policy) => {
+            let most = policy.keep.as_ref().and_then(|keep| keep.most.as_deref());
+            let others = most.into_iter().chain(&policy.instead);
+            std::iter::once(&policy.value)
+                .chain(others)
                 .for_each(|x| in_expr(x, found));
         }
         ExprKind::Binary(_, x, y) => [x, y].into_iter().for_each(|x| in_expr(x, found)),

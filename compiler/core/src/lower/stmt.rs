@@ -142,22 +142,25 @@ impl<'p> Lowerer<'p> {
                 self.stmts(&body.stmts, None);
                 return;
             }
-            Val::Tensor(done) => {
-                let dtype = self.build.function.slots[0].ty.dtype.compute();
-                let [zero, one] = [0.0, 1.0].map(|x| self.build.constant(x));
-                let scalar = TensorType {
-                    dtype,
-                    dims: Vec::new(),
-                };
-                let stop = self.build.fill(zero, scalar);
-                self.build.select(done, stop, one)
-            }
+            Val::Tensor(done) => self.flag(done, [0.0, 1.0]),
             done => match self.host_fn(HostUnary::Not, done) {
                 Val::Host(go_on) => go_on,
                 other => unreachable!("a condition of the step is {other:?}"),
             },
         };
         self.branch(go_on, |this| _ = this.stmts(&body.stmts, None), |_| {});
+    }
+
+    /// A mask of one element as a condition that the device decides: one number where it holds, another where not.
+    pub(super) fn flag(&mut self, mask: Value, numbers: [f64; 2]) -> Value {
+        let dtype = self.build.function.slots[0].ty.dtype.compute();
+        let [yes, no] = numbers.map(|x| self.build.constant(x));
+        let scalar = TensorType {
+            dtype,
+            dims: Vec::new(),
+        };
+        let yes = self.build.fill(yes, scalar);
+        self.build.select(mask, yes, no)
     }
 
     /// Whether one more turn of a loop may be written out.
@@ -192,26 +195,56 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    /// Lowers two regions under a host condition and merges what they changed.
+    /// Lowers two regions under a condition and merges what they changed.
     pub(super) fn branch(
         &mut self,
         cond: Value,
         then: impl FnOnce(&mut Self),
         otherwise: impl FnOnce(&mut Self),
     ) {
+        self.branches(
+            cond,
+            |this| {
+                then(this);
+                None
+            },
+            |this| {
+                otherwise(this);
+                None
+            },
+        );
+    }
+
+    /// The same of two regions that have a value each, of one type.
+    pub(super) fn branch_value(
+        &mut self,
+        cond: Value,
+        then: impl FnOnce(&mut Self) -> Val,
+        otherwise: impl FnOnce(&mut Self) -> Val,
+    ) -> Val {
+        let value = self.branches(cond, |this| Some(then(this)), |this| Some(otherwise(this)));
+        value.unwrap_or_else(|| unreachable!("both sides of a branch have a value"))
+    }
+
+    fn branches(
+        &mut self,
+        cond: Value,
+        then: impl FnOnce(&mut Self) -> Option<Val>,
+        otherwise: impl FnOnce(&mut Self) -> Option<Val>,
+    ) -> Option<Val> {
         let outer = self.build.region;
         let before = self.names();
         let (then_region, otherwise_region) = (self.build.new_region(), self.build.new_region());
         self.build.region = then_region;
         let mark = self.current.enter();
-        then(self);
-        let mut after_then = self.side(mark);
+        let value = then(self);
+        let mut after_then = self.side(mark, value);
         self.restore(&before);
         self.build.region = otherwise_region;
         let mark = self.current.enter();
-        otherwise(self);
+        let value = otherwise(self);
         self.read_missing_slots(mark.slots() + after_then.slots.added.len());
-        let after_otherwise = self.side(mark);
+        let after_otherwise = self.side(mark, value);
         self.build.region = then_region;
         for added in after_then.slots.added.len()..after_otherwise.slots.added.len() {
             let value = self.read_slot(mark.slots() + added);
@@ -224,14 +257,15 @@ impl<'p> Lowerer<'p> {
             before,
             after_then,
             after_otherwise,
-        );
+        )
     }
 
     /// What a side of a branch made of names and slots.
-    fn side(&mut self, mark: Mark) -> Side {
+    fn side(&mut self, mark: Mark, value: Option<Val>) -> Side {
         Side {
             names: self.names(),
             slots: self.current.leave(mark),
+            value,
         }
     }
 
@@ -276,7 +310,7 @@ impl<'p> Lowerer<'p> {
         before: Names,
         then: Side,
         otherwise: Side,
-    ) {
+    ) -> Option<Val> {
         let mut joins: Vec<(Target, Val, Val)> = Vec::new();
         for (slot, a, b) in self.joined_slots(&then.slots, &otherwise.slots) {
             joins.push((Target::Slot(slot), Val::Tensor(a), Val::Tensor(b)));
@@ -295,6 +329,9 @@ impl<'p> Lowerer<'p> {
         self.restore(&before);
         self.current.redo(&then.slots);
         joins.retain(|(_, a, b)| a != b);
+        if let (Some(a), Some(b)) = (then.value, otherwise.value) {
+            joins.push((Target::Value, a, b));
+        }
         let yields: Vec<(Value, Value)> = joins
             .iter()
             .map(|(_, a, b)| self.join(regions, a, b))
@@ -313,8 +350,25 @@ impl<'p> Lowerer<'p> {
             },
             types,
         );
+        let mut value = None;
         for ((target, ..), result) in joins.into_iter().zip(results) {
-            self.bind(target, result);
+            match target {
+                Target::Slot(slot) => self.current.set(slot, result),
+                Target::Param => self.frame.param = Some(result),
+                Target::Local(local) => {
+                    let result = self.val(result);
+                    self.frame.locals.insert(local, result);
+                }
+                Target::Value => value = Some(self.val(result)),
+            }
+        }
+        value
+    }
+
+    fn val(&self, value: Value) -> Val {
+        match self.build.function.is_host(value) {
+            true => Val::Host(value),
+            false => Val::Tensor(value),
         }
     }
 
@@ -350,22 +404,6 @@ impl<'p> Lowerer<'p> {
         };
         self.build.region = outer;
         (a, b)
-    }
-
-    fn bind(&mut self, target: Target, result: Value) {
-        match target {
-            Target::Slot(slot) => self.current.set(slot, result),
-            Target::Param => self.frame.param = Some(result),
-            Target::Local(local) => {
-                let host = self.build.function.is_host(result);
-                let val = if host {
-                    Val::Host(result)
-                } else {
-                    Val::Tensor(result)
-                };
-                self.frame.locals.insert(local, val);
-            }
-        }
     }
 
     fn assign(&mut self, place: Place, value: &'p Expr) {
@@ -446,6 +484,7 @@ impl<'p> Lowerer<'p> {
 struct Side {
     names: Names,
     slots: Changes,
+    value: Option<Val>,
 }
 
 /// What a branch may change besides slots.
@@ -459,6 +498,7 @@ enum Target {
     Slot(usize),
     Param,
     Local(Local),
+    Value,
 }
 
 fn may_skip(stmts: &[Stmt]) -> bool {

@@ -37,6 +37,31 @@ fn promised_lengths() {
     }
 }
 
+/// A header has its equations as an indented block, and a paper or a year in its first line or one below.
+#[test]
+fn headers_have_equations_and_a_source() {
+    for name in optc_stdlib::NAMES {
+        let text = optc_stdlib::source(name).expect("a named module has text");
+        let header: Vec<&str> = text
+            .lines()
+            .map_while(|line| line.strip_prefix("//!"))
+            .collect();
+        let equation = |line: &&str| line.starts_with("     ") && line.contains(['←', '=']);
+        assert!(
+            header.iter().any(|line| equation(&line)),
+            "{name} has no equations"
+        );
+        let dated = |word: &str| {
+            word.len() == 4 && word.starts_with(['1', '2']) && word.parse::<u16>().is_ok()
+        };
+        let words = header
+            .iter()
+            .flat_map(|line| line.split([' ', ',', ')', '.', ';', ':']));
+        let mut words = words.filter(|&word| dated(word) || word == "arXiv");
+        assert!(words.next().is_some(), "{name} has no source");
+    }
+}
+
 /// The checked trees of the walkthrough rules.
 #[test]
 fn checked_trees() {
