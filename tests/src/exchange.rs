@@ -72,7 +72,7 @@ impl Exchange {
 
 fn failure(case: &Case, precision: Precision, replay: &mut Replay<'_>) -> String {
     replay.start();
-    let report = parity::run(case, precision, replay);
+    let report = parity::follow(case, precision, replay);
     let wrong = report.failures().filter(|one| !replay.starts_later(one));
     let wrong: Vec<String> = wrong.map(|one| format!("  {one:?}\n")).collect();
     match wrong.is_empty() {

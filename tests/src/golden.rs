@@ -83,6 +83,7 @@ pub const FILES: [(&str, usize); 64] = [
 ];
 
 /// One recorded run of one optimizer.
+#[derive(Clone)]
 pub struct Case {
     /// The file it comes from, without the extension.
     pub file: String,
@@ -125,6 +126,7 @@ pub struct Case {
 }
 
 /// A parameter before the first step.
+#[derive(Clone)]
 pub struct Param {
     pub shape: Vec<usize>,
     /// Row-major.
@@ -134,7 +136,7 @@ pub struct Param {
 }
 
 /// One parameter after one step.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Snapshot {
     /// Row-major.
     pub param: Vec<f64>,
@@ -175,6 +177,11 @@ impl Case {
         self.snapshot
             .get(&key)
             .unwrap_or_else(|| panic!("{}: no snapshot {key:?}", self.id()))
+    }
+
+    /// Puts another snapshot in the place of a recorded one.
+    pub fn replace(&mut self, step: u64, param: &str, by: Snapshot) {
+        self.snapshot.insert((step, param.to_owned()), by);
     }
 }
 

@@ -265,23 +265,6 @@ pub fn open(case: &Case) -> Option<&'static str> {
     entry.map(|(_, _, reason)| *reason)
 }
 
-/// Recorded cases that can be followed only so far: the last step that is compared, and why.
-const PARTLY: &[(&str, &str, u64, &str)] = &[(
-    "galore_adamw",
-    "std_gap",
-    3,
-    "moments that outlive their projector depend on the signs of two decompositions; with those of the recorded ones \
-     the rest is followed too, see `trials/signs.rs`",
-)];
-
-/// The last step at which a case is compared.
-pub fn last_step(case: &Case) -> u64 {
-    let entry = PARTLY
-        .iter()
-        .find(|(file, name, ..)| case.file == *file && case.name == *name);
-    entry.map_or(case.steps, |(_, _, last, _)| *last)
-}
-
 /// How many random tensors a parameter draws at one of its own steps.
 pub fn draws(case: &Case, param: &str, step: u64) -> usize {
     (row(case).draws)(

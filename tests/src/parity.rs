@@ -8,6 +8,7 @@ use std::fmt;
 use crate::compare::{self, Basis, Distance};
 use crate::golden::{Case, Snapshot};
 use crate::mapping::{self, Setup, State};
+use crate::signs::{self, Told};
 use crate::tolerance::{Bound, Precision, Quantity, bound};
 
 /// An optimizer bound to the parameters of one case.
@@ -83,7 +84,17 @@ impl fmt::Display for Report {
     }
 }
 
-/// Steps through the whole case and compares at every snapshot.
+/// Steps through the whole case and compares at every snapshot; where the recorded numbers hang on signs that a
+/// factorization chose, with what they are for the stepper's own.
+pub fn follow(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Report {
+    if !signs::hangs_on_signs(case) {
+        return run(case, precision, stepper);
+    }
+    let mut told = Told::by(case, stepper);
+    run(&signs::expected(case, &told), precision, &mut told)
+}
+
+/// Steps through the whole case and compares with the recording at every snapshot.
 pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Report {
     let setup = mapping::setup(case);
     let starts: Vec<Vec<f64>> = case.order.iter().map(|name| stepper.param(name)).collect();
@@ -93,7 +104,7 @@ pub fn run(case: &Case, precision: Precision, stepper: &mut dyn Stepper) -> Repo
         let found = points(case, precision, 0, ("after_init", &starts), stepper);
         comparisons.extend(found);
     }
-    for step in 1..=mapping::last_step(case) {
+    for step in 1..=case.steps {
         let at = step as usize - 1;
         let lr = case.lr.as_ref().map(|lr| lr[at]);
         if let Some(grads) = case.extra("grad_first", step) {

@@ -4,7 +4,7 @@ use optc_core::dtype::DType;
 use optc_tests::golden::{Case, load_all};
 use optc_tests::interpreted::{Interpreted, Stage};
 use optc_tests::mapping::open;
-use optc_tests::parity::run;
+use optc_tests::parity::follow;
 use optc_tests::tolerance::Precision;
 
 fn check(cases: impl Iterator<Item = Case>, dtype: DType, precision: Precision, stage: Stage) {
@@ -15,7 +15,7 @@ fn check(cases: impl Iterator<Item = Case>, dtype: DType, precision: Precision, 
             println!("open: {}: {reason}", case.id());
             continue;
         }
-        let report = run(&case, precision, &mut Interpreted::new(&case, dtype, stage));
+        let report = follow(&case, precision, &mut Interpreted::new(&case, dtype, stage));
         seen += 1;
         if !report.passed() {
             failures.push_str(&report.to_string());

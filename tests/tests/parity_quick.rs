@@ -3,7 +3,7 @@
 use optc_tests::compiled::{Compiled, Number, quick};
 use optc_tests::golden::load_all;
 use optc_tests::mapping::open;
-use optc_tests::parity::run;
+use optc_tests::parity::follow;
 use optc_tests::tolerance::{Precision, too_sensitive};
 
 fn check<T: Number>(recorded: &str, precision: Precision) {
@@ -18,7 +18,7 @@ fn check<T: Number>(recorded: &str, precision: Precision) {
             println!("too sensitive for f32: {}", case.id());
             continue;
         }
-        let report = run(
+        let report = follow(
             &case,
             precision,
             &mut Compiled::<T>::new(&case, &quick(&case)),

@@ -6,7 +6,7 @@ use optc_runtime::{Rules, Tier};
 use optc_tests::compiled::{Compiled, Number};
 use optc_tests::golden::{Case, load_all};
 use optc_tests::mapping;
-use optc_tests::parity::run;
+use optc_tests::parity::follow;
 use optc_tests::tolerance::{Precision, too_sensitive};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -64,7 +64,7 @@ fn check<T: Number>(recorded: &str, dtype: &'static str, precision: Precision) {
         if !ours {
             failures.push_str(&format!("{}: {report}\n", case.id()));
         }
-        let outcome = run(&case, precision, &mut compiled);
+        let outcome = follow(&case, precision, &mut compiled);
         if !outcome.passed() {
             failures.push_str(&outcome.to_string());
         }
