@@ -112,6 +112,20 @@ fn without_a_policy_a_rule_computes_with_what_it_is_given() {
     }
 }
 
+/// `min` of numbers passes a NaN on, as that of tensors does: a norm that is none stops every parameter, not one.
+#[test]
+fn a_norm_without_a_value_clips_to_none() {
+    let text = "optimizer Clipped {
+        rule each(w: [n]) {
+            let total = sqrt(across params { dot(grad, grad) })
+            w -= min(1, max(0, 1 / total)) * grad
+        }
+    }";
+    let mut bound = Bound::new(text, NonFinite::Propagate);
+    bound.step(BAD).unwrap();
+    assert!(bound.values.iter().flatten().all(|x| x.is_nan()));
+}
+
 #[test]
 fn the_stricter_of_rule_and_program_holds() {
     let text = momentum("nonfinite grad: skip");

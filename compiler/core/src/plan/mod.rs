@@ -584,6 +584,7 @@ impl HostBinary {
             HostBinary::Div => x / y,
             HostBinary::Pow => x.powf(y),
             HostBinary::Mod => x - y * (x / y).floor(),
+            HostBinary::Min | HostBinary::Max if x.is_nan() || y.is_nan() => f64::NAN,
             HostBinary::Min => x.min(y),
             HostBinary::Max => x.max(y),
             HostBinary::Lt => truth(x < y),
