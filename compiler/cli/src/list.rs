@@ -19,13 +19,17 @@ const SHAPE: [u64; 2] = [512, 512];
 
 /// Prints the table.
 pub(crate) fn run(reporter: &Reporter) -> Result<Exit, Failure> {
-    let mut rows = vec![["", "state", "work", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["", "optimizer", "state", "work", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for module in optc_stdlib::NAMES {
         let input = Input::read(module)?;
         let program = program::check_library(&input, reporter)?;
-        let line = first_line(input.text()?);
+        let about = first_line(input.text()?);
         for &id in &program.roots {
-            rows.push(row(module, line, &program, id)?);
+            rows.push(row(module, about, &program, id)?);
         }
     }
     output::print(text::table(
@@ -41,18 +45,22 @@ fn first_line(source: &str) -> &str {
     first.trim_start_matches("//!").trim()
 }
 
+/// One optimizer; it says itself what it is where the file has several.
 fn row(
     module: &str,
-    line: &str,
+    about: &str,
     program: &Program,
     id: OptimizerId,
 ) -> Result<Vec<String>, CommandError> {
+    let optimizer = &program.optimizers[id];
+    let about = optimizer.docs.lines().next().unwrap_or(about);
     let plan = plan(program, id)?;
     let [state, work] = match &plan {
         Some(plan) => [per_element(plan), class(&plan.body).to_owned()],
         None => [String::new(), String::new()],
     };
-    Ok(vec![module.to_owned(), state, work, line.to_owned()])
+    let names = [module, &optimizer.name].map(str::to_owned);
+    Ok([&names[..], &[state, work, about.to_owned()]].concat())
 }
 
 /// The plan for a matrix, if the optimizer takes any.

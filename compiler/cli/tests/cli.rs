@@ -636,6 +636,24 @@ mod library {
         }
     }
 
+    /// Modules with several optimizers say what each is.
+    #[test]
+    fn no_two_lines_are_alike() {
+        let output = optc("list");
+        let lines: Vec<String> = stdout(&output).lines().map(str::to_owned).collect();
+        let about = |line: &String| {
+            line.split_whitespace()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let distinct: std::collections::BTreeSet<String> = lines.iter().map(about).collect();
+        assert_eq!(distinct.len(), lines.len(), "{lines:#?}");
+        for optimizer in ["ClipValue", "SamAdamW", "BlockShampoo"] {
+            assert!(stdout(&output).contains(optimizer), "{optimizer}");
+        }
+    }
+
     #[test]
     fn every_module_is_a_beginning() {
         let folder = tempfile::tempdir().unwrap();
