@@ -181,6 +181,8 @@ pub enum CheckError {
         left_at: Option<Span>,
         #[label("this has shape `{right}`")]
         right_at: Option<Span>,
+        #[label(collection, "first named here")]
+        named: Vec<Span>,
     },
 
     #[error(
@@ -201,6 +203,8 @@ pub enum CheckError {
         left_at: Span,
         #[label("this has shape `{right}`")]
         right_at: Span,
+        #[label(collection, "first named here")]
+        named: Vec<Span>,
     },
 
     #[error("{what} needs {need}, not a tensor of shape `{shape}`")]

@@ -7,7 +7,7 @@ use super::phase::is_host;
 use super::same;
 use super::shapes::{self, Matrix};
 use super::types::implies;
-use crate::hir::{BinaryOp, Expr, ExprKind, Fact, Shape, Type, UnaryOp};
+use crate::hir::{Axis, BinaryOp, Dim, Expr, ExprKind, Fact, Shape, Type, UnaryOp};
 use optc_grammar::ast::{self, Span};
 
 impl Body<'_> {
@@ -205,6 +205,11 @@ impl Body<'_> {
         left_at: Option<Span>,
         right_at: Option<Span>,
     ) {
+        let mut axes = left.axes.iter().zip(&right.axes);
+        let named = match axes.find(|(a, b)| a != b) {
+            Some((Axis::Dim(a), Axis::Dim(b))) => self.first_named([a, b]),
+            _ => Vec::new(),
+        };
         let (left, right) = (self.show_shape(left), self.show_shape(right));
         let help = help.to_owned();
         self.report(CheckError::ShapeMismatch {
@@ -214,7 +219,17 @@ impl Body<'_> {
             at,
             left_at,
             right_at,
+            named,
         });
+    }
+
+    /// Where two lengths that differ got their names.
+    fn first_named(&self, dims: [&Dim; 2]) -> Vec<Span> {
+        let named = dims.into_iter().filter_map(|dim| match dim {
+            Dim::Named(name) => self.names.get(name)?.span,
+            _ => None,
+        });
+        named.collect()
     }
 
     /// `*`: scaling, or the product of matrices.
@@ -253,6 +268,7 @@ impl Body<'_> {
             let (left, right) = (self.show_shape(left), self.show_shape(right));
             let (inner_left, inner_right) = (self.show_dim(&m.cols), self.show_dim(&n.rows));
             let (left_at, right_at) = (x.span, y.span);
+            let named = self.first_named([&m.cols, &n.rows]);
             self.report(CheckError::InnerMismatch {
                 left,
                 right,
@@ -261,6 +277,7 @@ impl Body<'_> {
                 at: span,
                 left_at,
                 right_at,
+                named,
             });
             return error(span);
         }
