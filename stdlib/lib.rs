@@ -83,6 +83,19 @@ pub const NAMES: &[&str] = &[
     "std.yogi",
 ];
 
+/// The module that a person names, with or without `std.`.
+///
+/// ```
+/// assert_eq!(optc_stdlib::module("soap"), Some("std.soap"));
+/// assert_eq!(optc_stdlib::module("std.soap"), Some("std.soap"));
+/// assert_eq!(optc_stdlib::module("soup"), None);
+/// ```
+pub fn module(name: &str) -> Option<&'static str> {
+    let name = name.strip_prefix("std.").unwrap_or(name);
+    let mut modules = NAMES.iter().copied();
+    modules.find(|module| module.strip_prefix("std.") == Some(name))
+}
+
 /// The text of a module.
 pub fn source(name: &str) -> Option<&'static str> {
     match name {

@@ -32,12 +32,13 @@ fn camel_case(name: &str) -> Result<String, CommandError> {
 }
 
 /// The module that `--from` names, with or without `std.`; it must declare an optimizer.
-fn module(from: &str) -> Result<String, CommandError> {
-    let module = format!("std.{}", from.trim_start_matches("std."));
-    match optc_stdlib::source(&module) {
-        Some(text) if text.contains("\noptimizer ") => Ok(module),
-        _ => Err(CommandError::UnknownModule { name: from.into() }),
-    }
+fn module(from: &str) -> Result<&'static str, CommandError> {
+    let declares = |module: &&str| {
+        let text = optc_stdlib::source(module);
+        text.is_some_and(|text| text.contains("\noptimizer "))
+    };
+    let module = optc_stdlib::module(from).filter(declares);
+    module.ok_or_else(|| CommandError::UnknownModule { name: from.into() })
 }
 
 /// The module's text with its first optimizer renamed, and a line on top that says where it comes from.

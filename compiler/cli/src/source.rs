@@ -1,4 +1,4 @@
-//! What a FILE on the command line means: a path, a name of the standard library, a composition, or `-`.
+//! What a FILE on the command line means: a path, a name of the standard library with or without `std.`, a composition, or `-`.
 
 use crate::error::CommandError;
 use optc_artifact::Artifact;
@@ -34,7 +34,11 @@ impl Input {
                 bytes,
             });
         }
-        match File::open(argument) {
+        let file = match Path::new(argument).is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => File::open(argument),
+        };
+        match file {
             Ok(file) => Input::from_file(argument, file),
             Err(error) => Input::from_stdlib(argument)
                 .or_else(|| Input::from_composition(argument))
@@ -53,9 +57,10 @@ impl Input {
     }
 
     fn from_stdlib(name: &str) -> Option<Input> {
-        let text = optc_stdlib::source(name)?;
+        let module = optc_stdlib::module(name)?;
+        let text = optc_stdlib::source(module)?;
         Some(Input {
-            name: name.into(),
+            name: module.into(),
             folder: None,
             bytes: text.as_bytes().to_vec(),
         })
@@ -101,10 +106,7 @@ fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
 fn unreadable(path: &str, error: &io::Error) -> CommandError {
     let help = match path.strip_prefix("std.") {
         Some(_) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
-        None if optc_stdlib::source(&format!("std.{path}")).is_some() => {
-            format!("the standard library's is `std.{path}`")
-        }
-        None => "give the path of a `.opt` file, a name such as `std.soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
+        None => "give the path of a `.opt` file, a name that `optc list` shows, such as `soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
     };
     CommandError::Read {
         path: path.into(),

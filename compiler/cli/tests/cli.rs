@@ -153,9 +153,9 @@ mod files {
 
     #[test]
     fn an_unknown_name_of_the_library_is_told_the_known_ones() {
-        for name in ["std.absent", "adamw"] {
+        for (name, known) in [("std.absent", "std.adamw"), ("absent", "optc list")] {
             let output = optc(&format!("check {name}"));
-            assert!(stderr(&output).contains("std.adamw"), "{}", stderr(&output));
+            assert!(stderr(&output).contains(known), "{}", stderr(&output));
         }
     }
 
@@ -634,6 +634,19 @@ mod library {
                 line(module)
             );
         }
+    }
+
+    #[test]
+    fn a_name_does_without_its_prefix() {
+        for command in ["check", "inspect"] {
+            let [short, long] = ["lion", "std.lion"].map(|name| optc(&format!("{command} {name}")));
+            assert_eq!(code(&short), 0, "{}", stderr(&short));
+            assert_eq!(stdout(&short), stdout(&long));
+        }
+        assert_eq!(
+            code(&optc("inspect std.lions")),
+            code(&optc("inspect lions"))
+        );
     }
 
     /// Modules with several optimizers say what each is.

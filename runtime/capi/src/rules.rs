@@ -4,9 +4,8 @@ use crate::abi::{self, Versioned};
 use crate::describe::{self, Described};
 use crate::error::{Failure, Status, guard, quietly};
 use crate::text;
-use optc_runtime::{LoadError, Rules as Loaded};
+use optc_runtime::Rules as Loaded;
 use std::ffi::{c_char, c_void};
-use std::path::Path;
 
 /// Checked rules, with machine code if they came from an artifact. Never changes: any number of threads may use it.
 #[derive(Debug)]
@@ -80,7 +79,7 @@ pub unsafe extern "C" fn optc_rules_open(path: *const c_char, out: *mut *mut Rul
         // SAFETY: the caller's promise.
         let path = unsafe { text::required(path, "path") }?;
         // SAFETY: whoever names the file trusts it; the documentation says so.
-        let loaded = unsafe { open(path) }?;
+        let loaded = unsafe { Loaded::open(path) }?;
         // SAFETY: the caller's promise.
         unsafe { hand_out(loaded, out) }
     })
@@ -235,18 +234,6 @@ pub unsafe extern "C" fn optc_rules_static(
         // SAFETY: the caller's promise.
         unsafe { abi::write(out, &value) }
     })
-}
-
-/// # Safety
-///
-/// As for [`Loaded::open`].
-unsafe fn open(path: &str) -> Result<Loaded, LoadError> {
-    let module = format!("std.{path}");
-    if optc_stdlib::source(&module).is_some() && !Path::new(path).is_file() {
-        return Loaded::from_std(&module);
-    }
-    // SAFETY: the caller's promise.
-    unsafe { Loaded::open(path) }
 }
 
 /// # Safety

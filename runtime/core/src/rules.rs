@@ -74,14 +74,15 @@ impl Rules {
         Rules::check(name, text, &imports)
     }
 
-    /// A module of the standard library, such as `std.adamw`.
+    /// A module of the standard library, such as `adamw` or `std.adamw`.
     ///
     /// # Errors
     ///
     /// [`LoadError::UnknownModule`].
     pub fn from_std(name: &str) -> Result<Rules, LoadError> {
-        match optc_stdlib::source(name) {
-            Some(text) => Rules::from_source(name, text),
+        let module = optc_stdlib::module(name);
+        match module.and_then(|module| Some((module, optc_stdlib::source(module)?))) {
+            Some((module, text)) => Rules::from_source(module, text),
             None => Err(LoadError::UnknownModule {
                 name: name.to_owned(),
                 known: optc_stdlib::NAMES.join(", "),
@@ -166,8 +167,8 @@ impl Rules {
         Rules::of_sources(&Artifact::parse(bytes)?)
     }
 
-    /// Whatever `path` is: an artifact, a `.opt` file, the name of a module of the standard library, or a composition
-    /// of its optimizers, such as `Clip(base = AdamW)`.
+    /// Whatever `path` is: an artifact, a `.opt` file, the name of a module of the standard library, such as `adamw`,
+    /// or a composition of its optimizers, such as `Clip(base = AdamW)`.
     ///
     /// # Errors
     ///
@@ -178,18 +179,10 @@ impl Rules {
     /// If the file is an artifact, its machine code is run: the file is trusted.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Rules, LoadError> {
         let path = path.as_ref();
-        if let Some(name) = path
-            .to_str()
-            .filter(|name| optc_stdlib::source(name).is_some())
-        {
-            return Rules::from_std(name);
-        }
-        if let Some(composition) = path
-            .to_str()
-            .filter(|text| optc_stdlib::is_composition(text))
-            && !path.exists()
-        {
-            return Rules::compose(composition);
+        match path.to_str().filter(|_| !path.is_file()) {
+            Some(name) if optc_stdlib::module(name).is_some() => return Rules::from_std(name),
+            Some(text) if optc_stdlib::is_composition(text) => return Rules::compose(text),
+            _ => {}
         }
         let bytes = read(path)?;
         if Artifact::recognises(&bytes) {
