@@ -423,7 +423,6 @@ mod tests {
                     otherwise: vec![],
                 },
             ],
-            too_large: false,
         }
     }
 

@@ -55,7 +55,7 @@ fn report(module: &str, dims: &[u64]) {
     let Ok(settings) = settle(program, optimizer, &Overrides::default()) else {
         return println!("{module}: settings");
     };
-    let Some(rule) = rule_for(program, optimizer, &settings, ("", dims)) else {
+    let Ok(Some(rule)) = rule_for(program, optimizer, &settings, ("", dims)) else {
         return println!("{module}: no rule");
     };
     let spec = Spec {
@@ -69,7 +69,9 @@ fn report(module: &str, dims: &[u64]) {
         grad_dtype: DType::F32,
     };
     let lowering = time(|| lower(&spec));
-    let lowered = lower(&spec);
+    let Ok(lowered) = lower(&spec) else {
+        return println!("{module} is too large");
+    };
     let optimizing = time(|| optimize(lowered.clone()));
     let optimized = optimize(lowered.clone());
     let planning = time(|| planner::plan(&optimized));

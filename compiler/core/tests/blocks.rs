@@ -44,12 +44,15 @@ fn planned(text: &str, size: &str, side: u64) -> Plan {
         program: &program,
         optimizer,
         settings: &settings,
-        rule: rule_for(&program, optimizer, &settings, ("w", dims)).expect("a rule"),
+        rule: rule_for(&program, optimizer, &settings, ("w", dims))
+            .expect("no guard loops")
+            .expect("a rule"),
         name: "w",
         dims,
         dtype: DType::F32,
         grad_dtype: DType::F32,
     })
+    .expect("a rule with a measure")
 }
 
 fn thunks(all: &[Thunk]) -> usize {

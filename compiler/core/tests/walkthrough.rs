@@ -36,7 +36,9 @@ fn stages(module: &str, dims: &[u64]) -> [(&'static str, String); 5] {
     let program = &checked.program;
     let optimizer = program.roots[0];
     let settings = settle(program, optimizer, &Overrides::default()).unwrap();
-    let rule = rule_for(program, optimizer, &settings, ("", dims)).unwrap();
+    let rule = rule_for(program, optimizer, &settings, ("", dims))
+        .unwrap()
+        .unwrap();
     let spec = Spec {
         program,
         optimizer,
@@ -47,7 +49,7 @@ fn stages(module: &str, dims: &[u64]) -> [(&'static str, String); 5] {
         dtype: DType::F32,
         grad_dtype: DType::F32,
     };
-    let lowered = lower(&spec);
+    let lowered = lower(&spec).unwrap();
     let fused = optimize(lowered.clone());
     let plan = planner::plan(&fused);
     [

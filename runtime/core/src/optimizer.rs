@@ -17,7 +17,7 @@ use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
 use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
-use optc_core::lower::{LARGEST_FUNCTION, Spec, answers, rule_for, rule_takes};
+use optc_core::lower::{Spec, TooLarge, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
@@ -631,21 +631,14 @@ impl<'a> Planner<'a> {
         let key = (first, rule, dims, param.dtype, param.grad_dtype, answers);
         let chosen = terms.optimizer().rules[rule].name.clone();
         self.rules.push((param.name.clone(), chosen.clone()));
-        let plan = self.plan(param, &key, group);
-        if plan.too_large {
-            return Err(BindError::TooLarge {
-                name: param.name.clone(),
-                rule: chosen,
-                limit: LARGEST_FUNCTION,
-            });
-        }
+        let plan = self.plan(param, &key, group)?;
         Ok(Entry {
             rule: chosen,
             name: param.name.clone(),
             dims: param.dims.clone(),
             dtype: param.dtype,
             device: param.device,
-            entries: self.entries(param, &key, group),
+            entries: self.entries(param, &key, group)?,
             numbers: 0,
             plan,
             hypers: group,
@@ -672,16 +665,28 @@ impl<'a> Planner<'a> {
         Ok(found)
     }
 
-    fn plan(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<Plan> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
-        Arc::clone(self.plans.entry(key.clone()).or_insert_with_key(make))
+    fn plan(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Result<Arc<Plan>, TooLarge> {
+        if let Some(known) = self.plans.get(key) {
+            return Ok(Arc::clone(known));
+        }
+        let plan = Arc::new(plan_for(&spec(&self.terms[group], &param.name, key))?);
+        self.plans.insert(key.clone(), Arc::clone(&plan));
+        Ok(plan)
     }
 
-    fn entries(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<[EntryPlan]> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
-        Arc::clone(self.entries.entry(key.clone()).or_insert_with_key(make))
+    fn entries(
+        &mut self,
+        param: &ParamDesc,
+        key: &Key,
+        group: usize,
+    ) -> Result<Arc<[EntryPlan]>, TooLarge> {
+        if let Some(known) = self.entries.get(key) {
+            return Ok(Arc::clone(known));
+        }
+        let planned: Arc<[EntryPlan]> =
+            entry_plans(&spec(&self.terms[group], &param.name, key))?.into();
+        self.entries.insert(key.clone(), Arc::clone(&planned));
+        Ok(planned)
     }
 
     /// The dtypes of all products.
@@ -741,7 +746,7 @@ fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
 fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
     let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
     let Some(wanted) = &terms.rule else {
-        let found = rule_for(program, id, &terms.settings, (&param.name, dims));
+        let found = rule_for(program, id, &terms.settings, (&param.name, dims))?;
         return found.ok_or_else(|| BindError::NoRule {
             name: param.name.clone(),
             dims: param.dims.clone(),
@@ -760,7 +765,7 @@ fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindErr
             known: known.join(", "),
         });
     };
-    match rule_takes(program, id, &terms.settings, rule, (&param.name, dims)) {
+    match rule_takes(program, id, &terms.settings, rule, (&param.name, dims))? {
         true => Ok(rule),
         false => Err(BindError::RuleRefuses {
             name: param.name.clone(),

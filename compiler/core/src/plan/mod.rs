@@ -48,8 +48,6 @@ pub struct Plan {
     pub shared: Vec<(u32, Reg)>,
     /// Sums over parameters that the step reads: computed before it, in order.
     pub sums: Vec<Sum>,
-    /// The rule has more than [`crate::lower::LARGEST_FUNCTION`] for this parameter, and there is no plan.
-    pub too_large: bool,
 }
 
 /// What a parameter adds to a sum over all parameters of a step.

@@ -3,7 +3,8 @@
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
 //! differ. This module plans the optimizer for the settings and shapes of [`sample`]: each static switched, each two of
 //! them, and more where there are few. Shapes that need the same kernels under every single switch stand for each other
-//! when more are switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
+//! when more are switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound;
+//! what is too large to be bound is left out.
 
 mod sample;
 mod survey;
@@ -148,12 +149,15 @@ mod tests {
             program,
             optimizer: id,
             settings: &settings,
-            rule: rule_for(program, id, &settings, ("w", dims)).expect("a rule"),
+            rule: rule_for(program, id, &settings, ("w", dims))
+                .expect("no guard loops")
+                .expect("a rule"),
             name: "w",
             dims,
             dtype: DType::F32,
             grad_dtype: DType::F32,
         })
+        .expect("a small rule")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Variants, sample};
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program};
-use crate::lower::{self, Spec, rule_for};
+use crate::lower::{self, Spec, TooLarge, rule_for};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::specialize::{entry_plans, plan_for};
@@ -95,7 +95,8 @@ impl<'p> Survey<'p> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            mine.map_while(|n| Some((n, self.variants(jobs.get(n)?))))
+            // What is too large is never bound.
+            mine.map_while(|n| Some((n, self.variants(jobs.get(n)?).unwrap_or_default())))
                 .collect::<Vec<_>>()
         };
         let done = thread::scope(|scope| {
@@ -112,10 +113,13 @@ impl<'p> Survey<'p> {
         done.into_values().collect()
     }
 
-    fn variants(&self, &(settings, (dtype, name, dims)): &(&Settings, &Place)) -> Variants {
+    fn variants(
+        &self,
+        &(settings, (dtype, name, dims)): &(&Settings, &Place),
+    ) -> Result<Variants, TooLarge> {
         let mut found = Variants::default();
-        let Some(rule) = rule_for(self.program, self.optimizer, settings, (name, dims)) else {
-            return found;
+        let Some(rule) = rule_for(self.program, self.optimizer, settings, (name, dims))? else {
+            return Ok(found);
         };
         let spec = Spec {
             program: self.program,
@@ -127,11 +131,11 @@ impl<'p> Survey<'p> {
             dtype: *dtype,
             grad_dtype: *dtype,
         };
-        found.add(plan_for(&spec));
-        for entry in entry_plans(&spec) {
+        found.add(plan_for(&spec)?);
+        for entry in entry_plans(&spec)? {
             found.add(Plan::clone(&entry.plan));
         }
-        found
+        Ok(found)
     }
 }
 
