@@ -47,7 +47,10 @@ pub fn variants(
         if switches == 2 {
             places = survey.distinct(&places);
         }
-        survey.visit(settings, &places);
+        match switches {
+            0 | 1 => survey.compare(settings, &places),
+            _ => survey.visit(settings, &places),
+        }
     }
     limits
         .into_iter()
