@@ -114,19 +114,8 @@ mod tests {
     use crate::check::check;
     use crate::lower::{Spec, rule_for};
     use crate::settings::StaticValue;
-    use crate::source::Sources;
+    use crate::source::Embedded;
     use crate::specialize::plan_for;
-
-    struct Nothing;
-
-    impl Sources for Nothing {
-        fn read(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn modules(&self) -> Vec<String> {
-            Vec::new()
-        }
-    }
 
     const LOW_RANK: &str = "optimizer Low {
         static rank: int = 0 in [0, inf)
@@ -165,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_rank_that_is_off_is_switched_on() {
-        let program = check("shown", LOW_RANK, &Nothing)
+        let program = check("shown", LOW_RANK, &Embedded::NOTHING)
             .expect("no mistakes")
             .program;
         let found = variants(
