@@ -38,6 +38,7 @@ mod rules;
 mod same;
 mod settings;
 mod shapes;
+mod signatures;
 mod state;
 mod stmt;
 mod types;
