@@ -16,16 +16,18 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The kernels that an artifact of a module carries, by name.
+/// Of parameters on a device; the first is met most often.
+pub const DTYPES: [DType; 4] = [DType::F32, DType::F64, DType::BF16, DType::F16];
+
+/// The kernels that an artifact of a module carries for parameters of these types, by name.
 ///
 /// # Panics
 ///
 /// When the module does not exist.
-pub fn kernels(module: &str) -> BTreeMap<String, MapKernel> {
+pub fn kernels(module: &str, dtypes: &[DType]) -> BTreeMap<String, MapKernel> {
     let program = checked(module).program;
-    let dtypes = [DType::F32, DType::F64, DType::BF16, DType::F16];
     let all = program.roots.iter().flat_map(|&root| {
-        let found = variants(&program, root, &Overrides::default(), &dtypes);
+        let found = variants(&program, root, &Overrides::default(), dtypes);
         found.kernels.into_values()
     });
     all.map(|kernel| (kernel.symbol(), kernel)).collect()
@@ -48,7 +50,7 @@ pub fn artifact(module: &str) -> Vec<u8> {
         ..Manifest::default()
     };
     let support = kernel_support::kernels().map(|kernel| kernel.symbol());
-    let symbols = kernels(module).into_keys().chain(support);
+    let symbols = kernels(module, &DTYPES).into_keys().chain(support);
     let symbols = symbols.chain(kernel_support::symbols());
     let ptx = symbols.map(|symbol| format!(".visible .entry {symbol}()\n"));
     let builder = Builder::new(manifest, sources).ptx(target, ptx.collect());

@@ -219,7 +219,8 @@ fn bind(
     let named = group
         .rule
         .and_then(|rule| rules.iter().position(|r| r.name == rule));
-    let rule = named.or_else(|| rule_for(program, optimizer, settings, (name, dims)));
+    let matching = || rule_for(program, optimizer, settings, (name, dims)).expect("short guards");
+    let rule = named.or_else(matching);
     let rule = rule.unwrap_or_else(|| panic!("no rule takes `{name}` {dims:?}"));
     let spec = Spec {
         program,
@@ -235,9 +236,11 @@ fn bind(
         Stage::Lowered => lowered,
         Stage::Optimized => passes::optimize(lowered),
     };
-    let function = at_stage(lower(&spec));
-    let entries = entries(&spec).into_iter().map(|(entry, reads_grad)| {
-        let lowered = lower_entry(&spec, &entry.name).expect("an entry of the rule");
+    let function = at_stage(lower(&spec).expect("a rule with a measure"));
+    let entries = entries(&spec).expect("a rule with a measure");
+    let entries = entries.into_iter().map(|(entry, reads_grad)| {
+        let lowered = lower_entry(&spec, &entry.name).expect("an entry with a measure");
+        let lowered = lowered.expect("an entry of the rule");
         (entry.name, (at_stage(lowered), reads_grad))
     });
     let entries = entries.collect();

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::compiled::{Compiled, options};
 use crate::interpreted::{Interpreted, Stage};
-use crate::library::Library;
+use crate::library::LIBRARY;
 use crate::mapping::Group;
 use crate::parity::Stepper;
 
@@ -231,7 +231,7 @@ impl Trial {
     }
 
     fn checked(&self) -> Checked {
-        let checked = check("trial.opt", &self.text, &Library);
+        let checked = check("trial.opt", &self.text, &LIBRARY);
         checked.unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use optc_core::check::check;
-use optc_tests::library::Library;
+use optc_tests::library::LIBRARY;
 
 struct Block {
     place: String,
@@ -62,7 +62,7 @@ fn expect_programs(file: &str) {
     let blocks = blocks(file);
     assert!(!blocks.is_empty(), "{file} shows no program");
     for block in blocks {
-        let mistakes = check(&block.place, &block.program(), &Library).err();
+        let mistakes = check(&block.place, &block.program(), &LIBRARY).err();
         let said = mistakes.map(|found| format!("{found:?}"));
         assert!(
             said.is_none(),
@@ -96,6 +96,6 @@ fn a_broken_block_is_noticed() {
             kind: "opt rule".into(),
             text: text.into(),
         };
-        assert!(check("here", &block.program(), &Library).is_err(), "{text}");
+        assert!(check("here", &block.program(), &LIBRARY).is_err(), "{text}");
     }
 }

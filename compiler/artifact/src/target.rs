@@ -15,24 +15,28 @@ pub enum Isa {
     X86_64V4Bf16,
 }
 
-const V3: [&str; 14] = [
-    "avx",
-    "avx2",
-    "bmi1",
-    "bmi2",
-    "cmpxchg16b",
-    "f16c",
-    "fma",
-    "lzcnt",
-    "movbe",
-    "popcnt",
-    "sse3",
-    "sse4.1",
-    "sse4.2",
-    "ssse3",
-];
-const V4: [&str; 5] = ["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"];
-const BF16: [&str; 1] = ["avx512bf16"];
+/// What each level adds, and what of all that this machine has: detection wants literals.
+macro_rules! features {
+    ($($level:ident = [$($name:tt),*];)*) => {
+        $(const $level: &[&str] = &[$($name),*];)*
+
+        #[cfg(target_arch = "x86_64")]
+        fn detected() -> Vec<&'static str> {
+            let all = [$($(($name, std::arch::is_x86_feature_detected!($name))),*),*];
+            let present = all.into_iter().filter(|&(_, present)| present);
+            present.map(|(name, _)| name).collect()
+        }
+    };
+}
+
+features! {
+    V3 = [
+        "avx", "avx2", "bmi1", "bmi2", "cmpxchg16b", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse3", "sse4.1",
+        "sse4.2", "ssse3"
+    ];
+    V4 = ["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"];
+    BF16 = ["avx512bf16"];
+}
 
 impl Isa {
     /// Every level, in order.
@@ -54,12 +58,9 @@ impl Isa {
 
     /// The features code of this level may use, as `/proc/cpuinfo` and `target_feature` spell them.
     pub fn requires(self) -> impl Iterator<Item = &'static str> {
-        let v4 = (self >= Isa::X86_64V4).then_some(V4).into_iter().flatten();
-        let bf16 = (self >= Isa::X86_64V4Bf16)
-            .then_some(BF16)
-            .into_iter()
-            .flatten();
-        V3.into_iter().chain(v4).chain(bf16)
+        let levels = Isa::ALL.into_iter().zip([V3, V4, BF16]);
+        let below = levels.filter(move |(level, _)| *level <= self);
+        below.flat_map(|(_, features)| features).copied()
     }
 }
 
@@ -106,47 +107,12 @@ impl fmt::Display for Features {
         if let Some(isa) = self.best() {
             return write!(f, "a CPU of level `{isa}`");
         }
-        let missing: Vec<&str> = V3
-            .into_iter()
+        let missing: Vec<&str> = Isa::X86_64V3
+            .requires()
             .filter(|&feature| !self.names.contains(feature))
             .collect();
         write!(f, "a CPU without {}", missing.join(", "))
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detected() -> Vec<&'static str> {
-    macro_rules! present {
-        ($($name:tt),*) => {
-            [$(($name, std::arch::is_x86_feature_detected!($name))),*]
-        };
-    }
-    let all = present!(
-        "avx",
-        "avx2",
-        "bmi1",
-        "bmi2",
-        "cmpxchg16b",
-        "f16c",
-        "fma",
-        "lzcnt",
-        "movbe",
-        "popcnt",
-        "sse3",
-        "sse4.1",
-        "sse4.2",
-        "ssse3",
-        "avx512bw",
-        "avx512cd",
-        "avx512dq",
-        "avx512f",
-        "avx512vl",
-        "avx512bf16"
-    );
-    all.into_iter()
-        .filter(|&(_, present)| present)
-        .map(|(name, _)| name)
-        .collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -174,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_plain_cpu_is_described_by_what_it_lacks() {
-        let features: Features = V3
-            .into_iter()
+        let features: Features = Isa::X86_64V3
+            .requires()
             .filter(|&f| f != "fma" && f != "movbe")
             .collect();
         assert_eq!(features.best(), None);

@@ -12,7 +12,8 @@ use crate::source::{COMPOSITION, Input};
 use crate::text;
 use optc_core::hir::Program;
 use optc_core::lower::{Spec, lower, rule_for};
-use optc_core::specialize;
+use optc_core::passes::optimize;
+use optc_core::planner;
 use optc_core::variants::variants;
 use std::path::{Path, PathBuf};
 
@@ -110,11 +111,10 @@ fn needs(args: &args::Compile, program: &Program) -> Result<Needs, Failure> {
 fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<String, Failure> {
     let id = choice::optimizer(program, args.optimizer.as_deref())?;
     let settings = choice::settings(program, id, &args.statics)?;
-    let rule = rule_for(program, id, &settings, (&args.name, &args.shape.0)).ok_or_else(|| {
-        CommandError::NoRule {
-            optimizer: program.optimizers[id].name.clone(),
-            shape: args.shape.to_string(),
-        }
+    let rule = rule_for(program, id, &settings, (&args.name, &args.shape.0))?;
+    let rule = rule.ok_or_else(|| CommandError::NoRule {
+        optimizer: program.optimizers[id].name.clone(),
+        shape: args.shape.to_string(),
     })?;
     let (dims, dtype) = (&args.shape.0, args.dtype[0]);
     let spec = Spec {
@@ -127,17 +127,10 @@ fn one_shape(args: &args::Compile, stage: Emit, program: &Program) -> Result<Str
         dtype,
         grad_dtype: dtype,
     };
-    let function = lower(&spec);
-    if function.too_large {
-        return Err(CommandError::TooLarge {
-            optimizer: program.optimizers[id].name.clone(),
-            shape: args.shape.to_string(),
-        }
-        .into());
-    }
+    let function = lower(&spec)?;
     Ok(match stage {
         Emit::Ir => function.to_string(),
-        Emit::Fused => specialize::function_for(&spec).to_string(),
-        _ => specialize::plan_for(&spec).to_string(),
+        Emit::Fused => optimize(function).to_string(),
+        _ => planner::plan(&optimize(function)).to_string(),
     })
 }

@@ -188,7 +188,7 @@ fn of_thunks(plan: &Plan, thunks: &[Thunk], regs: &[f64]) -> Cost {
 
 /// Bytes and operations of one thunk.
 fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
-    let bytes = |buffer: &Buffer| buffer_bytes(plan, *buffer);
+    let bytes = |buffer: &Buffer| plan.bytes(*buffer) as f64;
     match thunk {
         Thunk::Map {
             kernel, rows, cols, ..
@@ -209,7 +209,7 @@ fn of_leaf(plan: &Plan, thunk: &Thunk) -> (f64, f64) {
                 moved,
                 of_routine(
                     *routine,
-                    &inputs.iter().map(|b| dims(plan, *b)).collect::<Vec<_>>(),
+                    &inputs.iter().map(|b| plan.dims(*b)).collect::<Vec<_>>(),
                 ),
             )
         }
@@ -301,25 +301,6 @@ fn of_routine(routine: Routine, inputs: &[&[u64]]) -> f64 {
 /// Applying or accumulating `k` Householder reflections of length up to `m`.
 fn reflections(m: f64, k: f64) -> f64 {
     2.0 * m * k * k - 2.0 / 3.0 * k.powi(3)
-}
-
-fn buffer_bytes(plan: &Plan, buffer: Buffer) -> f64 {
-    let dtype = match buffer {
-        Buffer::Slot(n) => plan.slots[n as usize].dtype,
-        Buffer::Temp(n) => plan.temps[n as usize].dtype,
-    };
-    dtype.size() as f64
-        * dims(plan, buffer)
-            .iter()
-            .map(|&d| d as f64)
-            .product::<f64>()
-}
-
-fn dims(plan: &Plan, buffer: Buffer) -> &[u64] {
-    match buffer {
-        Buffer::Slot(n) => &plan.slots[n as usize].dims,
-        Buffer::Temp(n) => &plan.temps[n as usize].dims,
-    }
 }
 
 #[cfg(test)]
@@ -423,7 +404,6 @@ mod tests {
                     otherwise: vec![],
                 },
             ],
-            too_large: false,
         }
     }
 

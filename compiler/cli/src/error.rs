@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 use optc_artifact::LoadError;
+use optc_core::lower::TooLarge;
 use optc_core::settings::SettingError;
 #[cfg(feature = "compile")]
 use optc_mlir::EmitError;
@@ -69,6 +70,12 @@ impl From<CommandError> for Failure {
 #[cfg(feature = "compile")]
 impl From<EmitError> for Failure {
     fn from(error: EmitError) -> Failure {
+        Failure::Command(error.into())
+    }
+}
+
+impl From<TooLarge> for Failure {
+    fn from(error: TooLarge) -> Failure {
         Failure::Command(error.into())
     }
 }
@@ -158,22 +165,9 @@ pub(crate) enum CommandError {
     },
 
     /// A rule whose loops, written out, are more than anything can run.
-    #[error(
-        "`{optimizer}` is too large for a parameter of shape {shape}: it has more than {} operations",
-        optc_core::lower::LARGEST_FUNCTION
-    )]
-    #[diagnostic(
-        code(opt::bind::too_large),
-        help(
-            "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
-        )
-    )]
-    TooLarge {
-        /// The optimizer.
-        optimizer: String,
-        /// As given.
-        shape: String,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    TooLarge(#[from] TooLarge),
 
     /// A static given with `--static`.
     #[error(transparent)]
@@ -305,7 +299,10 @@ impl CommandError {
     /// The exit code it means.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Load(_) | Self::NoRule { .. } | Self::TooLarge { .. } => Exit::Diagnostics,
+            Self::Load(_)
+            | Self::NoRule { .. }
+            | Self::TooLarge(_)
+            | Self::Setting(SettingError::TooLarge(_)) => Exit::Diagnostics,
             Self::Read { .. } | Self::NotText { .. } | Self::Exists { .. } | Self::Write { .. } => {
                 Exit::Io
             }

@@ -213,7 +213,7 @@ fn of_shape(
     shape: &Shape,
     artifact: Option<&Artifact<'_>>,
 ) -> Result<String, CommandError> {
-    let Some(rule) = rule_for(program, id, settings, (&args.name, &shape.0)) else {
+    let Some(rule) = rule_for(program, id, settings, (&args.name, &shape.0))? else {
         return Ok(format!("no rule takes a parameter of shape {shape}\n"));
     };
     let spec = Spec {
@@ -226,13 +226,7 @@ fn of_shape(
         dtype: args.dtype,
         grad_dtype: args.dtype,
     };
-    let plan = plan_for(&spec);
-    if plan.too_large {
-        return Err(CommandError::TooLarge {
-            optimizer: program.optimizers[id].name.clone(),
-            shape: shape.to_string(),
-        });
-    }
+    let plan = plan_for(&spec)?;
     let name = &program.optimizers[id].rules[rule].name;
     let profile = cost::profile(&plan, &settings.inputs(), args.roofline);
     let parts = [

@@ -76,7 +76,8 @@ fn plan(program: &Program, id: OptimizerId) -> Result<Option<Plan>, CommandError
         dtype: DType::F32,
         grad_dtype: DType::F32,
     };
-    Ok(rule_for(program, id, &settings, ("", &SHAPE)).map(|rule| plan_for(&spec(rule))))
+    let rule = rule_for(program, id, &settings, ("", &SHAPE))?;
+    Ok(rule.map(|rule| plan_for(&spec(rule))).transpose()?)
 }
 
 fn per_element(plan: &Plan) -> String {

@@ -247,7 +247,8 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::bind::too_large",
         "A rule has too many operations for a parameter",
         "Loops are written out when a rule is bound, once for each part of the parameter. A count that is far too high, or parts \
-         that are far too small, would need more memory and time than there is. Lower the counts, or make the parts larger.",
+         that are far too small, would need more memory and time than there is. Lower the counts, or make the parts larger. \
+         A default or a guard that loops has the same limit.",
     ),
     Page::new(
         "opt::bind::two_groups",
@@ -918,6 +919,7 @@ mod tests {
             "cranelift/src",
             "mlir/src",
             "core/src/settings.rs",
+            "core/src/lower/too_large.rs",
             "../runtime",
         ] {
             collect(&root.join("compiler").join(part), &mut found);

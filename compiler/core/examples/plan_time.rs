@@ -10,25 +10,15 @@ use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes::{PIPELINE, optimize};
 use optc_core::planner;
 use optc_core::settings::{Overrides, settle};
-use optc_core::source::Sources;
+use optc_core::source::Embedded;
 use std::time::{Duration, Instant};
 
 const ROUNDS: u32 = 200;
 
-struct Library;
-
-impl Sources for Library {
-    fn read(&self, module: &str) -> Option<String> {
-        optc_stdlib::source(module).map(str::to_owned)
-    }
-
-    fn modules(&self) -> Vec<String> {
-        optc_stdlib::NAMES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
-    }
-}
+const LIBRARY: Embedded = Embedded {
+    names: optc_stdlib::NAMES,
+    text: optc_stdlib::source,
+};
 
 fn main() {
     let cases: [(&str, &[u64]); 5] = [
@@ -44,7 +34,7 @@ fn main() {
 }
 
 fn report(module: &str, dims: &[u64]) {
-    let Some(Ok(checked)) = optc_stdlib::source(module).map(|text| check(module, text, &Library))
+    let Some(Ok(checked)) = optc_stdlib::source(module).map(|text| check(module, text, &LIBRARY))
     else {
         return println!("{module} does not check");
     };
@@ -55,7 +45,7 @@ fn report(module: &str, dims: &[u64]) {
     let Ok(settings) = settle(program, optimizer, &Overrides::default()) else {
         return println!("{module}: settings");
     };
-    let Some(rule) = rule_for(program, optimizer, &settings, ("", dims)) else {
+    let Ok(Some(rule)) = rule_for(program, optimizer, &settings, ("", dims)) else {
         return println!("{module}: no rule");
     };
     let spec = Spec {
@@ -69,7 +59,9 @@ fn report(module: &str, dims: &[u64]) {
         grad_dtype: DType::F32,
     };
     let lowering = time(|| lower(&spec));
-    let lowered = lower(&spec);
+    let Ok(lowered) = lower(&spec) else {
+        return println!("{module} is too large");
+    };
     let optimizing = time(|| optimize(lowered.clone()));
     let optimized = optimize(lowered.clone());
     let planning = time(|| planner::plan(&optimized));

@@ -2,7 +2,7 @@
 
 use crate::dtype::DType;
 use crate::hir::{Optimizer, OptimizerId, Program, Range, StaticType};
-use crate::lower;
+use crate::lower::{self, TooLarge};
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -145,6 +145,10 @@ pub enum SettingError {
         /// What was given.
         found: String,
     },
+    /// A default whose loops, written out, are more than anything can run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    TooLarge(#[from] TooLarge),
 }
 
 fn list(names: &[String]) -> String {
@@ -163,7 +167,7 @@ fn list(names: &[String]) -> String {
 ///
 /// # Errors
 ///
-/// A name that does not exist, a value outside its interval or of another kind.
+/// A name that does not exist, a value outside its interval or of another kind, a default that loops without measure.
 pub fn settle(
     program: &Program,
     id: OptimizerId,
@@ -182,10 +186,10 @@ pub fn settle(
             .iter()
             .rev()
             .find(|(name, _)| hyper.is(name));
-        let value = given.map_or_else(
-            || lower::evaluate_number(program, id, &settings, &hyper.default),
-            |(_, x)| *x,
-        );
+        let value = match given {
+            Some((_, x)) => *x,
+            None => lower::default_hyper(program, id, &settings, hyper)?,
+        };
         check_hyper(optimizer, settings.hypers.len(), value)?;
         settings.hypers.push(value);
     }
@@ -195,13 +199,14 @@ pub fn settle(
             .iter()
             .rev()
             .find(|(name, _)| declared.is(name));
-        let default =
-            || lower::evaluate_static(program, id, &settings, &declared.default, &declared.ty);
-        let value = given.map_or_else(default, |(_, value)| value.clone());
+        let value = match given {
+            Some((_, value)) => value.clone(),
+            None => lower::default_static(program, id, &settings, declared)?,
+        };
         check_static(optimizer, index, &value)?;
         settings.statics.push(value);
     }
-    settings.shared = lower::first_shared(program, id, &settings);
+    settings.shared = lower::first_shared(program, id, &settings)?;
     Ok(settings)
 }
 

@@ -2,30 +2,23 @@
 
 use crate::hir::Signature;
 use crate::ir::Function;
-use crate::lower::{self, Spec, lower};
+use crate::lower::{self, Spec, TooLarge, lower};
 use crate::passes;
 use crate::plan::Plan;
 use crate::planner;
 use std::sync::Arc;
 
-/// The plan of one rule for one parameter; one that is too large says so, and is empty.
-pub fn plan_for(spec: &Spec<'_>) -> Plan {
-    plan(lower(spec))
+/// The plan of one rule for one parameter.
+///
+/// # Errors
+///
+/// The rule's loops are too long to be written out.
+pub fn plan_for(spec: &Spec<'_>) -> Result<Plan, TooLarge> {
+    Ok(plan(lower(spec)?))
 }
 
 fn plan(function: Function) -> Plan {
-    match function.too_large {
-        true => Plan {
-            too_large: true,
-            ..Plan::default()
-        },
-        false => planner::plan(&passes::optimize(function)),
-    }
-}
-
-/// The optimized IR of one rule for one parameter.
-pub fn function_for(spec: &Spec<'_>) -> Function {
-    passes::optimize(lower(spec))
+    planner::plan(&passes::optimize(function))
 }
 
 /// An entry of a rule, planned for one parameter.
@@ -40,20 +33,23 @@ pub struct EntryPlan {
 }
 
 /// The plans of all entries of one rule for one parameter.
-pub fn entry_plans(spec: &Spec<'_>) -> Vec<EntryPlan> {
+///
+/// # Errors
+///
+/// The loops of the rule or of an entry are too long to be written out.
+pub fn entry_plans(spec: &Spec<'_>) -> Result<Vec<EntryPlan>, TooLarge> {
     if spec.program.entries(spec.optimizer).is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let planned = |(signature, reads_grad): (Signature, bool)| {
-        let function = lower::lower_entry(spec, &signature.name)?;
-        Some(EntryPlan {
-            plan: Arc::new(plan(function)),
-            signature,
-            reads_grad,
-        })
-    };
-    lower::entries(spec)
-        .into_iter()
-        .filter_map(planned)
-        .collect()
+    let mut planned = Vec::new();
+    for (signature, reads_grad) in lower::entries(spec)? {
+        if let Some(function) = lower::lower_entry(spec, &signature.name)? {
+            planned.push(EntryPlan {
+                plan: Arc::new(plan(function)),
+                signature,
+                reads_grad,
+            });
+        }
+    }
+    Ok(planned)
 }

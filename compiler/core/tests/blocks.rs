@@ -7,21 +7,14 @@ use optc_core::dtype::DType;
 use optc_core::lower::{Spec, rule_for};
 use optc_core::plan::{Plan, Thunk};
 use optc_core::settings::{Overrides, StaticValue, settle};
-use optc_core::source::Sources;
+use optc_core::source::Embedded;
 use optc_core::specialize::plan_for;
 use std::collections::HashSet;
 
-struct Library;
-
-impl Sources for Library {
-    fn read(&self, module: &str) -> Option<String> {
-        optc_stdlib::source(module).map(str::to_owned)
-    }
-
-    fn modules(&self) -> Vec<String> {
-        optc_stdlib::NAMES.iter().map(|&name| name.into()).collect()
-    }
-}
+const LIBRARY: Embedded = Embedded {
+    names: optc_stdlib::NAMES,
+    text: optc_stdlib::source,
+};
 
 const SOAP_IN_BLOCKS: &str = "use std.soap.Soap
 optimizer Blocked {
@@ -32,7 +25,7 @@ optimizer Blocked {
 
 /// The plan of a square matrix that is cut into `side` × `side` blocks.
 fn planned(text: &str, size: &str, side: u64) -> Plan {
-    let program = check("shown", text, &Library).expect("no mistakes").program;
+    let program = check("shown", text, &LIBRARY).expect("no mistakes").program;
     let optimizer = program.roots[0];
     let overrides = Overrides {
         statics: vec![(size.to_owned(), StaticValue::Number(8.0))],
@@ -44,12 +37,15 @@ fn planned(text: &str, size: &str, side: u64) -> Plan {
         program: &program,
         optimizer,
         settings: &settings,
-        rule: rule_for(&program, optimizer, &settings, ("w", dims)).expect("a rule"),
+        rule: rule_for(&program, optimizer, &settings, ("w", dims))
+            .expect("no guard loops")
+            .expect("a rule"),
         name: "w",
         dims,
         dtype: DType::F32,
         grad_dtype: DType::F32,
     })
+    .expect("a rule with a measure")
 }
 
 fn thunks(all: &[Thunk]) -> usize {

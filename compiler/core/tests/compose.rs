@@ -44,7 +44,8 @@ fn bind(text: &str, params: &[(&[u64], &[f64])]) -> Bound {
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
     let each = params.iter().map(|(dims, values)| {
-        let rule = rule_for(&program, id, &settings, ("w", dims)).expect("a rule takes it");
+        let rule = rule_for(&program, id, &settings, ("w", dims)).expect("no guard loops");
+        let rule = rule.expect("a rule takes it");
         let spec = Spec {
             program: &program,
             optimizer: id,
@@ -55,9 +56,11 @@ fn bind(text: &str, params: &[(&[u64], &[f64])]) -> Bound {
             dtype: DType::F64,
             grad_dtype: DType::F64,
         };
-        let function = optimized(lower(&spec));
-        let entries = entries(&spec).into_iter().map(|(entry, reads_grad)| {
-            let lowered = lower_entry(&spec, &entry.name).expect("the entry is there");
+        let function = optimized(lower(&spec).expect("small rules"));
+        let entries = entries(&spec).expect("small rules");
+        let entries = entries.into_iter().map(|(entry, reads_grad)| {
+            let lowered = lower_entry(&spec, &entry.name).expect("small rules");
+            let lowered = lowered.expect("the entry is there");
             (entry.name, (optimized(lowered), reads_grad))
         });
         let mut slots = vec![values.to_vec()];
@@ -407,7 +410,10 @@ fn the_rule_of_what_is_applied_goes_by_shape() {
     assert_eq!(bound.states(1), ["base.total"]);
     let (program, id) = program(text);
     let settings = settle(&program, id, &Overrides::default()).expect("defaults fit");
-    assert_eq!(rule_for(&program, id, &settings, ("w", &[2, 2, 2])), None);
+    assert_eq!(
+        rule_for(&program, id, &settings, ("w", &[2, 2, 2])),
+        Ok(None)
+    );
 }
 
 const SAM: &str = "optimizer Sam(base: optimizer = Plain) {

@@ -11,32 +11,24 @@ use optc_core::lower::{Spec, lower, rule_for};
 use optc_core::passes::optimize;
 use optc_core::planner;
 use optc_core::settings::{Overrides, settle};
-use optc_core::source::Sources;
+use optc_core::source::Embedded;
 use optc_grammar::{dump, parse};
 
-struct Library;
-
-impl Sources for Library {
-    fn read(&self, module: &str) -> Option<String> {
-        optc_stdlib::source(module).map(str::to_owned)
-    }
-
-    fn modules(&self) -> Vec<String> {
-        optc_stdlib::NAMES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
-    }
-}
+const LIBRARY: Embedded = Embedded {
+    names: optc_stdlib::NAMES,
+    text: optc_stdlib::source,
+};
 
 /// The stages of one rule, by name.
 fn stages(module: &str, dims: &[u64]) -> [(&'static str, String); 5] {
     let source = optc_stdlib::source(module).unwrap();
-    let checked = check(module, source, &Library).unwrap();
+    let checked = check(module, source, &LIBRARY).unwrap();
     let program = &checked.program;
     let optimizer = program.roots[0];
     let settings = settle(program, optimizer, &Overrides::default()).unwrap();
-    let rule = rule_for(program, optimizer, &settings, ("", dims)).unwrap();
+    let rule = rule_for(program, optimizer, &settings, ("", dims))
+        .unwrap()
+        .unwrap();
     let spec = Spec {
         program,
         optimizer,
@@ -47,7 +39,7 @@ fn stages(module: &str, dims: &[u64]) -> [(&'static str, String); 5] {
         dtype: DType::F32,
         grad_dtype: DType::F32,
     };
-    let lowered = lower(&spec);
+    let lowered = lower(&spec).unwrap();
     let fused = optimize(lowered.clone());
     let plan = planner::plan(&fused);
     [

@@ -7,6 +7,7 @@ use crate::view::Device;
 use miette::Diagnostic;
 use optc_core::check::Diagnostics;
 use optc_core::dtype::DType;
+use optc_core::lower::TooLarge;
 use optc_core::settings::SettingError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -291,23 +292,9 @@ pub enum BindError {
         optimizer: String,
     },
     /// A rule whose loops, written out, are more than anything can run.
-    #[error(
-        "rule `{rule}` is too large for parameter `{name}`: it has more than {limit} operations"
-    )]
-    #[diagnostic(
-        code(opt::bind::too_large),
-        help(
-            "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
-        )
-    )]
-    TooLarge {
-        /// The parameter.
-        name: String,
-        /// The rule that takes it.
-        rule: String,
-        /// The most that there may be.
-        limit: u64,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    TooLarge(#[from] TooLarge),
     /// A group names a rule that does not exist.
     #[error("`{optimizer}` has no rule `{rule}`")]
     #[diagnostic(code(opt::bind::unknown_rule), help("it has {known}"))]

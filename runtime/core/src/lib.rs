@@ -34,6 +34,7 @@ mod memory;
 mod moves;
 mod object;
 mod optimizer;
+mod plans;
 pub mod pool;
 mod prepared;
 mod product;

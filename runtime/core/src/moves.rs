@@ -301,19 +301,11 @@ pub(crate) unsafe fn gather(
     axis: &Along,
 ) -> bool {
     // SAFETY: by the caller's promise.
-    let Some(index) = (unsafe { indices(index, axis) }) else {
-        return false;
-    };
-    // SAFETY: every index is below `d`; the rest is the caller's promise.
     unsafe {
-        runs(
-            axis,
-            size,
-            |j| index[j] as u64,
-            |whole, part| (x.plus(whole), out.plus(part)),
-        )
-    };
-    true
+        indexed(index, size, axis, |whole, part| {
+            (x.plus(whole), out.plus(part))
+        })
+    }
 }
 
 /// `out[p, index[j], q] = y[p, j, q]`; false if an index is outside the axis.
@@ -330,19 +322,11 @@ pub(crate) unsafe fn scatter(
     axis: &Along,
 ) -> bool {
     // SAFETY: by the caller's promise.
-    let Some(index) = (unsafe { indices(index, axis) }) else {
-        return false;
-    };
-    // SAFETY: every index is below `d`; the rest is the caller's promise.
     unsafe {
-        runs(
-            axis,
-            size,
-            |j| index[j] as u64,
-            |whole, part| (y.plus(part), out.plus(whole)),
-        )
-    };
-    true
+        indexed(index, size, axis, |whole, part| {
+            (y.plus(part), out.plus(whole))
+        })
+    }
 }
 
 /// `out[p, j, q] = x[p, from + j, q]`.
@@ -380,17 +364,26 @@ pub(crate) unsafe fn paste(x: Pointer, out: Pointer, size: u64, axis: &Along, fr
     }
 }
 
-/// The integers that choose elements; `None` if one is outside the axis.
+/// Copies the runs that integers choose; false, and nothing is copied, if one of them is outside the axis.
 ///
 /// # Safety
 ///
-/// `axis.count` integers are readable for as long as they are used.
-unsafe fn indices<'a>(index: Pointer, axis: &Along) -> Option<&'a [i64]> {
+/// `axis.count` integers are readable, and what `ends` gives is as for [`runs`].
+unsafe fn indexed(
+    index: Pointer,
+    size: u64,
+    axis: &Along,
+    ends: impl Fn(u64, u64) -> (Pointer, Pointer),
+) -> bool {
     let at = index.0.cast::<i64>().cast_const();
     // SAFETY: by the caller's promise.
-    let indices = unsafe { std::slice::from_raw_parts(at, axis.count as usize) };
-    let inside = indices.iter().all(|&i| i >= 0 && (i as u64) < axis.d);
-    inside.then_some(indices)
+    let index = unsafe { std::slice::from_raw_parts(at, axis.count as usize) };
+    let inside = index.iter().all(|&i| i >= 0 && (i as u64) < axis.d);
+    if inside {
+        // SAFETY: every index is below `d`; the rest is the caller's promise.
+        unsafe { runs(axis, size, |j| index[j] as u64, ends) };
+    }
+    inside
 }
 
 /// Copies runs of `post` elements: `ends` makes of the bytes before a run in the whole and in the part whence it comes

@@ -10,6 +10,7 @@ use crate::engine::{Engine, Entry, NonFinite, Param, StepInput};
 use crate::error::{BindError, CheckpointError, HyperError, StepError};
 use crate::groups::{self, Group, Terms};
 use crate::lent;
+use crate::plans::Planner;
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::rules::Rules;
@@ -17,11 +18,9 @@ use crate::view::{Device, TensorView};
 use optc_core::dtype::DType;
 use optc_core::hir::Signature;
 use optc_core::kernel::MapKernel;
-use optc_core::lower::{LARGEST_FUNCTION, Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::random::Noise;
 use optc_core::settings::check_hyper;
-use optc_core::specialize::{EntryPlan, entry_plans, plan_for};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -584,141 +583,6 @@ fn pool(options: &BindOptions) -> Arc<Pool> {
     options.pool.clone().unwrap_or_else(|| Arc::new(new()))
 }
 
-/// What a plan depends on: statics (by their first group), rule, shape, dtypes, what the name answers.
-type Key = (usize, usize, Vec<u64>, DType, DType, Vec<bool>);
-
-/// What the rule depends on that a parameter takes: its group, its shape, what its name answers.
-type RuleKey = (usize, Vec<u64>, Vec<bool>);
-
-/// Picks rules and makes plans, one for all parameters alike.
-struct Planner<'a> {
-    terms: &'a [Terms],
-    /// For each group the first one with the same statics.
-    first_alike: Vec<usize>,
-    state_is_lent: bool,
-    chosen: HashMap<RuleKey, usize>,
-    plans: HashMap<Key, Arc<Plan>>,
-    entries: HashMap<Key, Arc<[EntryPlan]>>,
-    /// The rule of each parameter so far.
-    rules: Vec<(String, String)>,
-}
-
-impl<'a> Planner<'a> {
-    fn new(terms: &'a [Terms], state_is_lent: bool) -> Planner<'a> {
-        let first_alike = terms.iter().enumerate().map(|(group, own)| {
-            let mut others = terms.iter();
-            others
-                .position(|other| other.plans_like(own))
-                .unwrap_or(group)
-        });
-        Planner {
-            terms,
-            first_alike: first_alike.collect(),
-            state_is_lent,
-            chosen: HashMap::new(),
-            plans: HashMap::new(),
-            entries: HashMap::new(),
-            rules: Vec::new(),
-        }
-    }
-
-    fn entry(&mut self, param: &ParamDesc, group: usize) -> Result<Entry, BindError> {
-        let dims = dims_of(param)?;
-        let terms = &self.terms[group];
-        let answers = answers(&terms.program, &param.name);
-        let rule = self.rule(param, &dims, group, &answers)?;
-        let first = self.first_alike[group];
-        let key = (first, rule, dims, param.dtype, param.grad_dtype, answers);
-        let chosen = terms.optimizer().rules[rule].name.clone();
-        self.rules.push((param.name.clone(), chosen.clone()));
-        let plan = self.plan(param, &key, group);
-        if plan.too_large {
-            return Err(BindError::TooLarge {
-                name: param.name.clone(),
-                rule: chosen,
-                limit: LARGEST_FUNCTION,
-            });
-        }
-        Ok(Entry {
-            rule: chosen,
-            name: param.name.clone(),
-            dims: param.dims.clone(),
-            dtype: param.dtype,
-            device: param.device,
-            entries: self.entries(param, &key, group),
-            numbers: 0,
-            plan,
-            hypers: group,
-            absent_zeros: terms.optimizer().absent_grad_is_zero,
-            non_finite: terms.optimizer().nonfinite_grad.into(),
-            lent: self.state_is_lent,
-        })
-    }
-
-    /// The rule that takes a parameter; parameters alike take the same.
-    fn rule(
-        &mut self,
-        param: &ParamDesc,
-        dims: &[u64],
-        group: usize,
-        answers: &[bool],
-    ) -> Result<usize, BindError> {
-        let key = (group, dims.to_vec(), answers.to_vec());
-        if let Some(&known) = self.chosen.get(&key) {
-            return Ok(known);
-        }
-        let found = rule(param, dims, &self.terms[group])?;
-        self.chosen.insert(key, found);
-        Ok(found)
-    }
-
-    fn plan(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<Plan> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| Arc::new(plan_for(&spec(terms, &param.name, key)));
-        Arc::clone(self.plans.entry(key.clone()).or_insert_with_key(make))
-    }
-
-    fn entries(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Arc<[EntryPlan]> {
-        let terms = &self.terms[group];
-        let make = |key: &Key| entry_plans(&spec(terms, &param.name, key)).into();
-        Arc::clone(self.entries.entry(key.clone()).or_insert_with_key(make))
-    }
-
-    /// The dtypes of all products.
-    fn products(&self) -> Vec<DType> {
-        let mut dtypes: Vec<DType> = self
-            .plans
-            .values()
-            .chain(
-                self.entries
-                    .values()
-                    .flat_map(|all| all.iter().map(|entry| &entry.plan)),
-            )
-            .flat_map(|plan| crate::prepared::product_dtypes(plan))
-            .collect();
-        dtypes.sort();
-        dtypes.dedup();
-        dtypes
-    }
-}
-
-fn spec<'a>(
-    terms: &'a Terms,
-    name: &'a str,
-    (_, rule, dims, dtype, grad_dtype, _): &'a Key,
-) -> Spec<'a> {
-    Spec {
-        program: &terms.program,
-        optimizer: terms.id,
-        settings: &terms.settings,
-        rule: *rule,
-        name,
-        dims,
-        dtype: *dtype,
-        grad_dtype: *grad_dtype,
-    }
-}
-
 /// The entries of all parameters, by name.
 fn known_entries(entries: &[Entry]) -> BTreeMap<String, (Signature, bool)> {
     let mut known: BTreeMap<String, (Signature, bool)> = BTreeMap::new();
@@ -737,39 +601,6 @@ fn devices(params: &[ParamDesc]) -> BTreeSet<Device> {
     all.filter(|&device| device != Device::Cpu).collect()
 }
 
-/// The rule that takes a parameter.
-fn rule(param: &ParamDesc, dims: &[u64], terms: &Terms) -> Result<usize, BindError> {
-    let (program, id, optimizer) = (&terms.program, terms.id, terms.optimizer());
-    let Some(wanted) = &terms.rule else {
-        let found = rule_for(program, id, &terms.settings, (&param.name, dims));
-        return found.ok_or_else(|| BindError::NoRule {
-            name: param.name.clone(),
-            dims: param.dims.clone(),
-            optimizer: optimizer.name.clone(),
-        });
-    };
-    let Some(rule) = optimizer.rules.iter().position(|rule| rule.name == *wanted) else {
-        let known: Vec<String> = optimizer
-            .rules
-            .iter()
-            .map(|rule| format!("`{}`", rule.name))
-            .collect();
-        return Err(BindError::UnknownRule {
-            rule: wanted.clone(),
-            optimizer: optimizer.name.clone(),
-            known: known.join(", "),
-        });
-    };
-    match rule_takes(program, id, &terms.settings, rule, (&param.name, dims)) {
-        true => Ok(rule),
-        false => Err(BindError::RuleRefuses {
-            name: param.name.clone(),
-            rule: wanted.clone(),
-            dims: param.dims.clone(),
-        }),
-    }
-}
-
 /// The distinct kernels of all plans on a device, by hash.
 fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
     let plans: HashMap<*const Plan, &Arc<Plan>> = entries
@@ -786,30 +617,4 @@ fn kernels(entries: &[Entry], device: Device) -> Vec<MapKernel> {
     let by_hash: BTreeMap<String, MapKernel> =
         all.map(|kernel| (kernel.hash(), kernel.clone())).collect();
     by_hash.into_values().collect()
-}
-
-fn dims_of(param: &ParamDesc) -> Result<Vec<u64>, BindError> {
-    let (name, dims) = (&param.name, &param.dims);
-    if !matches!(
-        param.dtype,
-        DType::F64 | DType::F32 | DType::BF16 | DType::F16
-    ) {
-        return Err(BindError::NotFloat {
-            name: name.clone(),
-            dtype: param.dtype,
-        });
-    }
-    let all = dims
-        .iter()
-        .map(|&dim| u64::try_from(dim).ok())
-        .collect::<Option<Vec<u64>>>();
-    let fits = |dims: &Vec<u64>| {
-        dims.iter()
-            .try_fold(8u64, |n, &d| n.checked_mul(d))
-            .is_some_and(|n| n < 1 << 62)
-    };
-    all.filter(fits).ok_or_else(|| BindError::Shape {
-        name: name.clone(),
-        dims: dims.clone(),
-    })
 }

@@ -343,3 +343,42 @@ fn loops_without_measure_are_refused() {
         );
     }
 }
+
+/// The same in what is computed before a rule is chosen: a number cut short would be a wrong one.
+#[test]
+fn settings_and_guards_without_measure_are_refused() {
+    let cases = [
+        (
+            "hyper lr = counted(1000000000)",
+            "",
+            "the default of `lr` is too large",
+        ),
+        (
+            "static turns: float = counted(1000000000)",
+            "",
+            "the default of `turns` is too large",
+        ),
+        (
+            "shared turns = counted(1000000000)",
+            "",
+            "what `Counting` starts from is too large",
+        ),
+        (
+            "",
+            "where counted(1000000000) > 0",
+            "rule `vector` is too large for parameter `w` of shape [3]",
+        ),
+    ];
+    for (setting, guard, message) in cases {
+        let text = format!(
+            "fn counted(k: int) -> float {{ var x = 0; repeat k {{ x += 1 }}; x }}
+            optimizer Counting {{
+                {setting}
+                rule vector(w: [n]) {guard} {{ w -= grad }}
+            }}"
+        );
+        let rules = Rules::from_source("counting", &text).expect(message);
+        let bound = rules.bind(&[vector("w")], &BindOptions::default());
+        check(bound, "opt::bind::too_large", message);
+    }
+}

@@ -37,8 +37,9 @@ pub(crate) struct Engine {
     pub(crate) optimizer: Optimizer,
     groups: Vec<Group>,
     pub(crate) params: Vec<Param>,
-    /// CUDA devices that parameters are on, by number.
+    /// CUDA devices that parameters are on, by number, and `torch.cuda` if there are any.
     devices: BTreeSet<u32>,
+    cuda: Option<Py<PyModule>>,
     /// The addresses that were last found apart.
     apart: Vec<usize>,
 }
@@ -281,10 +282,16 @@ impl Engine {
             Device::Cpu => None,
             Device::Cuda(ordinal) => Some(ordinal),
         });
+        let devices: BTreeSet<u32> = devices.collect();
+        let cuda = match devices.is_empty() {
+            true => None,
+            false => Some(py.import("torch.cuda")?.unbind()),
+        };
         Ok(Engine {
             optimizer,
             groups,
-            devices: devices.collect(),
+            devices,
+            cuda,
             params,
             apart: Vec::new(),
         })
@@ -312,8 +319,10 @@ impl Engine {
 
     /// Steps each device on the stream that torch gives it work on now.
     fn take_streams(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Some(cuda) = self.cuda.as_ref().map(|cuda| cuda.bind(py)) else {
+            return Ok(());
+        };
         for &ordinal in &self.devices {
-            let cuda = py.import(intern!(py, "torch.cuda"))?;
             let current = cuda.call_method1(intern!(py, "current_stream"), (ordinal,))?;
             let raw: usize = current.getattr(intern!(py, "cuda_stream"))?.extract()?;
             // SAFETY: torch's streams are of the primary context, and torch never destroys one.

@@ -83,9 +83,10 @@ pub(crate) struct Layout {
     pub(crate) dims: Vec<i64>,
     pub(crate) dtype: DType,
     pub(crate) device: Device,
-    /// `torch.Size` and `torch.dtype` to compare with.
+    /// `torch.Size`, `torch.dtype` and `torch.device` to compare with.
     shape: Py<PyAny>,
     torch_dtype: Py<PyAny>,
+    torch_device: Py<PyAny>,
 }
 
 /// Where a tensor's elements are.
@@ -136,6 +137,7 @@ impl Layout {
             device: device_of(tensor, label)?,
             shape: tensor.getattr(intern!(py, "shape"))?.unbind(),
             torch_dtype: torch_dtype.unbind(),
+            torch_device: tensor.getattr(intern!(py, "device"))?.unbind(),
         };
         layout.read(tensor, label).map(|_| layout)
     }
@@ -152,6 +154,10 @@ impl Layout {
         Ok(Layout {
             shape: torch.getattr("Size")?.call1((dims.clone(),))?.unbind(),
             torch_dtype: torch.getattr(crate::value::torch_name(dtype))?.unbind(),
+            torch_device: torch
+                .getattr("device")?
+                .call1((device.to_string(),))?
+                .unbind(),
             dims,
             dtype,
             device,
@@ -214,9 +220,15 @@ impl Layout {
 
     fn check_device(&self, tensor: &Bound<'_, PyAny>, label: Label<'_>) -> PyResult<()> {
         let py = tensor.py();
-        let is_cpu = tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()?;
         // What is asked in every step of every tensor must be quick.
-        if is_cpu && self.device == Device::Cpu {
+        let stayed = match self.device {
+            Device::Cpu => tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()?,
+            Device::Cuda(_) => {
+                let found = tensor.getattr(intern!(py, "device"))?;
+                found.eq(&self.torch_device)?
+            }
+        };
+        if stayed {
             return Ok(());
         }
         let found = device_of(tensor, label)?;

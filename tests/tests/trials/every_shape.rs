@@ -242,6 +242,7 @@ impl Variant {
             &self.settings,
             (&self.names[n], SHAPES[n]),
         )
+        .expect("short guards")
     }
 
     /// Runs it on the shapes that some rule takes.

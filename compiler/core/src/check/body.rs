@@ -423,7 +423,7 @@ impl<'a> Body<'a> {
     fn suggest_name(&self, name: &str) -> String {
         let tables = self.items.tables.keys().map(String::as_str);
         let fallback = if self.items.functions.contains_key(name)
-            || super::builtins::find(name).is_some()
+            || super::signatures::find(name).is_some()
         {
             format!("`{name}` is a function: write `{name}(…)`")
         } else {

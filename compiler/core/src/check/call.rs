@@ -1,13 +1,13 @@
 //! Calls: arguments to parameters, functions of the language and of the program.
 
 use super::body::Body;
-use super::builtins::{self, Kind, Signature};
 use super::error::CheckError;
 use super::expr::error;
 use super::foreign;
 use super::names::{Binding, did_you_mean};
 use super::phase::Level;
 use super::shapes::Substitution;
+use super::signatures::{self, Kind, Signature};
 use super::types::{fact_name, implies};
 use crate::hir::{Builtin, Expr, ExprKind, FunctionId, Shape, Type};
 use optc_grammar::ast::{self, Arg, Name, Span};
@@ -38,7 +38,7 @@ impl Body<'_> {
         if let Some(Binding::Base(base)) = meaning {
             return self.apply(base, callee, args, span);
         }
-        if let Some(signature) = builtins::find_for(&callee.text, args.len()) {
+        if let Some(signature) = signatures::find_for(&callee.text, args.len()) {
             return self.call_builtin(signature, args, span);
         }
         if let Some(function) = self.items.functions.get(&callee.text) {
@@ -74,7 +74,7 @@ impl Body<'_> {
         } else {
             format!("declare `fn {name}(…) -> […] {{ … }}`, or import it with `use`")
         };
-        let mut known: Vec<&str> = builtins::names().collect();
+        let mut known: Vec<&str> = signatures::names().collect();
         known.extend(self.items.functions.keys().map(String::as_str));
         did_you_mean(name, known, fallback)
     }

@@ -122,7 +122,7 @@ impl Items {
 
     fn add_function(&mut self, cx: &mut Context, function: &ast::Function) {
         self.take_name(cx, Kind::Function, &function.name);
-        if super::builtins::find(&function.name.text).is_some() {
+        if super::signatures::find(&function.name.text).is_some() {
             let (name, at) = (function.name.text.clone(), function.name.span);
             cx.sink
                 .report(self.file, CheckError::ShadowsBuiltin { name, at });

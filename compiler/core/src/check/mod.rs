@@ -1,16 +1,10 @@
 //! Checks a module and all it uses: syntax tree in, resolved and typed tree out, or every mistake with its place.
 //!
 //! ```
-//! use optc_core::{check::check, source::Sources};
-//!
-//! struct Nothing;
-//! impl Sources for Nothing {
-//!     fn read(&self, _: &str) -> Option<String> { None }
-//!     fn modules(&self) -> Vec<String> { Vec::new() }
-//! }
+//! use optc_core::{check::check, source::Embedded};
 //!
 //! let text = "optimizer Sgd { hyper lr = 0.1  rule each(w: [...]) { w -= lr * grad } }";
-//! let checked = check("sgd.opt", text, &Nothing)?;
+//! let checked = check("sgd.opt", text, &Embedded::NOTHING)?;
 //! assert_eq!(checked.program.optimizers.len(), 1);
 //! # Ok::<(), optc_core::check::Diagnostics>(())
 //! ```
@@ -44,6 +38,7 @@ mod rules;
 mod same;
 mod settings;
 mod shapes;
+mod signatures;
 mod state;
 mod stmt;
 mod types;

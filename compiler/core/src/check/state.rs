@@ -115,15 +115,18 @@ impl Body<'_> {
                 Some(modes)
             }
             (None, Some(index)) => {
-                let name = name.text.clone();
-                self.report(CheckError::IndexNotAllowed {
-                    name,
-                    at: index.span,
-                    origin: None,
-                });
+                self.index_not_allowed(name, index, None);
                 None
             }
         }
+    }
+
+    pub(super) fn index_not_allowed(&mut self, name: &Name, index: &Name, origin: Option<Span>) {
+        self.report(CheckError::IndexNotAllowed {
+            name: name.text.clone(),
+            at: index.span,
+            origin,
+        });
     }
 
     fn outside_each(&mut self, index: &Name, help: String, origin: Option<Span>) {
@@ -480,12 +483,7 @@ impl Body<'_> {
             _ => None,
         };
         let Some((state, modes)) = family else {
-            let (name, origin) = (name.text.clone(), entry.span);
-            self.report(CheckError::IndexNotAllowed {
-                name,
-                at: index.span,
-                origin,
-            });
+            self.index_not_allowed(name, index, entry.span);
             return None;
         };
         let var = self.modes[modes].var.clone();

@@ -386,12 +386,7 @@ impl Body<'_> {
             }
         };
         if let Some(index) = index {
-            let (name, origin) = (name.text.clone(), entry.span);
-            self.report(CheckError::IndexNotAllowed {
-                name,
-                at: index.span,
-                origin,
-            });
+            self.index_not_allowed(name, index, entry.span);
             return None;
         }
         self.outside_value(name, entry)?;

@@ -46,7 +46,6 @@ impl Builder {
             body,
             shared: Vec::new(),
             sums: Vec::new(),
-            too_large: false,
         };
         Builder {
             function,

@@ -79,8 +79,6 @@ pub struct Function {
     pub shared: Vec<u32>,
     /// What the parameter adds to the sums over parameters that the body reads, in order.
     pub sums: Vec<Summand>,
-    /// Loops were not written out to their end, because it would have become too large; it must not run.
-    pub too_large: bool,
 }
 
 /// What one parameter adds to a sum over parameters.

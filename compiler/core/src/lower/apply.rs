@@ -4,7 +4,7 @@
 //! around it, under a name of its own: `base.exp_avg`.
 
 use super::view::Step;
-use super::{Frame, Lowerer, Val, select};
+use super::{Frame, Lowerer, Val};
 use crate::hir::{Expr, ExprKind};
 use std::collections::HashMap;
 
@@ -23,8 +23,7 @@ impl<'p> Lowerer<'p> {
             .collect();
         let mut frame = self.base_frame(base, set);
         let dims = self.build.function.dims(param).to_vec();
-        let rule = select::matching_rule(self.program, &frame, &dims, self.name);
-        let rule = rule.unwrap_or_default();
+        let rule = self.matching_rule(&frame, &dims).unwrap_or_default();
         let (given, pristine) = (self.frame.given, self.frame.pristine);
         let same = |n: usize, value| pristine[n] && given.is_some_and(|given| given[n] == value);
         frame.pristine = [same(0, param), same(1, grad)];
@@ -83,7 +82,7 @@ impl<'p> Lowerer<'p> {
     pub(super) fn bases_take(&mut self, applied: &[usize], dims: &[u64]) -> bool {
         applied.iter().all(|&base| {
             let frame = self.base_frame(base, Vec::new());
-            select::matching_rule(self.program, &frame, dims, self.name).is_some()
+            self.matching_rule(&frame, dims).is_some()
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::current::Current;
 use super::view::Step;
-use super::{Frame, Lowerer, Spec, Through, Val, lowered};
+use super::{Frame, Lowerer, Spec, Through, TooLarge, Val, lowered};
 use crate::hir::{Entry, Fact, Input, InputKind, Program, RuleBody, Signature};
 use crate::ir::{Function, Op, OpKind, Region, RegionData, Type, Value};
 use crate::plan::Role;
@@ -13,8 +13,12 @@ use std::collections::HashSet;
 
 /// The entries of one rule for one parameter, those of what it delegates to and applies included; with each whether it
 /// reads the gradient.
-pub fn entries(spec: &Spec<'_>) -> Vec<(Signature, bool)> {
-    let lowerer = lowered(spec);
+///
+/// # Errors
+///
+/// The rule's loops are too long to be written out.
+pub fn entries(spec: &Spec<'_>) -> Result<Vec<(Signature, bool)>, TooLarge> {
+    let lowerer = lowered(spec)?;
     let ran = lowerer.ran.iter();
     let here = ran.filter(|frame| frame.through.home.is_some());
     let mut found: Vec<(Signature, bool)> = Vec::new();
@@ -23,14 +27,18 @@ pub fn entries(spec: &Spec<'_>) -> Vec<(Signature, bool)> {
             found.push((entry.signature(), entry.reads_grad));
         }
     }
-    found
+    Ok(found)
 }
 
 /// Specialises an entry of a rule; none if it has no such entry.
 ///
 /// Host inputs behind those of the optimizer are the numbers that the entry is given, in order.
-pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Option<Function> {
-    let mut lowerer = lowered(spec);
+///
+/// # Errors
+///
+/// The loops of the rule or of the entry are too long to be written out.
+pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Result<Option<Function>, TooLarge> {
+    let mut lowerer = lowered(spec)?;
     let ran = std::mem::take(&mut lowerer.ran);
     let here = ran.into_iter().filter(|frame| frame.through.home.is_some());
     let found = here.filter_map(|frame| {
@@ -39,14 +47,17 @@ pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Option<Function> {
         Some((frame, entry))
     });
     let found: Vec<(Frame, &Entry)> = found.collect();
-    let (_, first) = found.first()?;
+    let Some((_, first)) = found.first() else {
+        return Ok(None);
+    };
     lowerer.forget_step();
     let given = lowerer.inputs_of_entry(spec, &first.inputs);
     // A parameter that is seen in parts has the entry for each of them.
     for (frame, entry) in found {
         lowerer.entry(frame, entry, &given);
     }
-    Some(lowerer.finish())
+    let lowerer = lowerer.whole(|| TooLarge::of(spec))?;
+    Ok(Some(lowerer.finish()))
 }
 
 fn entries_of<'p>(program: &'p Program, frame: &Frame) -> &'p [Entry] {

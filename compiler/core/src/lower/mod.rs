@@ -4,7 +4,8 @@
 //! computed here and disappears; functions are inlined and `repeat` and `each` are unrolled, because both depend on
 //! such values. What remains is straight tensor code with host scalars and the branches that depend on the step.
 //!
-//! A checked program lowers without failing; an impossible case is a bug in the checker and panics with its name.
+//! A checked program lowers without failing, unless its loops have no measure ([`TooLarge`]); an impossible case is a bug
+//! in the checker and panics with its name.
 
 mod apply;
 mod builtin;
@@ -16,12 +17,14 @@ mod select;
 mod shared;
 mod state;
 mod stmt;
+mod too_large;
 mod view;
 
 pub use entry::{entries, lower_entry};
 pub use names::{answers, examples};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
+pub use too_large::{Large, TooLarge};
 
 use crate::dtype::DType;
 use crate::hir::{
@@ -63,11 +66,15 @@ pub struct Spec<'a> {
 }
 
 /// Specialises a rule.
-pub fn lower(spec: &Spec<'_>) -> Function {
-    lowered(spec).finish()
+///
+/// # Errors
+///
+/// Its loops are too long to be written out.
+pub fn lower(spec: &Spec<'_>) -> Result<Function, TooLarge> {
+    Ok(lowered(spec)?.finish())
 }
 
-fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
+fn lowered<'p>(spec: &Spec<'p>) -> Result<Lowerer<'p>, TooLarge> {
     let frame = root_frame(spec.program, spec.optimizer, spec.settings);
     let mut lowerer = Lowerer {
         name: spec.name,
@@ -88,33 +95,36 @@ fn lowered<'p>(spec: &Spec<'p>) -> Lowerer<'p> {
     lowerer.current = Current::new(vec![param, grad]);
     let updated = lowerer.rule(spec.rule, param, grad);
     lowerer.current.set(0, updated);
-    lowerer
+    lowerer.whole(|| TooLarge::of(spec))
 }
 
-/// The value of a host expression over the settings so far; NaN if it is not a number.
-pub(crate) fn evaluate_number(
+/// The value of a hyperparameter's default over the settings so far; NaN if it is not a number.
+pub(crate) fn default_hyper(
     program: &Program,
     id: OptimizerId,
     settings: &Settings,
-    expr: &hir::Expr,
-) -> f64 {
-    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
-    match lowerer.expr(expr) {
+    hyper: &hir::Hyper,
+) -> Result<f64, TooLarge> {
+    let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
+    let value = lowerer.expr(&hyper.default);
+    lowerer.whole(|| TooLarge::default(&hyper.name))?;
+    Ok(match value {
         Val::Number(x) => x,
         _ => f64::NAN,
-    }
+    })
 }
 
 /// The value of a static's default.
-pub(crate) fn evaluate_static(
+pub(crate) fn default_static(
     program: &Program,
     id: OptimizerId,
     settings: &Settings,
-    expr: &hir::Expr,
-    ty: &StaticType,
-) -> StaticValue {
-    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
-    lowerer.expr(expr).into_static(ty)
+    declared: &hir::Static,
+) -> Result<StaticValue, TooLarge> {
+    let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
+    let value = lowerer.expr(&declared.default);
+    lowerer.whole(|| TooLarge::default(&declared.name))?;
+    Ok(value.into_static(&declared.ty))
 }
 
 /// A value during lowering: known now, or a value of the IR.
@@ -284,7 +294,7 @@ fn root_frame(program: &Program, id: OptimizerId, settings: &Settings) -> Frame 
 }
 
 /// The frame of expressions evaluated at bind: hyperparameters have their values of that moment.
-fn constant_frame(_: &Program, id: OptimizerId, settings: &Settings) -> Frame {
+fn constant_frame(id: OptimizerId, settings: &Settings) -> Frame {
     let hypers = settings.hypers.iter().map(|&x| Val::Number(x)).collect();
     Frame::new(id, hypers, settings.statics.iter().map(Val::from).collect())
 }
@@ -313,6 +323,8 @@ struct Lowerer<'p> {
     hiding: Option<state::Hiding>,
     /// Turns of loops that were written out.
     turns: u64,
+    /// Some were not, because there were too many.
+    too_large: bool,
     /// How many random tensors and random branches were written out.
     draws: [u32; 2],
     /// The vectors of diagonal matrices.
@@ -336,6 +348,7 @@ impl<'p> Lowerer<'p> {
             on_failure: OnFailure::default(),
             ran: Vec::new(),
             turns: 0,
+            too_large: false,
             hiding: None,
             draws: [0; 2],
             diagonals: HashMap::new(),
@@ -355,6 +368,14 @@ impl<'p> Lowerer<'p> {
             fact,
         });
         self.build.function.slots.len() - 1
+    }
+
+    /// The same, unless it is too large to be all there.
+    fn whole(self, error: impl FnOnce() -> TooLarge) -> Result<Self, TooLarge> {
+        match self.too_large {
+            true => Err(error()),
+            false => Ok(self),
+        }
     }
 
     fn finish(mut self) -> Function {
@@ -472,8 +493,7 @@ impl<'p> Lowerer<'p> {
                 statics,
             } => {
                 let frame = self.inner_frame(*id, hypers, statics);
-                let rule = select::matching_rule(self.program, &frame, &dims, self.name)
-                    .unwrap_or_default();
+                let rule = self.matching_rule(&frame, &dims).unwrap_or_default();
                 (frame, rule)
             }
         };

@@ -1,7 +1,7 @@
 //! Which rule takes a parameter: the first whose pattern fits and whose guard holds.
 
 use super::view::{self, Seen, Step};
-use super::{Frame, Lowerer, Val, root_frame};
+use super::{Frame, Lowerer, TooLarge, Val, root_frame};
 use crate::hir::{
     self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target, View,
 };
@@ -11,32 +11,45 @@ use cranelift_entity::SecondaryMap;
 /// The index of the rule that takes a parameter of this name and shape, if one does.
 ///
 /// A rule that delegates takes it only if the rule it delegates to does.
+///
+/// # Errors
+///
+/// A guard's loops are too long to be written out.
 pub fn rule_for(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
-    (name, dims): (&str, &[u64]),
-) -> Option<usize> {
+    param: (&str, &[u64]),
+) -> Result<Option<usize>, TooLarge> {
     let frame = root_frame(program, optimizer, settings);
-    matching_rule(program, &frame, dims, name)
+    matching_rule(program, &frame, param)
 }
 
 /// Whether a rule, asked for by index rather than by matching order, can take a parameter of this name and shape.
+///
+/// # Errors
+///
+/// Its guard's loops are too long to be written out.
 pub fn rule_takes(
     program: &Program,
     optimizer: OptimizerId,
     settings: &Settings,
     rule: usize,
-    (name, dims): (&str, &[u64]),
-) -> bool {
+    param: (&str, &[u64]),
+) -> Result<bool, TooLarge> {
     let frame = root_frame(program, optimizer, settings);
-    takes(program, &frame, rule, (name, dims))
+    takes(program, &frame, rule, param)
 }
 
-fn takes(program: &Program, frame: &Frame, rule: usize, (name, dims): (&str, &[u64])) -> bool {
+fn takes(
+    program: &Program,
+    frame: &Frame,
+    rule: usize,
+    (name, dims): (&str, &[u64]),
+) -> Result<bool, TooLarge> {
     let data = &program.optimizers[frame.optimizer].rules[rule];
     let Some(symbols) = bind_pattern(&data.pattern, dims) else {
-        return false;
+        return Ok(false);
     };
     let mut lowerer = Lowerer {
         name,
@@ -50,17 +63,22 @@ fn takes(program: &Program, frame: &Frame, rule: usize, (name, dims): (&str, &[u
             .guard
             .as_ref()
             .is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
-    holds && delegate_takes(&mut lowerer, &data.body, dims)
+    let takes = holds && delegate_takes(&mut lowerer, &data.body, dims);
+    lowerer.whole(|| TooLarge::rule(&data.name, (name, dims)))?;
+    Ok(takes)
 }
 
-pub(super) fn matching_rule(
+fn matching_rule(
     program: &Program,
     frame: &Frame,
-    dims: &[u64],
-    name: &str,
-) -> Option<usize> {
-    (0..program.optimizers[frame.optimizer].rules.len())
-        .find(|&rule| takes(program, frame, rule, (name, dims)))
+    param: (&str, &[u64]),
+) -> Result<Option<usize>, TooLarge> {
+    for rule in 0..program.optimizers[frame.optimizer].rules.len() {
+        if takes(program, frame, rule, param)? {
+            return Ok(Some(rule));
+        }
+    }
+    Ok(None)
 }
 
 fn delegate_takes<'p>(lowerer: &mut Lowerer<'p>, body: &'p RuleBody, dims: &[u64]) -> bool {
@@ -117,7 +135,7 @@ fn target_takes<'p>(lowerer: &mut Lowerer<'p>, target: &'p Target, seen: &[u64])
             statics,
         } => {
             let frame = lowerer.inner_frame(*id, hypers, statics);
-            matching_rule(lowerer.program, &frame, seen, lowerer.name).is_some()
+            lowerer.matching_rule(&frame, seen).is_some()
         }
     }
 }
@@ -157,6 +175,13 @@ pub(super) fn bind_pattern(pattern: &Pattern, dims: &[u64]) -> Option<SecondaryM
 }
 
 impl<'p> Lowerer<'p> {
+    /// The rule of another optimizer that takes what this one hands over.
+    pub(super) fn matching_rule(&mut self, frame: &Frame, dims: &[u64]) -> Option<usize> {
+        let found = matching_rule(self.program, frame, (self.name, dims));
+        self.too_large |= found.is_err();
+        found.ok().flatten()
+    }
+
     /// Gives the frame a parameter of this shape whose elements nobody will read: guards ask only for `rank` and `dim`.
     fn with_shape(&mut self, dims: &[u64]) {
         let zero = self.build.constant(0.0);

@@ -4,7 +4,7 @@
 //! delegate to, in order of the rules. So every parameter of a group means the same number by an input, whichever rule
 //! takes it.
 
-use super::{Lowerer, Val, constant_frame};
+use super::{Lowerer, TooLarge, Val, constant_frame};
 use crate::hir::{Block, Fact, OptimizerId, Program, RuleBody, Target};
 use crate::ir::{OpKind, Summand, TensorType, Type, Value};
 use crate::kernel::Fold;
@@ -12,9 +12,15 @@ use crate::plan::Role;
 use crate::settings::Settings;
 
 /// The inputs of an optimizer after its hyperparameters, before the first step.
-pub(crate) fn first_shared(program: &Program, id: OptimizerId, settings: &Settings) -> Vec<f64> {
-    let mut lowerer = Lowerer::new(program, constant_frame(program, id, settings));
-    lowerer.first_inputs()
+pub(crate) fn first_shared(
+    program: &Program,
+    id: OptimizerId,
+    settings: &Settings,
+) -> Result<Vec<f64>, TooLarge> {
+    let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
+    let inputs = lowerer.first_inputs();
+    lowerer.whole(|| TooLarge::start(&program.optimizers[id].name))?;
+    Ok(inputs)
 }
 
 /// How many inputs an optimizer has besides its hyperparameters.

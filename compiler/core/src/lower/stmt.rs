@@ -166,9 +166,9 @@ impl<'p> Lowerer<'p> {
     /// Whether one more turn of a loop may be written out.
     fn has_room(&mut self) -> bool {
         self.turns += 1;
-        let large = self.turns.max(self.build.function.ops.len() as u64) > LARGEST_FUNCTION;
-        self.build.function.too_large |= large;
-        !large
+        let size = self.turns.max(self.build.function.ops.len() as u64);
+        self.too_large |= size > LARGEST_FUNCTION;
+        !self.too_large
     }
 
     fn repeat(

@@ -11,11 +11,8 @@
 //! not. The runtime executes it; `optc inspect` prints it; its cost is read off it. Buffers are slots (the parameter,
 //! its gradient, its state) and temporaries at fixed offsets of one scratch arena.
 
-mod cost;
 pub mod eval;
 mod print;
-
-pub use cost::Cost;
 
 use crate::dtype::DType;
 use crate::kernel::{Fold, MapKernel};
@@ -48,8 +45,6 @@ pub struct Plan {
     pub shared: Vec<(u32, Reg)>,
     /// Sums over parameters that the step reads: computed before it, in order.
     pub sums: Vec<Sum>,
-    /// The rule has more than [`crate::lower::LARGEST_FUNCTION`] for this parameter, and there is no plan.
-    pub too_large: bool,
 }
 
 /// What a parameter adds to a sum over all parameters of a step.
@@ -68,6 +63,23 @@ impl Plan {
     pub fn all_kernels(&self) -> impl Iterator<Item = &MapKernel> {
         let sums = self.sums.iter().flat_map(|sum| &sum.plan.kernels);
         self.kernels.iter().chain(sums)
+    }
+
+    /// Shape of a buffer.
+    pub fn dims(&self, buffer: Buffer) -> &[u64] {
+        match buffer {
+            Buffer::Slot(n) => &self.slots[n as usize].dims,
+            Buffer::Temp(n) => &self.temps[n as usize].dims,
+        }
+    }
+
+    /// Size of a buffer in bytes.
+    pub fn bytes(&self, buffer: Buffer) -> u64 {
+        let dtype = match buffer {
+            Buffer::Slot(n) => self.slots[n as usize].dtype,
+            Buffer::Temp(n) => self.temps[n as usize].dtype,
+        };
+        self.dims(buffer).iter().product::<u64>() * dtype.size()
     }
 }
 

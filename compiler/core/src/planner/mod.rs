@@ -46,7 +46,6 @@ pub fn plan(function: &Function) -> Plan {
         kernels: planner.kernels.all,
         init,
         body,
-        too_large: false,
     }
 }
 

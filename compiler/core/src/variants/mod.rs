@@ -3,7 +3,8 @@
 //! Rules are specialised when they are bound, so the set of kernels is open; but kernels know no dimensions, and few
 //! differ. This module plans the optimizer for the settings and shapes of [`sample`]: each static switched, each two of
 //! them, and more where there are few. Shapes that need the same kernels under every single switch stand for each other
-//! when more are switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound.
+//! when more are switched. A kernel that is met only outside the sample is compiled by the quick tier when it is bound;
+//! what is too large to be bound is left out.
 
 mod sample;
 mod survey;
@@ -46,7 +47,10 @@ pub fn variants(
         if switches == 2 {
             places = survey.distinct(&places);
         }
-        survey.visit(settings, &places);
+        match switches {
+            0 | 1 => survey.compare(settings, &places),
+            _ => survey.visit(settings, &places),
+        }
     }
     limits
         .into_iter()
@@ -110,19 +114,8 @@ mod tests {
     use crate::check::check;
     use crate::lower::{Spec, rule_for};
     use crate::settings::StaticValue;
-    use crate::source::Sources;
+    use crate::source::Embedded;
     use crate::specialize::plan_for;
-
-    struct Nothing;
-
-    impl Sources for Nothing {
-        fn read(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn modules(&self) -> Vec<String> {
-            Vec::new()
-        }
-    }
 
     const LOW_RANK: &str = "optimizer Low {
         static rank: int = 0 in [0, inf)
@@ -148,17 +141,20 @@ mod tests {
             program,
             optimizer: id,
             settings: &settings,
-            rule: rule_for(program, id, &settings, ("w", dims)).expect("a rule"),
+            rule: rule_for(program, id, &settings, ("w", dims))
+                .expect("no guard loops")
+                .expect("a rule"),
             name: "w",
             dims,
             dtype: DType::F32,
             grad_dtype: DType::F32,
         })
+        .expect("a small rule")
     }
 
     #[test]
     fn a_rank_that_is_off_is_switched_on() {
-        let program = check("shown", LOW_RANK, &Nothing)
+        let program = check("shown", LOW_RANK, &Embedded::NOTHING)
             .expect("no mistakes")
             .program;
         let found = variants(

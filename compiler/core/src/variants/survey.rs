@@ -3,7 +3,7 @@
 use super::{Variants, sample};
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program};
-use crate::lower::{self, Spec, rule_for};
+use crate::lower::{self, Spec, TooLarge, rule_for};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::specialize::{entry_plans, plan_for};
@@ -22,8 +22,8 @@ pub(super) struct Survey<'p> {
     dtypes: &'p [DType],
     /// What all places that were visited need.
     pub(super) found: Variants,
-    /// The kernels that each place needed, visit by visit.
-    visits: BTreeMap<Place, Vec<Vec<String>>>,
+    /// The kernels that each place needed that is compared, setting by setting.
+    needed: BTreeMap<Place, Vec<Vec<String>>>,
 }
 
 impl<'p> Survey<'p> {
@@ -37,7 +37,7 @@ impl<'p> Survey<'p> {
             optimizer,
             dtypes,
             found: Variants::default(),
-            visits: BTreeMap::new(),
+            needed: BTreeMap::new(),
         }
     }
 
@@ -59,14 +59,18 @@ impl<'p> Survey<'p> {
 
     /// Plans every place under each of the settings.
     pub(super) fn visit(&mut self, settings: &[Settings], places: &[Place]) {
-        let jobs: Vec<(&Settings, &Place)> = settings
-            .iter()
-            .flat_map(|settings| places.iter().map(move |place| (settings, place)))
-            .collect();
+        let jobs = jobs(settings, places);
+        let planned = self.run(&jobs).into_iter();
+        planned.for_each(|variants| self.found.merge(variants));
+    }
+
+    /// The same, and remembers what each place needed: [`Self::distinct`] compares them.
+    pub(super) fn compare(&mut self, settings: &[Settings], places: &[Place]) {
+        let jobs = jobs(settings, places);
         for ((_, place), variants) in jobs.iter().zip(self.run(&jobs)) {
             let kernels = variants.kernels.keys().cloned().collect();
-            let visits = self.visits.entry(Place::clone(place)).or_default();
-            visits.push(kernels);
+            let needed = self.needed.entry(Place::clone(place)).or_default();
+            needed.push(kernels);
             self.found.merge(variants);
         }
     }
@@ -82,10 +86,10 @@ impl<'p> Survey<'p> {
         }
     }
 
-    /// One of the places that needed the same kernels in every visit so far, for each such set of these places.
+    /// One of the places that needed the same kernels under all settings so far, for each such set of these places.
     pub(super) fn distinct(&self, places: &[Place]) -> Vec<Place> {
-        let visits = |place| (self.visits.get(place), place);
-        let first: BTreeMap<_, _> = places.iter().rev().map(visits).collect();
+        let needed = |place| (self.needed.get(place), place);
+        let first: BTreeMap<_, _> = places.iter().rev().map(needed).collect();
         first.into_values().cloned().collect()
     }
 
@@ -95,7 +99,8 @@ impl<'p> Survey<'p> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            mine.map_while(|n| Some((n, self.variants(jobs.get(n)?))))
+            // What is too large is never bound.
+            mine.map_while(|n| Some((n, self.variants(jobs.get(n)?).unwrap_or_default())))
                 .collect::<Vec<_>>()
         };
         let done = thread::scope(|scope| {
@@ -112,10 +117,13 @@ impl<'p> Survey<'p> {
         done.into_values().collect()
     }
 
-    fn variants(&self, &(settings, (dtype, name, dims)): &(&Settings, &Place)) -> Variants {
+    fn variants(
+        &self,
+        &(settings, (dtype, name, dims)): &(&Settings, &Place),
+    ) -> Result<Variants, TooLarge> {
         let mut found = Variants::default();
-        let Some(rule) = rule_for(self.program, self.optimizer, settings, (name, dims)) else {
-            return found;
+        let Some(rule) = rule_for(self.program, self.optimizer, settings, (name, dims))? else {
+            return Ok(found);
         };
         let spec = Spec {
             program: self.program,
@@ -127,12 +135,17 @@ impl<'p> Survey<'p> {
             dtype: *dtype,
             grad_dtype: *dtype,
         };
-        found.add(plan_for(&spec));
-        for entry in entry_plans(&spec) {
+        found.add(plan_for(&spec)?);
+        for entry in entry_plans(&spec)? {
             found.add(Plan::clone(&entry.plan));
         }
-        found
+        Ok(found)
     }
+}
+
+fn jobs<'a>(settings: &'a [Settings], places: &'a [Place]) -> Vec<(&'a Settings, &'a Place)> {
+    let at_each = |settings| places.iter().map(move |place| (settings, place));
+    settings.iter().flat_map(at_each).collect()
 }
 
 /// Names that rules tell apart.

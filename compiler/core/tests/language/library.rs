@@ -47,10 +47,7 @@ fn headers_have_equations_and_a_source() {
             .map_while(|line| line.strip_prefix("//!"))
             .collect();
         let equation = |line: &&str| line.starts_with("     ") && line.contains(['←', '=']);
-        assert!(
-            header.iter().any(|line| equation(&line)),
-            "{name} has no equations"
-        );
+        assert!(header.iter().any(equation), "{name} has no equations");
         let dated = |word: &str| {
             word.len() == 4 && word.starts_with(['1', '2']) && word.parse::<u16>().is_ok()
         };

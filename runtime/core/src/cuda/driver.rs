@@ -3,14 +3,6 @@
 //! [`Api`] has one method per thing that is asked, not one per function of the driver, so that a test can put plain
 //! memory in the driver's place. A method that touches device memory or a handle is unsafe: a driver checks neither.
 
-#![cfg_attr(
-    not(any(test, feature = "fake-cuda")),
-    allow(
-        unreachable_pub,
-        reason = "all of it is public for a driver made for tests"
-    )
-)]
-
 use super::error::CudaError;
 use super::library::Library;
 use std::ffi::{OsStr, c_void};

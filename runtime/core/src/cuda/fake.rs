@@ -1,6 +1,7 @@
 //! A driver without a device: its memory is the host's, and its entries are run by `kernel_eval`.
 //!
-//! Of PTX it reads the names of the entries; what they do, it has to be told by kernels of these names. Everything happens at once, so it cannot show a missing order between
+//! Of PTX it reads the names of the entries; what they do, it has to be told by kernels of these names, which are made
+//! once one is launched that is not known yet. Everything happens at once, so it cannot show a missing order between
 //! streams; it does notice a call without a context, memory that is not given back, and a word read beyond a tensor's.
 
 use super::driver::{
@@ -16,6 +17,7 @@ use optc_core::kernel_eval;
 use optc_core::kernel_support::{self as support, AXES};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What stands before the name of an entry in PTX.
@@ -32,10 +34,39 @@ pub struct Fake(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    kernels: HashMap<String, MapKernel>,
+    kernels: Mutex<Kernels>,
     /// Bytes of the device.
     size: u64,
     state: Mutex<State>,
+}
+
+/// What the entries do.
+struct Kernels {
+    known: HashMap<String, Arc<MapKernel>>,
+    /// Those that nobody has asked for yet.
+    others: Box<dyn Iterator<Item = MapKernel> + Send>,
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.known.keys()).finish()
+    }
+}
+
+impl Kernels {
+    /// The next of the others, which is known from now on.
+    fn next(&mut self) -> Option<Arc<MapKernel>> {
+        let kernel = Arc::new(self.others.next()?);
+        self.known.insert(kernel.symbol(), Arc::clone(&kernel));
+        Some(kernel)
+    }
+
+    fn find(&mut self, name: &str) -> Option<Arc<MapKernel>> {
+        if let Some(known) = self.known.get(name) {
+            return Some(Arc::clone(known));
+        }
+        std::iter::from_fn(|| self.next()).find(|kernel| kernel.symbol() == name)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,11 +106,17 @@ impl Counts {
 }
 
 impl Fake {
-    /// A driver with two devices of `size` bytes that can run these kernels.
-    pub fn new(kernels: impl IntoIterator<Item = MapKernel>, size: u64) -> Fake {
-        let kernels = kernels.into_iter().chain(support::kernels());
+    /// A driver with two devices of `size` bytes that can run these kernels; it takes as many of them as it needs.
+    pub fn new<K>(kernels: K, size: u64) -> Fake
+    where
+        K: IntoIterator<Item = MapKernel, IntoIter: Send + 'static>,
+    {
+        let kernels = Kernels {
+            known: HashMap::new(),
+            others: Box::new(support::kernels().chain(kernels)),
+        };
         Fake(Arc::new(Shared {
-            kernels: kernels.map(|kernel| (kernel.symbol(), kernel)).collect(),
+            kernels: Mutex::new(kernels),
             size,
             state: Mutex::default(),
         }))
@@ -95,8 +132,16 @@ impl Fake {
 
     /// The PTX that has every entry.
     pub fn ptx(&self) -> String {
-        let entries = self.0.kernels.keys().cloned().chain(support::symbols());
+        let mut kernels = self.0.kernels.lock().unwrap();
+        while kernels.next().is_some() {}
+        let entries = kernels.known.keys().cloned().chain(support::symbols());
         entries.map(|entry| format!("{ENTRY}{entry}()\n")).collect()
+    }
+
+    /// What an entry does, unless it is one of those that are no map kernels.
+    fn kernel(&self, name: &str) -> Option<Arc<MapKernel>> {
+        let is_other = support::symbols().any(|symbol| symbol == name);
+        (!is_other).then(|| self.0.kernels.lock().unwrap().find(name))?
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -275,12 +320,13 @@ impl Api for Fake {
         let tensors = launch.tensors as usize;
         let [operands, scalars, dims, starts] = launch.tables;
         assert!(launch.blocks > 0 && tensors > 0, "an empty launch");
+        let kernel = self.kernel(&name);
         // SAFETY: the tables have as many words as the entry reads.
         unsafe {
             for n in 0..tensors {
                 let dims = [word(dims, 2 * n), word(dims, 2 * n + 1)];
                 let items = word(starts, n + 1) - word(starts, n);
-                match self.0.kernels.get(&name) {
+                match &kernel {
                     Some(kernel) => map(kernel, operands, scalars, n, dims, items),
                     None => entry(&name, (operands, scalars), n, dims),
                 }

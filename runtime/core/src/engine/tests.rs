@@ -210,7 +210,6 @@ fn momentum_plan(dims: &[u64]) -> Plan {
         kernels: vec![momentum_kernel()],
         init: vec![Thunk::Fill { out: M, value: 2 }],
         body: vec![map(0, &[W, G, M], &[W, M], &[0, 1], count(dims))],
-        too_large: false,
     }
 }
 
@@ -245,7 +244,6 @@ fn normalised_plan(dims: &[u64]) -> Plan {
             then: late,
             otherwise: vec![],
         }],
-        too_large: false,
     }
 }
 
@@ -337,7 +335,6 @@ fn whitening_plan(m: u64, n: u64) -> Plan {
             Thunk::Gemm(apply),
             Thunk::Gemm(subtract),
         ],
-        too_large: false,
     }
 }
 
@@ -359,7 +356,6 @@ fn cholesky_plan() -> Plan {
         kernels: vec![],
         init: vec![],
         body: vec![call],
-        too_large: false,
     }
 }
 
