@@ -2,7 +2,7 @@
 
 use miette::Diagnostic;
 use optc_artifact::LoadError;
-use optc_core::lower::TooLarge;
+use optc_core::lower::LowerError;
 use optc_core::settings::SettingError;
 #[cfg(feature = "compile")]
 use optc_mlir::EmitError;
@@ -74,8 +74,8 @@ impl From<EmitError> for Failure {
     }
 }
 
-impl From<TooLarge> for Failure {
-    fn from(error: TooLarge) -> Failure {
+impl From<LowerError> for Failure {
+    fn from(error: LowerError) -> Failure {
         Failure::Command(error.into())
     }
 }
@@ -167,7 +167,7 @@ pub(crate) enum CommandError {
     /// A rule whose loops, written out, are more than anything can run.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    TooLarge(#[from] TooLarge),
+    TooLarge(#[from] LowerError),
 
     /// A static given with `--static`.
     #[error(transparent)]

@@ -158,6 +158,13 @@ pub(crate) const PAGES: &[Page] = &[
         "The header says how long the file is, and it is shorter. Copy it again, or compile it again from its source.",
     ),
     Page::new(
+        "opt::bind::count",
+        "A count is out of range for a parameter",
+        "Counts and lengths may be computed from statics and shapes, so only a parameter shows what they are: a loop turns 0 to \
+         10000 times, `every k steps` needs at least 1, and no length is negative. Set the static to another value, give it a \
+         range with `in` so that nobody can set it wrong, or keep such parameters away from the rule with `where`.",
+    ),
+    Page::new(
         "opt::bind::cuda_kernel",
         "The artifact lacks code that a parameter on a GPU needs",
         "An artifact carries the kernels of the shapes, statics and dtypes that were foreseen, and for GPUs there is no \
@@ -248,7 +255,7 @@ pub(crate) const PAGES: &[Page] = &[
         "A rule has too many operations for a parameter",
         "Loops are written out when a rule is bound, once for each part of the parameter. A count that is far too high, or parts \
          that are far too small, would need more memory and time than there is. Lower the counts, or make the parts larger. \
-         A default or a guard that loops has the same limit.",
+         A default or a guard that loops has the same limit, and a tensor in a rule has at most 2^40 elements.",
     ),
     Page::new(
         "opt::bind::two_groups",
@@ -704,7 +711,7 @@ pub(crate) const PAGES: &[Page] = &[
         "opt::step::failed",
         "A factorization failed",
         "A matrix that is not positive definite, or holds a NaN, has no factorization. Look at the gradients of this \
-         parameter; or say in the rule what should happen, with `or retry f64` or `or keep` after the call.",
+         parameter; or say in the rule what should happen, with `or retry f64`, `or keep` or `or else` after the call.",
     ),
     Page::new(
         "opt::step::kept_too_often",
@@ -919,7 +926,7 @@ mod tests {
             "cranelift/src",
             "mlir/src",
             "core/src/settings.rs",
-            "core/src/lower/too_large.rs",
+            "core/src/lower/error.rs",
             "../runtime",
         ] {
             collect(&root.join("compiler").join(part), &mut found);

@@ -687,6 +687,20 @@ pub struct Shape {
     pub axes: Vec<Axis>,
 }
 
+impl Shape {
+    /// The length of a vector, also of one that is a row or a column; a single element in a matrix is a matrix.
+    pub fn line(&self) -> Option<&Dim> {
+        const ONE: Dim = Dim::Const(1);
+        match self.axes.as_slice() {
+            [Axis::Dim(ONE), Axis::Dim(ONE)] => None,
+            [Axis::Dim(n)] | [Axis::Dim(ONE), Axis::Dim(n)] | [Axis::Dim(n), Axis::Dim(ONE)] => {
+                Some(n)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An entry of a symbolic shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Axis {

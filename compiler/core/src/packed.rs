@@ -36,7 +36,8 @@ impl Packing {
 
     /// Elements that are stored of a matrix with `n` rows.
     pub fn count(n: u64) -> u64 {
-        n * (n + 1) / 2
+        // One of the two is even.
+        (n / 2 + n % 2).saturating_mul(n + 1 - n % 2)
     }
 
     /// The columns of row `i` that are stored, of `n`.

@@ -2,7 +2,7 @@
 
 use crate::dtype::DType;
 use crate::hir::{Optimizer, OptimizerId, Program, Range, StaticType};
-use crate::lower::{self, TooLarge};
+use crate::lower::{self, LowerError};
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -148,7 +148,7 @@ pub enum SettingError {
     /// A default whose loops, written out, are more than anything can run.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    TooLarge(#[from] TooLarge),
+    TooLarge(#[from] LowerError),
 }
 
 fn list(names: &[String]) -> String {

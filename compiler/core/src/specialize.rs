@@ -2,7 +2,7 @@
 
 use crate::hir::Signature;
 use crate::ir::Function;
-use crate::lower::{self, Spec, TooLarge, lower};
+use crate::lower::{self, LowerError, Spec, lower};
 use crate::passes;
 use crate::plan::Plan;
 use crate::planner;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// # Errors
 ///
 /// The rule's loops are too long to be written out.
-pub fn plan_for(spec: &Spec<'_>) -> Result<Plan, TooLarge> {
+pub fn plan_for(spec: &Spec<'_>) -> Result<Plan, LowerError> {
     Ok(plan(lower(spec)?))
 }
 
@@ -37,7 +37,7 @@ pub struct EntryPlan {
 /// # Errors
 ///
 /// The loops of the rule or of an entry are too long to be written out.
-pub fn entry_plans(spec: &Spec<'_>) -> Result<Vec<EntryPlan>, TooLarge> {
+pub fn entry_plans(spec: &Spec<'_>) -> Result<Vec<EntryPlan>, LowerError> {
     if spec.program.entries(spec.optimizer).is_empty() {
         return Ok(Vec::new());
     }

@@ -7,7 +7,7 @@ use crate::view::Device;
 use miette::Diagnostic;
 use optc_core::check::Diagnostics;
 use optc_core::dtype::DType;
-use optc_core::lower::TooLarge;
+use optc_core::lower::LowerError;
 use optc_core::settings::SettingError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -294,7 +294,7 @@ pub enum BindError {
     /// A rule whose loops, written out, are more than anything can run.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    TooLarge(#[from] TooLarge),
+    TooLarge(#[from] LowerError),
     /// A group names a rule that does not exist.
     #[error("`{optimizer}` has no rule `{rule}`")]
     #[diagnostic(code(opt::bind::unknown_rule), help("it has {known}"))]
@@ -647,7 +647,7 @@ pub enum StepError {
     #[diagnostic(
         code(opt::step::failed),
         help(
-            "write `or retry f64` or `or keep` after the call in the rule, or look at this parameter's gradients"
+            "write `or retry f64`, `or keep` or `or else` after the call in the rule, or look at this parameter's gradients"
         )
     )]
     Failed {

@@ -5,7 +5,7 @@ use crate::error::BindError;
 use crate::groups::Terms;
 use crate::optimizer::ParamDesc;
 use optc_core::dtype::DType;
-use optc_core::lower::{Spec, TooLarge, answers, rule_for, rule_takes};
+use optc_core::lower::{LowerError, Spec, answers, rule_for, rule_takes};
 use optc_core::plan::Plan;
 use optc_core::specialize::{EntryPlan, entry_plans, plan_for};
 use std::collections::HashMap;
@@ -93,7 +93,12 @@ impl<'a> Planner<'a> {
         Ok(found)
     }
 
-    fn plan(&mut self, param: &ParamDesc, key: &Key, group: usize) -> Result<Arc<Plan>, TooLarge> {
+    fn plan(
+        &mut self,
+        param: &ParamDesc,
+        key: &Key,
+        group: usize,
+    ) -> Result<Arc<Plan>, LowerError> {
         if let Some(known) = self.plans.get(key) {
             return Ok(Arc::clone(known));
         }
@@ -107,7 +112,7 @@ impl<'a> Planner<'a> {
         param: &ParamDesc,
         key: &Key,
         group: usize,
-    ) -> Result<Arc<[EntryPlan]>, TooLarge> {
+    ) -> Result<Arc<[EntryPlan]>, LowerError> {
         if let Some(known) = self.entries.get(key) {
             return Ok(Arc::clone(known));
         }

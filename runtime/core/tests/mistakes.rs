@@ -339,7 +339,7 @@ fn loops_without_measure_are_refused() {
         check(
             bound,
             "opt::bind::too_large",
-            "rule `vector` is too large for parameter `w`",
+            "rule `vector` for parameter `w` of shape [3] is too large",
         );
     }
 }
@@ -366,7 +366,7 @@ fn settings_and_guards_without_measure_are_refused() {
         (
             "",
             "where counted(1000000000) > 0",
-            "rule `vector` is too large for parameter `w` of shape [3]",
+            "rule `vector` for parameter `w` of shape [3] is too large",
         ),
     ];
     for (setting, guard, message) in cases {

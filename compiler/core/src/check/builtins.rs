@@ -35,9 +35,12 @@ impl Body<'_> {
         args: &[Expr],
         span: Span,
     ) -> Type {
-        use Builtin::{Cholesky, Eigh, Orthonormal, Qr, Svd};
+        use Builtin::{Cholesky, Eigh, Orthonormal, Qr, SolveTriangular, Svd};
         let builtin = signature.builtin;
-        self.can_fail |= matches!(builtin, Eigh | Qr | Orthonormal | Cholesky | Svd);
+        self.can_fail |= matches!(
+            builtin,
+            Eigh | Qr | Orthonormal | Cholesky | Svd | SolveTriangular
+        );
         let typed = Call {
             body: self,
             signature,
@@ -470,12 +473,12 @@ impl Call<'_, '_, '_> {
 
     /// Of a matrix a vector, of a vector a matrix.
     fn diag(&self) -> Typed {
-        match self.tensor(0)?.axes.as_slice() {
-            [crate::hir::Axis::Dim(length)] => Ok(Type::Tensor {
+        match self.tensor(0)?.line() {
+            Some(length) => Ok(Type::Tensor {
                 shape: shapes::of_dims([length.clone(), length.clone()]),
                 fact: Fact::Diagonal,
             }),
-            _ => self
+            None => self
                 .square(0)
                 .map(|matrix| general(matrix.vectors(matrix.rows.clone()))),
         }
@@ -692,10 +695,14 @@ impl Call<'_, '_, '_> {
             return Err(self.wrong_rank(x, "known axes before the first merged one", &shape));
         };
         let mut axes = front.to_vec();
-        let key = format!("axes from {from} of {}", self.body.show_shape(&shape));
-        axes.push(crate::hir::Axis::Dim(
-            self.body.fresh_dim(key, "…".to_owned()),
-        ));
+        let merged = match shapes::only_long(&shape.axes[axes.len()..]) {
+            Some(length) => length,
+            None => {
+                let key = format!("axes from {from} of {}", self.body.show_shape(&shape));
+                self.body.fresh_dim(key, "…".to_owned())
+            }
+        };
+        axes.push(Axis::Dim(merged));
         Ok(Shape { axes })
     }
 }

@@ -1009,7 +1009,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes"
+            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd`, `cholesky` or `solve_triangular` makes"
         )
     )]
     CannotFail {

@@ -316,15 +316,7 @@ impl Body<'_> {
 
     /// The smaller of rows and columns.
     pub(super) fn smaller(&mut self, matrix: &Matrix) -> crate::hir::Dim {
-        if matrix.rows == matrix.cols {
-            return matrix.rows.clone();
-        }
-        let text = format!(
-            "min({}, {})",
-            self.show_dim(&matrix.rows),
-            self.show_dim(&matrix.cols)
-        );
-        self.fresh_dim(text.clone(), text)
+        self.smaller_dim(matrix.rows.clone(), matrix.cols.clone())
     }
 
     fn if_value(

@@ -155,6 +155,19 @@ impl Substitution {
     }
 }
 
+/// The one length that is not 1, of axes that are all known to be 1 but for it.
+pub(super) fn only_long(axes: &[Axis]) -> Option<Dim> {
+    let mut long = None;
+    for axis in axes {
+        match axis {
+            Axis::Dim(Dim::Const(1)) => {}
+            Axis::Dim(length) if long.is_none() => long = Some(length.clone()),
+            _ => return None,
+        }
+    }
+    Some(long.unwrap_or(Dim::Const(1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -250,7 +250,25 @@ impl Body<'_> {
             ExprKind::Builtin(hir::Builtin::Dim, args) => {
                 self.dim_of_axis(&args[0], &args[1], expr)
             }
+            ExprKind::Builtin(hir::Builtin::Min, args) => {
+                let [a, b] = [0, 1].map(|n| self.dim_of(&args[n]));
+                self.smaller_dim(a, b)
+            }
             _ => self.computed_dim(expr),
+        }
+    }
+
+    /// The smaller of two lengths, the same however it is asked for.
+    pub(super) fn smaller_dim(&mut self, a: Dim, b: Dim) -> Dim {
+        match (&a, &b) {
+            (Dim::Const(x), Dim::Const(y)) => Dim::Const(*x.min(y)),
+            _ if a == b => a,
+            _ => {
+                let text = format!("min({}, {})", self.show_dim(&a), self.show_dim(&b));
+                let mut both = [format!("{a:?}"), format!("{b:?}")];
+                both.sort();
+                self.fresh_dim(format!("min of {both:?}"), text)
+            }
         }
     }
 

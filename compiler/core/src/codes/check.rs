@@ -925,7 +925,7 @@ optimizer Shown {
     page(
         "opt::policy::not_factorization",
         "a policy for failure stands behind something that cannot fail",
-        "`eigh`, `qr`, `svd` and `cholesky` can fail, and functions that call them; arithmetic cannot.",
+        "`eigh`, `qr`, `orthonormal`, `svd`, `cholesky` and `solve_triangular` can fail, and functions that call them; arithmetic cannot.",
         r"optimizer Shown {
     rule each(w: [...]) {
         w -= sqrt(grad) or retry f64

@@ -140,8 +140,12 @@ pub(crate) fn cholesky(a: &Dense) -> Option<Vec<Vec<f64>>> {
 }
 
 /// Substitution, row by row.
-pub(crate) fn solve(a: &Dense, b: &Dense, upper: bool) -> Vec<f64> {
+pub(crate) fn solve(a: &Dense, b: &Dense, upper: bool) -> Option<Vec<f64>> {
     let (n, m) = (a.rows, b.cols);
+    let known = a.data.iter().chain(&b.data).all(|x| x.is_finite());
+    if !known || (0..n).any(|i| a.at(i, i) == 0.0) {
+        return None;
+    }
     let mut x = b.data.clone();
     let rows: Vec<usize> = if upper {
         (0..n).rev().collect()
@@ -155,5 +159,5 @@ pub(crate) fn solve(a: &Dense, b: &Dense, upper: bool) -> Vec<f64> {
             x[i * m + j] = (x[i * m + j] - sum) / a.at(i, i);
         }
     }
-    x
+    x.iter().all(|x| x.is_finite()).then_some(x)
 }

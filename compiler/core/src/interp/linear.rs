@@ -2,7 +2,7 @@
 
 use super::dense::{self, Dense};
 use super::{Datum, Interp, InterpError};
-use crate::ir::{OnFailure, Op, OpKind, Product, Value};
+use crate::ir::{Op, OpKind, Product, Value};
 
 impl Interp<'_> {
     /// The matrices of a stack, transposed if asked.
@@ -114,10 +114,15 @@ impl Interp<'_> {
                 (dense::svd(&self.dense(*x), count), *on_failure)
             }
             OpKind::Cholesky { x, on_failure } => (dense::cholesky(&self.dense(*x)), *on_failure),
-            OpKind::SolveTriangular { a, b, upper } => (
-                Some(vec![dense::solve(&self.dense(*a), &self.dense(*b), *upper)]),
-                OnFailure::default(),
-            ),
+            OpKind::SolveTriangular {
+                a,
+                b,
+                upper,
+                on_failure,
+            } => {
+                let solution = dense::solve(&self.dense(*a), &self.dense(*b), *upper);
+                (solution.map(|x| vec![x]), *on_failure)
+            }
             other => unreachable!("{other:?} is not a factorization"),
         };
         let results = &self.function.ops[op].results;

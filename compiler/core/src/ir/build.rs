@@ -4,6 +4,7 @@ use super::{
     Function, Math, Op, OpData, OpKind, Product, Reduce, Region, RegionData, Slot, TensorType,
     Type, Value, ValueData,
 };
+use super::{LARGEST_TENSOR, numel};
 use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, Fold, UnaryOp};
 use crate::packed::Packing;
@@ -21,6 +22,8 @@ pub struct Builder {
     pub function: Function,
     /// Where operations go.
     pub region: Region,
+    /// The shape of a tensor that no memory holds.
+    pub oversized: Option<Vec<u64>>,
 }
 
 impl Default for Builder {
@@ -47,9 +50,15 @@ impl Builder {
             shared: Vec::new(),
             sums: Vec::new(),
         };
+        Builder::at(function, body)
+    }
+
+    /// Goes on with a function: operations go to the end of a region.
+    pub fn at(function: Function, region: Region) -> Builder {
         Builder {
             function,
-            region: body,
+            region,
+            oversized: None,
         }
     }
 
@@ -86,6 +95,11 @@ impl Builder {
     pub fn push_op(&mut self, kind: OpKind, types: impl IntoIterator<Item = Type>) -> Op {
         let op: Op = self.function.ops.next_key();
         let make = |(index, ty)| {
+            if let Type::Tensor(TensorType { dims, .. }) = &ty
+                && numel(dims) > LARGEST_TENSOR
+            {
+                self.oversized.get_or_insert_with(|| dims.clone());
+            }
             self.function.values.push(ValueData {
                 ty,
                 op,
@@ -187,11 +201,25 @@ impl Builder {
             self.function.dims(a),
             self.function.dims(b),
         ]);
-        let dtype = self.joined(&[a, b]).dtype;
+        let host = [a, b].iter().all(|&side| self.function.is_host(side));
+        let dtype = match self.function.ty(mask) {
+            // Two numbers meet the tensors that the choice depends on.
+            Type::Mask(_) if host => self.dtype_of_mask(mask),
+            _ => self.joined(&[a, b]).dtype,
+        };
         self.push_one(
             OpKind::Select(mask, a, b),
             Type::Tensor(TensorType { dtype, dims }),
         )
+    }
+
+    /// The type in which the tensors behind a mask were compared.
+    fn dtype_of_mask(&self, mask: Value) -> DType {
+        match *self.function.def(mask) {
+            OpKind::Compare(_, a, b) => self.joined(&[a, b]).dtype,
+            OpKind::Logic(_, a, _) | OpKind::Not(a) => self.dtype_of_mask(a),
+            ref other => unreachable!("a mask made by {other:?}"),
+        }
     }
 
     /// A sum; see [`Reduce`].
@@ -249,7 +277,7 @@ impl Builder {
     pub fn quantize(&mut self, x: Value, format: Format) -> [Value; 2] {
         let x = self.cast(x, DType::F32);
         let dims = self.function.dims(x).to_vec();
-        let scales = vec![format.scales(dims.iter().product())];
+        let scales = vec![format.scales(numel(&dims))];
         let types = [(DType::U8, dims), (DType::F32, scales)]
             .map(|(dtype, dims)| Type::Tensor(TensorType { dtype, dims }));
         let made = self.push(OpKind::Quantize { x, format }, types.to_vec());

@@ -157,9 +157,20 @@ pub struct TensorType {
 impl TensorType {
     /// Number of elements.
     pub fn numel(&self) -> u64 {
-        self.dims.iter().product()
+        numel(&self.dims)
     }
 }
+
+/// The number of elements; of more than there are numbers for, the largest.
+pub fn numel(dims: &[u64]) -> u64 {
+    match dims.contains(&0) {
+        true => 0,
+        false => dims.iter().fold(1, |count, &d| count.saturating_mul(d)),
+    }
+}
+
+/// Elements of the largest tensor that a rule may make.
+pub const LARGEST_TENSOR: u64 = 1 << 40;
 
 /// Over which axes a reduction goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -401,6 +412,8 @@ pub enum OpKind {
         b: Value,
         /// `a` is upper triangular.
         upper: bool,
+        /// What a failure means.
+        on_failure: OnFailure,
     },
 
     /// A scalar, while it is not above a number; then the step is an error.
@@ -638,10 +651,16 @@ macro_rules! each_operand {
                     scales: b,
                     ..
                 }
-                | OpKind::Contract { x: a, q: b, .. }
-                | OpKind::SolveTriangular { a, b, .. } => {
+                | OpKind::Contract { x: a, q: b, .. } => {
                     f(a);
                     f(b);
+                }
+                OpKind::SolveTriangular {
+                    a, b, on_failure, ..
+                } => {
+                    f(a);
+                    f(b);
+                    on_failure.keep.$iter().for_each(f);
                 }
                 OpKind::Concat { parts, .. } => parts.$iter().for_each(f),
                 OpKind::HostSelect(a, b, c)

@@ -3,6 +3,7 @@
 use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{BinaryOp, Builtin, Expr, Fact};
+use crate::ir::numel;
 use crate::ir::{Math, OpKind, Reduce, TensorType, Type, Value};
 use crate::kernel::{self, CompareOp, Fold};
 use crate::plan::{HostBinary, HostUnary};
@@ -41,6 +42,7 @@ impl<'p> Lowerer<'p> {
             | B::Scatter
             | B::ScatterAdd
             | B::Along => self.structured(builtin, args),
+            B::Diag if is_line(&args[0]) => Val::Tensor(self.diagonal_of_line(&args[0])),
             B::IdentityOf => Val::Tensor(self.identity_of(&args[0])),
             B::Chance => Val::Host(self.chance()),
             B::Normal | B::NormalLike | B::UniformLike => Val::Tensor(self.random(builtin, args)),
@@ -123,9 +125,6 @@ impl<'p> Lowerer<'p> {
                 self.build.fill(value, TensorType { dtype, dims })
             }
             Builtin::Gram => self.build.matmul(args[0], false, args[0], true),
-            Builtin::Diag if self.build.function.dims(args[0]).len() == 1 => {
-                self.diagonal_matrix(args[0])
-            }
             Builtin::Diag => match *self.build.function.def(args[0]) {
                 OpKind::Gram {
                     x,
@@ -225,7 +224,7 @@ impl<'p> Lowerer<'p> {
     }
 
     fn divided_by_count(&mut self, sum: Value, dims: &[u64]) -> Value {
-        let count = self.build.constant(dims.iter().product::<u64>() as f64);
+        let count = self.build.constant(numel(&dims) as f64);
         self.tensor_binary(BinaryOp::Div, sum, count)
     }
 
@@ -338,7 +337,7 @@ impl<'p> Lowerer<'p> {
         let mut axes: Vec<u32> = (0..dims.len() as u32).collect();
         axes[..=mode].rotate_right(1);
         let first = self.build.permute(squares, axes);
-        let rest = dims.iter().product::<u64>() / dims[mode].max(1);
+        let rest = numel(&dims) / dims[mode].max(1);
         let matrix = self.build.reshape(first, vec![dims[mode], rest]);
         self.build.sum(matrix, Reduce::From(1))
     }
@@ -368,7 +367,7 @@ impl<'p> Lowerer<'p> {
         let x = self.tensor(&args[0]);
         let dims = self.build.function.dims(x).to_vec();
         match builtin {
-            Builtin::Numel => Val::Number(dims.iter().product::<u64>() as f64),
+            Builtin::Numel => Val::Number(numel(&dims) as f64),
             Builtin::Rank => Val::Number(dims.len() as f64),
             _ => {
                 let axis = self.count(&args[1]) as usize;
@@ -453,7 +452,7 @@ impl<'p> Lowerer<'p> {
     /// The order of a vector, a row or a column; of the largest first for `top_k`.
     fn order(&mut self, builtin: Builtin, args: &'p [Expr]) -> Val {
         let x = self.tensor(&args[0]);
-        let length: u64 = self.build.function.dims(x).iter().product();
+        let length = numel(self.build.function.dims(x));
         let x = self.build.reshape(x, vec![length]);
         let (count, descending) = match builtin {
             Builtin::TopK => (self.count(&args[1]).min(length), true),
@@ -532,7 +531,12 @@ impl<'p> Lowerer<'p> {
         let b = if right { self.build.transpose(b) } else { b };
         let [a, b] = self.build.in_one_dtype([a, b]);
         let ty = self.build.function.ty(b).clone();
-        let solve = OpKind::SolveTriangular { a, b, upper };
+        let solve = OpKind::SolveTriangular {
+            a,
+            b,
+            upper,
+            on_failure: self.on_failure,
+        };
         let x = self.build.push_one(solve, ty);
         if right { self.build.transpose(x) } else { x }
     }
@@ -545,11 +549,19 @@ impl<'p> Lowerer<'p> {
         self.build.select(diagonal, one, a)
     }
 
+    /// The diagonal matrix of a vector, a row or a column.
+    fn diagonal_of_line(&mut self, x: &'p Expr) -> Value {
+        let x = self.tensor(x);
+        let length = numel(self.build.function.dims(x));
+        let vector = self.build.reshape(x, vec![length]);
+        self.diagonal_matrix(vector)
+    }
+
     /// What `of` makes of every matrix of a stack, in the shape of the stack.
     fn of_each_matrix(&mut self, x: Value, of: impl Fn(&mut Self, Value) -> Value) -> Value {
         let dims = self.build.function.dims(x).to_vec();
         let (stack, matrix) = dims.split_at(dims.len() - 2);
-        let count: u64 = stack.iter().product();
+        let count = numel(stack);
         if stack.is_empty() {
             return of(self, x);
         }
@@ -587,4 +599,8 @@ impl<'p> Lowerer<'p> {
     fn word_is(&mut self, expr: &'p Expr, word: &str) -> bool {
         self.expr(expr) == Val::Word(word.to_owned())
     }
+}
+
+fn is_line(x: &Expr) -> bool {
+    matches!(&x.ty, crate::hir::Type::Tensor { shape, .. } if shape.line().is_some())
 }

@@ -5,7 +5,7 @@
 
 use super::current::Current;
 use super::view::Step;
-use super::{Frame, Lowerer, Spec, Through, TooLarge, Val, lowered};
+use super::{Frame, LowerError, Lowerer, Place, Spec, Through, Val, lowered};
 use crate::hir::{Entry, Fact, Input, InputKind, Program, RuleBody, Signature};
 use crate::ir::{Function, Op, OpKind, Region, RegionData, Type, Value};
 use crate::plan::Role;
@@ -17,7 +17,7 @@ use std::collections::HashSet;
 /// # Errors
 ///
 /// The rule's loops are too long to be written out.
-pub fn entries(spec: &Spec<'_>) -> Result<Vec<(Signature, bool)>, TooLarge> {
+pub fn entries(spec: &Spec<'_>) -> Result<Vec<(Signature, bool)>, LowerError> {
     let lowerer = lowered(spec)?;
     let ran = lowerer.ran.iter();
     let here = ran.filter(|frame| frame.through.home.is_some());
@@ -37,7 +37,7 @@ pub fn entries(spec: &Spec<'_>) -> Result<Vec<(Signature, bool)>, TooLarge> {
 /// # Errors
 ///
 /// The loops of the rule or of the entry are too long to be written out.
-pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Result<Option<Function>, TooLarge> {
+pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Result<Option<Function>, LowerError> {
     let mut lowerer = lowered(spec)?;
     let ran = std::mem::take(&mut lowerer.ran);
     let here = ran.into_iter().filter(|frame| frame.through.home.is_some());
@@ -56,7 +56,7 @@ pub fn lower_entry(spec: &Spec<'_>, name: &str) -> Result<Option<Function>, TooL
     for (frame, entry) in found {
         lowerer.entry(frame, entry, &given);
     }
-    let lowerer = lowerer.whole(|| TooLarge::of(spec))?;
+    let lowerer = lowerer.whole(|| Place::of(spec))?;
     Ok(Some(lowerer.finish()))
 }
 

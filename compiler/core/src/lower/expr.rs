@@ -315,6 +315,7 @@ impl<'p> Lowerer<'p> {
         let outer = self.frame.clone();
         let (hypers, statics) = (outer.hypers.clone(), outer.statics.clone());
         self.frame = Frame::new(outer.optimizer, hypers, statics);
+        self.frame.file = Some(function.file);
         if let Some(name) = used_as {
             let mode = outer.component.map_or(outer.mode, |(_, mode)| mode);
             self.frame.component = Some((id, mode));
@@ -426,12 +427,39 @@ impl<'p> Lowerer<'p> {
     }
 }
 
-/// Whether a factorization itself can leave the kept tensor in place of the value.
+/// Whether a factorization itself can leave the kept tensor in place of the value: nothing else in it fails.
 fn is_kept_whole(value: &Expr) -> bool {
-    let is = |expr: &Expr, builtin| matches!(&expr.kind, ExprKind::Builtin(found, _) if *found == builtin);
+    let is = |expr: &Expr, builtin| matches!(&expr.kind, ExprKind::Builtin(found, args) if *found == builtin && args.iter().all(is_sound));
     match &value.kind {
         ExprKind::Field(x, Field::Vectors) => is(x, Builtin::Eigh),
         ExprKind::Field(x, Field::Q) => is(x, Builtin::Qr),
         _ => is(value, Builtin::Cholesky),
+    }
+}
+
+/// Whether a value is plainly computed without factorizations.
+fn is_sound(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Builtin(
+            Builtin::Eigh
+            | Builtin::Qr
+            | Builtin::Orthonormal
+            | Builtin::Svd
+            | Builtin::Cholesky
+            | Builtin::SolveTriangular,
+            _,
+        ) => false,
+        ExprKind::Builtin(_, args) => args.iter().all(is_sound),
+        ExprKind::Unary(_, x) | ExprKind::Transpose(x) => is_sound(x),
+        ExprKind::Binary(_, x, y) => is_sound(x) && is_sound(y),
+        ExprKind::Call(..)
+        | ExprKind::Use(..)
+        | ExprKind::If { .. }
+        | ExprKind::In(..)
+        | ExprKind::Across(..)
+        | ExprKind::Apply { .. }
+        | ExprKind::Field(..)
+        | ExprKind::OrElse(_) => false,
+        _ => true,
     }
 }

@@ -4,29 +4,30 @@
 //! computed here and disappears; functions are inlined and `repeat` and `each` are unrolled, because both depend on
 //! such values. What remains is straight tensor code with host scalars and the branches that depend on the step.
 //!
-//! A checked program lowers without failing, unless its loops have no measure ([`TooLarge`]); an impossible case is a bug
+//! A checked program lowers without failing, unless the numbers of a parameter make that impossible ([`LowerError`]); an impossible case is a bug
 //! in the checker and panics with its name.
 
 mod apply;
 mod builtin;
 mod current;
 mod entry;
+mod error;
 mod expr;
 mod names;
 mod select;
 mod shared;
 mod state;
 mod stmt;
-mod too_large;
 mod view;
 
 pub use entry::{entries, lower_entry};
+pub use error::{Fault, LowerError, Place};
 pub use names::{answers, examples};
 pub use select::{rule_for, rule_takes};
 pub(crate) use shared::first_shared;
-pub use too_large::{Large, TooLarge};
 
 use crate::dtype::DType;
+use crate::hir::FileId;
 use crate::hir::{
     self, Fact, FunctionId, ModesId, OptimizerId, Program, Rule, RuleBody, StateId, StaticType,
     Target,
@@ -70,11 +71,11 @@ pub struct Spec<'a> {
 /// # Errors
 ///
 /// Its loops are too long to be written out.
-pub fn lower(spec: &Spec<'_>) -> Result<Function, TooLarge> {
+pub fn lower(spec: &Spec<'_>) -> Result<Function, LowerError> {
     Ok(lowered(spec)?.finish())
 }
 
-fn lowered<'p>(spec: &Spec<'p>) -> Result<Lowerer<'p>, TooLarge> {
+fn lowered<'p>(spec: &Spec<'p>) -> Result<Lowerer<'p>, LowerError> {
     let frame = root_frame(spec.program, spec.optimizer, spec.settings);
     let mut lowerer = Lowerer {
         name: spec.name,
@@ -95,7 +96,7 @@ fn lowered<'p>(spec: &Spec<'p>) -> Result<Lowerer<'p>, TooLarge> {
     lowerer.current = Current::new(vec![param, grad]);
     let updated = lowerer.rule(spec.rule, param, grad);
     lowerer.current.set(0, updated);
-    lowerer.whole(|| TooLarge::of(spec))
+    lowerer.whole(|| Place::of(spec))
 }
 
 /// The value of a hyperparameter's default over the settings so far; NaN if it is not a number.
@@ -104,10 +105,10 @@ pub(crate) fn default_hyper(
     id: OptimizerId,
     settings: &Settings,
     hyper: &hir::Hyper,
-) -> Result<f64, TooLarge> {
+) -> Result<f64, LowerError> {
     let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
     let value = lowerer.expr(&hyper.default);
-    lowerer.whole(|| TooLarge::default(&hyper.name))?;
+    lowerer.whole(|| Place::default(&hyper.name))?;
     Ok(match value {
         Val::Number(x) => x,
         _ => f64::NAN,
@@ -120,10 +121,10 @@ pub(crate) fn default_static(
     id: OptimizerId,
     settings: &Settings,
     declared: &hir::Static,
-) -> Result<StaticValue, TooLarge> {
+) -> Result<StaticValue, LowerError> {
     let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
     let value = lowerer.expr(&declared.default);
-    lowerer.whole(|| TooLarge::default(&declared.name))?;
+    lowerer.whole(|| Place::default(&declared.name))?;
     Ok(value.into_static(&declared.ty))
 }
 
@@ -189,6 +190,8 @@ impl From<&StaticValue> for Val {
 #[derive(Debug, Clone)]
 struct Frame {
     optimizer: OptimizerId,
+    /// Where what is lowered stands; unknown for settings.
+    file: Option<FileId>,
     hypers: Vec<Val>,
     statics: Vec<Val>,
     symbols: SecondaryMap<hir::Symbol, u64>,
@@ -261,6 +264,7 @@ impl Frame {
     fn new(optimizer: OptimizerId, hypers: Vec<Val>, statics: Vec<Val>) -> Frame {
         Frame {
             optimizer,
+            file: None,
             hypers,
             statics,
             symbols: SecondaryMap::new(),
@@ -323,8 +327,8 @@ struct Lowerer<'p> {
     hiding: Option<state::Hiding>,
     /// Turns of loops that were written out.
     turns: u64,
-    /// Some were not, because there were too many.
-    too_large: bool,
+    /// The first thing that makes the rule impossible for this parameter.
+    fault: Option<Fault>,
     /// How many random tensors and random branches were written out.
     draws: [u32; 2],
     /// The vectors of diagonal matrices.
@@ -348,7 +352,7 @@ impl<'p> Lowerer<'p> {
             on_failure: OnFailure::default(),
             ran: Vec::new(),
             turns: 0,
-            too_large: false,
+            fault: None,
             hiding: None,
             draws: [0; 2],
             diagonals: HashMap::new(),
@@ -370,11 +374,15 @@ impl<'p> Lowerer<'p> {
         self.build.function.slots.len() - 1
     }
 
-    /// The same, unless it is too large to be all there.
-    fn whole(self, error: impl FnOnce() -> TooLarge) -> Result<Self, TooLarge> {
-        match self.too_large {
-            true => Err(error()),
-            false => Ok(self),
+    /// The same, unless something is wrong with it.
+    fn whole(self, place: impl FnOnce() -> Place) -> Result<Self, LowerError> {
+        let oversized = self.build.oversized.clone().map(Fault::Elements);
+        match self.fault.clone().or(oversized) {
+            Some(fault) => Err(LowerError {
+                place: place(),
+                fault,
+            }),
+            None => Ok(self),
         }
     }
 
@@ -412,6 +420,7 @@ impl<'p> Lowerer<'p> {
     /// Runs a rule of the frame's optimizer on a parameter and its gradient; gives the parameter's new value.
     fn rule(&mut self, rule: usize, param: Value, grad: Value) -> Value {
         self.frame.rule = rule;
+        self.frame.file = Some(self.rule_data().file);
         self.frame.param = Some(param);
         self.frame.grad = Some(grad);
         self.frame.given = Some([param, grad]);

@@ -1,7 +1,7 @@
 //! Which rule takes a parameter: the first whose pattern fits and whose guard holds.
 
 use super::view::{self, Seen, Step};
-use super::{Frame, Lowerer, TooLarge, Val, root_frame};
+use super::{Frame, LowerError, Lowerer, Place, Val, root_frame};
 use crate::hir::{
     self, OptimizerId, Pattern, PatternAxis, Program, RuleBody, Symbol, Target, View,
 };
@@ -20,7 +20,7 @@ pub fn rule_for(
     optimizer: OptimizerId,
     settings: &Settings,
     param: (&str, &[u64]),
-) -> Result<Option<usize>, TooLarge> {
+) -> Result<Option<usize>, LowerError> {
     let frame = root_frame(program, optimizer, settings);
     matching_rule(program, &frame, param)
 }
@@ -36,7 +36,7 @@ pub fn rule_takes(
     settings: &Settings,
     rule: usize,
     param: (&str, &[u64]),
-) -> Result<bool, TooLarge> {
+) -> Result<bool, LowerError> {
     let frame = root_frame(program, optimizer, settings);
     takes(program, &frame, rule, param)
 }
@@ -46,7 +46,7 @@ fn takes(
     frame: &Frame,
     rule: usize,
     (name, dims): (&str, &[u64]),
-) -> Result<bool, TooLarge> {
+) -> Result<bool, LowerError> {
     let data = &program.optimizers[frame.optimizer].rules[rule];
     let Some(symbols) = bind_pattern(&data.pattern, dims) else {
         return Ok(false);
@@ -64,7 +64,7 @@ fn takes(
             .as_ref()
             .is_none_or(|guard| lowerer.expr(guard) == Val::Number(1.0));
     let takes = holds && delegate_takes(&mut lowerer, &data.body, dims);
-    lowerer.whole(|| TooLarge::rule(&data.name, (name, dims)))?;
+    lowerer.whole(|| Place::rule(&data.name, (name, dims)))?;
     Ok(takes)
 }
 
@@ -72,7 +72,7 @@ fn matching_rule(
     program: &Program,
     frame: &Frame,
     param: (&str, &[u64]),
-) -> Result<Option<usize>, TooLarge> {
+) -> Result<Option<usize>, LowerError> {
     for rule in 0..program.optimizers[frame.optimizer].rules.len() {
         if takes(program, frame, rule, param)? {
             return Ok(Some(rule));
@@ -177,9 +177,13 @@ pub(super) fn bind_pattern(pattern: &Pattern, dims: &[u64]) -> Option<SecondaryM
 impl<'p> Lowerer<'p> {
     /// The rule of another optimizer that takes what this one hands over.
     pub(super) fn matching_rule(&mut self, frame: &Frame, dims: &[u64]) -> Option<usize> {
-        let found = matching_rule(self.program, frame, (self.name, dims));
-        self.too_large |= found.is_err();
-        found.ok().flatten()
+        match matching_rule(self.program, frame, (self.name, dims)) {
+            Ok(found) => found,
+            Err(error) => {
+                self.fault.get_or_insert(error.fault);
+                None
+            }
+        }
     }
 
     /// Gives the frame a parameter of this shape whose elements nobody will read: guards ask only for `rank` and `dim`.

@@ -4,7 +4,7 @@
 //! delegate to, in order of the rules. So every parameter of a group means the same number by an input, whichever rule
 //! takes it.
 
-use super::{Lowerer, TooLarge, Val, constant_frame};
+use super::{LowerError, Lowerer, Place, Val, constant_frame};
 use crate::hir::{Block, Fact, OptimizerId, Program, RuleBody, Target};
 use crate::ir::{OpKind, Summand, TensorType, Type, Value};
 use crate::kernel::Fold;
@@ -16,10 +16,10 @@ pub(crate) fn first_shared(
     program: &Program,
     id: OptimizerId,
     settings: &Settings,
-) -> Result<Vec<f64>, TooLarge> {
+) -> Result<Vec<f64>, LowerError> {
     let mut lowerer = Lowerer::new(program, constant_frame(id, settings));
     let inputs = lowerer.first_inputs();
-    lowerer.whole(|| TooLarge::start(&program.optimizers[id].name))?;
+    lowerer.whole(|| Place::start(&program.optimizers[id].name))?;
     Ok(inputs)
 }
 

@@ -7,6 +7,7 @@
 use super::{Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Expr, Fact, ModesId, StateId};
+use crate::ir::numel;
 use crate::ir::{Function, Op, OpKind, TensorType, Type, Value};
 use crate::packed::Packing;
 use crate::plan::{HostBinary, Role};
@@ -162,7 +163,7 @@ impl<'p> Lowerer<'p> {
         let first = self.build.quantize(initial, format);
         self.build.region = body;
         self.initial.extend(first);
-        let scales = [format.scales(dims.iter().product())];
+        let scales = [format.scales(numel(dims))];
         let slot = self.slot(name, Role::State, DType::U8, dims, Fact::General);
         let name = format!("{name}.absmax");
         self.slot(&name, Role::State, DType::F32, &scales, Fact::General);

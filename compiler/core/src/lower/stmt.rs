@@ -1,12 +1,15 @@
 //! Statements: state declarations, assignments, loops that unroll, branches that depend on the step.
 
 use super::current::{Changes, Mark};
-use super::{LARGEST_FUNCTION, Lowerer, Val};
+use super::{Fault, LARGEST_FUNCTION, Lowerer, Val};
 use crate::dtype::DType;
 use crate::hir::{Block, Builtin, Expr, ExprKind, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, HostUnary};
 use std::collections::{BTreeSet, HashMap};
+
+/// The longest loop.
+const MOST_TURNS: u64 = 10_000;
 
 /// What follows a block: the rest of the blocks around it.
 pub(super) struct Rest<'a, 'p> {
@@ -68,12 +71,8 @@ impl<'p> Lowerer<'p> {
                 body,
             } => self.repeat(row, table.as_ref(), count.as_ref(), body),
             StmtKind::Until { cond, most, body } => {
-                for _ in 0..self.count(most) {
-                    if !self.has_room() {
-                        break;
-                    }
-                    self.turn(cond, body);
-                }
+                let most = self.turns_of(most);
+                self.until(cond, body, most);
             }
             StmtKind::Skip => return true,
         }
@@ -82,6 +81,11 @@ impl<'p> Lowerer<'p> {
 
     /// `step >= from and (step - from) mod period == 0`
     fn due(&mut self, period: &'p Expr, from: &'p Expr) -> Val {
+        if let Val::Number(x) = self.expr(period)
+            && x < 1.0
+        {
+            self.out_of_range(period, x, "at least 1");
+        }
         let (period, from, step) = (self.expr(period), self.expr(from), self.step());
         let since = self.host_op(HostBinary::Sub, step.clone(), from.clone());
         let phase = self.host_op(HostBinary::Mod, since, period);
@@ -134,21 +138,37 @@ impl<'p> Lowerer<'p> {
         }
     }
 
-    /// One turn of a loop, unless its condition holds.
-    fn turn(&mut self, cond: &'p Expr, body: &'p Block) {
+    /// Turns of a loop until its condition holds. Each stands inside of one before it: once the condition holds, which
+    /// it then does for good, as many are left to ask as the loop is deep, and that is the logarithm of their number.
+    fn until(&mut self, cond: &'p Expr, body: &'p Block, turns: u64) {
+        if turns == 0 || !self.has_room() {
+            return;
+        }
+        let later = turns - 1;
+        let turn = |this: &mut Self| {
+            this.stmts(&body.stmts, None);
+            this.until(cond, body, later - later / 2);
+            this.until(cond, body, later / 2);
+        };
         let go_on = match self.expr(cond) {
             Val::Number(x) if x != 0.0 => return,
-            Val::Number(_) => {
-                self.stmts(&body.stmts, None);
-                return;
-            }
+            Val::Number(_) => return turn(self),
             Val::Tensor(done) => self.flag(done, [0.0, 1.0]),
             done => match self.host_fn(HostUnary::Not, done) {
                 Val::Host(go_on) => go_on,
                 other => unreachable!("a condition of the step is {other:?}"),
             },
         };
-        self.branch(go_on, |this| _ = this.stmts(&body.stmts, None), |_| {});
+        self.branch(go_on, turn, |_| {});
+    }
+
+    /// How often a loop turns, as bound: no more than what a number in the source may say.
+    fn turns_of(&mut self, count: &'p Expr) -> u64 {
+        let turns = self.count(count);
+        if turns > MOST_TURNS {
+            self.out_of_range(count, turns as f64, "at most 10000");
+        }
+        turns.min(MOST_TURNS)
     }
 
     /// A mask of one element as a condition that the device decides: one number where it holds, another where not.
@@ -167,8 +187,10 @@ impl<'p> Lowerer<'p> {
     fn has_room(&mut self) -> bool {
         self.turns += 1;
         let size = self.turns.max(self.build.function.ops.len() as u64);
-        self.too_large |= size > LARGEST_FUNCTION;
-        !self.too_large
+        if size > LARGEST_FUNCTION {
+            self.fault.get_or_insert(Fault::Operations);
+        }
+        self.fault.is_none()
     }
 
     fn repeat(
@@ -182,7 +204,7 @@ impl<'p> Lowerer<'p> {
             Some(Val::Table(rows)) => rows,
             _ => Vec::new(),
         };
-        let count = count.map_or(rows.len() as u64, |count| self.count(count));
+        let count = count.map_or(rows.len() as u64, |count| self.turns_of(count));
         for n in 0..count as usize {
             if !self.has_room() {
                 break;

@@ -1,9 +1,11 @@
 //! Views of a parameter: flatten, merge, permute, unsqueeze, applied to the parameter and its gradient and undone on the result;
 //! split and blocks, whose parts are parameters of their own and come together again.
 
+use super::Fault;
 use super::{Lowerer, Val};
 use crate::hir::{Parts, View};
 use crate::ir::Value;
+use crate::ir::numel;
 
 /// One change of shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl<'p> Lowerer<'p> {
                 reshaped(dims, [front, &[1], back].concat())
             }
             View::Rows { of } => {
-                let (of, count) = (self.count(of), dims.iter().product::<u64>());
+                let (of, count) = (self.count(of), numel(dims));
                 match of > 0 && count.is_multiple_of(of) {
                     true => reshaped(dims, vec![count / of, of]),
                     false => Seen::Nothing,
@@ -149,9 +151,25 @@ impl<'p> Lowerer<'p> {
     /// A host int known at bind.
     pub(super) fn count(&mut self, expr: &'p crate::hir::Expr) -> u64 {
         match self.expr(expr) {
-            Val::Number(x) => x.max(0.0) as u64,
+            Val::Number(x) if x < 0.0 => {
+                self.out_of_range(expr, x, "at least 0");
+                0
+            }
+            Val::Number(x) => x as u64,
             other => unreachable!("a bind-time int is {other:?}"),
         }
+    }
+
+    /// A count that is known at bind is not what it must be.
+    pub(super) fn out_of_range(&mut self, expr: &crate::hir::Expr, value: f64, need: &'static str) {
+        let file = self.frame.file.map(|file| &self.program.sources[file].text);
+        let range = expr.span.start as usize..expr.span.end as usize;
+        let text = file.and_then(|text| text.get(range)).unwrap_or("a count");
+        self.fault.get_or_insert(Fault::Count {
+            text: text.to_owned(),
+            value: crate::hir_text::number(value),
+            need,
+        });
     }
 
     pub(super) fn apply_view(&mut self, steps: &[Step], value: Value) -> Value {
@@ -196,8 +214,9 @@ fn in_parts(lengths: Option<Vec<Vec<u64>>>) -> Seen {
 /// Axes from `from` on as one.
 pub(super) fn flattened(dims: &[u64], from: usize) -> Vec<u64> {
     let mut to = dims[..from].to_vec();
-    if from < dims.len() {
-        to.push(dims[from..].iter().product());
+    // A scalar is one element in a row.
+    if from < dims.len() || dims.is_empty() {
+        to.push(numel(&dims[from..]));
     }
     to
 }

@@ -28,7 +28,7 @@ fn any_applies(function: Function) -> (Function, bool) {
     let mut ops = Vec::with_capacity(function.ops.len());
     function.for_each_op(|op| ops.push(op));
     let region = function.body;
-    let mut build = Builder { function, region };
+    let mut build = Builder::at(function, region);
     let length = build.function.regions[region].ops.len();
     let applies = ops.into_iter().any(|op| applies(&mut build, op));
     build.function.regions[region].ops.truncate(length);

@@ -607,15 +607,14 @@ impl<'a> Machine<'a> {
             Routine::SolveTriangular {
                 upper,
                 transposed: false,
-            } => Some(vec![dense::solve(&matrix(0), &matrix(1), upper)]),
+            } => dense::solve(&matrix(0), &matrix(1), upper).map(|x| vec![x]),
             Routine::SolveTriangular {
                 upper,
                 transposed: true,
-            } => Some(vec![dense::solve(
-                &matrix(0).transposed(),
-                &matrix(1),
-                !upper,
-            )]),
+            } => {
+                let turned = matrix(0).transposed();
+                dense::solve(&turned, &matrix(1), !upper).map(|x| vec![x])
+            }
         }
     }
 

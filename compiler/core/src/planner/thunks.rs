@@ -436,13 +436,18 @@ impl Planner<'_> {
                 (Routine::Svd { count }, vec![*x], *on_failure)
             }
             OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], *on_failure),
-            OpKind::SolveTriangular { a, b, upper } => (
+            OpKind::SolveTriangular {
+                a,
+                b,
+                upper,
+                on_failure,
+            } => (
                 Routine::SolveTriangular {
                     upper: *upper,
                     transposed: false,
                 },
                 vec![*a, *b],
-                Default::default(),
+                *on_failure,
             ),
             other => unreachable!("no thunk for {other:?}"),
         };

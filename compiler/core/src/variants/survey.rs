@@ -3,7 +3,7 @@
 use super::{Variants, sample};
 use crate::dtype::DType;
 use crate::hir::{OptimizerId, Program};
-use crate::lower::{self, Spec, TooLarge, rule_for};
+use crate::lower::{self, LowerError, Spec, rule_for};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::specialize::{entry_plans, plan_for};
@@ -120,7 +120,7 @@ impl<'p> Survey<'p> {
     fn variants(
         &self,
         &(settings, (dtype, name, dims)): &(&Settings, &Place),
-    ) -> Result<Variants, TooLarge> {
+    ) -> Result<Variants, LowerError> {
         let mut found = Variants::default();
         let Some(rule) = rule_for(self.program, self.optimizer, settings, (name, dims))? else {
             return Ok(found);
