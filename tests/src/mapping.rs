@@ -58,6 +58,9 @@ pub enum State {
     Unsigned(String),
     /// The upper triangle of the state of this name, row by row.
     Upper(String),
+    /// A symmetric matrix, recorded whole or as its upper triangle, which the first of these states is, or the second where
+    /// the parameter lacks it.
+    Packed(String, String),
     /// The step counter, which runs this far ahead of the recorded one.
     Counter(f64),
     /// An option or a log that the reference keeps among its states: its rule does not read it.
@@ -238,6 +241,7 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
     {
         return match state(case, param, rest) {
             State::Plain(name) => State::Either(format!("part{block}.{name}"), name),
+            State::Packed(_, name) => State::Packed(format!("part{block}.{name}"), name),
             other => other,
         };
     }

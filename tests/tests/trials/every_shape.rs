@@ -75,6 +75,11 @@ const VARIANTS: &[Row] = &[
     (
         "p",
         "std.distributed_shampoo",
+        &[("grafting", "\"adam\""), ("with_momentum", "true")],
+    ),
+    (
+        "p",
+        "std.distributed_shampoo",
         &[
             ("max_preconditioner_dim", "4"),
             ("precondition_frequency", "2"),

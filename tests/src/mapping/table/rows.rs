@@ -146,7 +146,10 @@ pub(super) const TABLE: &[Row] = &[
             WEIGHT_DECAY,
             ("cautious_factor", &["cautious_factor"]),
         ],
-        statics: &[("cautious_wd", "cautious_wd", no)],
+        statics: &[
+            ("cautious_wd", "cautious_wd", no),
+            ("decoupled_weight_decay", "decoupled_weight_decay", no),
+        ],
         ..ROW
     },
     Row {
@@ -603,7 +606,11 @@ pub(super) const TABLE: &[Row] = &[
         module: "std.dion2",
         optimizer: "Dion2",
         hypers: DION_HYPERS,
-        statics: &[FRACTION, POLAR, ADJUST_LR],
+        statics: &[
+            FRACTION,
+            POLAR,
+            ADJUST_LR,
+        ],
         states: &[("momentum", plain)],
         work: |_| Work::Orthogonalised,
         ..ROW
@@ -613,7 +620,11 @@ pub(super) const TABLE: &[Row] = &[
         module: "std.nordion2",
         optimizer: "NorDion2",
         hypers: DION_HYPERS,
-        statics: &[FRACTION, POLAR, ADJUST_LR],
+        statics: &[
+            FRACTION,
+            POLAR,
+            ADJUST_LR,
+        ],
         states: &[("momentum", plain), ("variance_neuron", plain)],
         work: |_| Work::Orthogonalised,
         ..ROW
@@ -656,6 +667,7 @@ pub(super) const TABLE: &[Row] = &[
             ("normalized", "normalized", || json!(null)),
             ("transpose", "transposed", no),
             ("max", "at_least_one", no),
+            ("zero_init", "zero_init", no),
             ("steps", "steps", || json!(5)),
         ],
         states: &[("momentum_buffer", plain)],
@@ -752,6 +764,7 @@ pub(super) const TABLE: &[Row] = &[
             ("rank", "proj_rank", || json!(0)),
             ("update_proj_gap", "update_proj_gap", || json!(200)),
             ("proj_type", "proj_type", || json!("std")),
+            ("correct_bias", "correct_bias", yes),
         ],
         states: &[
             ("exp_avg", |at| State::Unsigned(at.index.to_owned())),
@@ -882,11 +895,9 @@ pub(super) const TABLE: &[Row] = &[
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
-                shampoo_matrix(at, "factor_matrices")
+                packed(shampoo_mode(at, "factor_matrices"))
             }),
-            ("shampoo.inv_factor_matrices", |at| {
-                shampoo_matrix(at, "inv_factor_matrices")
-            }),
+            ("shampoo.inv_factor_matrices", shampoo_root),
             ("filtered_grad", plain),
             ("momentum_buffer", plain),
             ("adagrad", plain),
@@ -1041,7 +1052,7 @@ pub(super) const TABLE: &[Row] = &[
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
-                of_mode(at, "factor_matrices")
+                packed(format!("factor_matrices.{}", at.index))
             }),
             ("shampoo.factor_matrices_eigenvectors", |at| {
                 State::Basis(format!("factor_matrices_eigenvectors.{}", at.index))
