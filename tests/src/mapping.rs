@@ -208,6 +208,7 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
         } else {
             "one"
         }),
+        "qr_method" => json!(if value == "cqr" { "cqr" } else { "qr" }),
         "channels_last" => json!(value == "channels_last"),
         "mars_type" => json!(value.as_str().map(|word| word.trim_start_matches("mars-"))),
         _ => value.clone(),
@@ -400,7 +401,6 @@ mod tests {
             "params",
             "precond_dtype",
             "preconditioner_config",
-            "qr_method",
             "use_muon",
         ];
         for case in load_all() {
@@ -455,6 +455,14 @@ mod tests {
         assert_eq!(group.statics["correct_bias"], json!(false));
         assert_eq!(group.statics["precondition_frequency"], json!(2));
         assert!(!group.statics.contains_key("merge_dims"));
+    }
+
+    #[test]
+    fn randomised_qr_is_qr_and_cholesky_qr_is_not() {
+        let cases = load("dion");
+        let case = cases.iter().find(|c| c.name == "cqr_native");
+        let groups = setup(case.expect("the case")).groups;
+        assert_eq!(groups[0].statics["qr_method"], json!("cqr"));
     }
 
     #[test]

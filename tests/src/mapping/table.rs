@@ -240,6 +240,8 @@ const DION_STATES: &[StateRow] = &[
     ("Q", |_| State::Unsigned("Q".to_owned())),
     ("step_dev", counter),
 ];
+/// The randomised form is QR up to rounding.
+const QR_METHOD: StaticRow = ("qr_method", "qr_method", || json!("rcqr"));
 const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
 const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
 const MAX_PRECONDITIONER_DIM: StaticRow =

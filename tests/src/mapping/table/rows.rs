@@ -590,6 +590,7 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "NorMuon",
         hypers: DION_HYPERS,
         statics: &[
+            ("algorithm", "algorithm", || json!("normuon")),
             ("nesterov", "nesterov", no),
             ("cautious_wd", "cautious_wd", no),
             ("flatten", "flatten", no),
@@ -607,6 +608,7 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "Dion2",
         hypers: DION_HYPERS,
         statics: &[
+            ("algorithm", "algorithm", || json!("dion2")),
             FRACTION,
             POLAR,
             ADJUST_LR,
@@ -621,6 +623,7 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "NorDion2",
         hypers: DION_HYPERS,
         statics: &[
+            ("algorithm", "algorithm", || json!("nordion2")),
             FRACTION,
             POLAR,
             ADJUST_LR,
@@ -828,6 +831,7 @@ pub(super) const TABLE: &[Row] = &[
             ("rank_fraction", "rank_fraction", || json!(1.0)),
             ("rank_multiple_of", "rank_multiple_of", || json!(1)),
             ("power_iters", "power_iters", || json!(1)),
+            QR_METHOD,
         ],
         states: DION_STATES,
         draws: first_of_dion,
@@ -855,8 +859,10 @@ pub(super) const TABLE: &[Row] = &[
             ("algorithm", "algorithm", || json!("muon")),
             ("nesterov", "nesterov", no),
             ("cautious_wd", "cautious_wd", no),
+            ("flatten", "flatten", no),
             POLAR,
             ADJUST_LR,
+            ("split_sizes", "split_sizes", || json!(null)),
         ],
         states: DION_STATES,
         work: |_| Work::Orthogonalised,
