@@ -114,7 +114,7 @@ impl Interp<'_> {
                 (dense::svd(&self.dense(*x), count), *on_failure)
             }
             OpKind::Cholesky { x, on_failure } => (dense::cholesky(&self.dense(*x)), *on_failure),
-            OpKind::SolveTriangular { a, b, upper } => (
+            OpKind::SolveTriangular { a, b, upper, .. } => (
                 Some(vec![dense::solve(&self.dense(*a), &self.dense(*b), *upper)]),
                 OnFailure::default(),
             ),

@@ -403,6 +403,8 @@ pub enum OpKind {
         b: Value,
         /// `a` is upper triangular.
         upper: bool,
+        /// The result is NaN where `a` is singular or something is not finite, and the step goes on.
+        nan: bool,
     },
 
     /// A scalar, while it is not above a number; then the step is an error.

@@ -195,12 +195,10 @@ fn print_op(
         OpKind::Qr { x, on_failure } => write!(f, "qr {x}{}", policy(on_failure)),
         OpKind::Svd { x, on_failure } => write!(f, "svd {x}{}", policy(on_failure)),
         OpKind::Cholesky { x, on_failure } => write!(f, "cholesky {x}{}", policy(on_failure)),
-        OpKind::SolveTriangular { a, b, upper } => {
-            write!(
-                f,
-                "solve-{} {a}, {b}",
-                if *upper { "upper" } else { "lower" }
-            )
+        OpKind::SolveTriangular { a, b, upper, nan } => {
+            let triangle = if *upper { "upper" } else { "lower" };
+            let policy = if *nan { " or nan" } else { "" };
+            write!(f, "solve-{triangle} {a}, {b}{policy}")
         }
         OpKind::If {
             cond,

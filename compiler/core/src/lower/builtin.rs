@@ -532,7 +532,8 @@ impl<'p> Lowerer<'p> {
         let b = if right { self.build.transpose(b) } else { b };
         let [a, b] = self.build.in_one_dtype([a, b]);
         let ty = self.build.function.ty(b).clone();
-        let solve = OpKind::SolveTriangular { a, b, upper };
+        let nan = self.on_failure.nan;
+        let solve = OpKind::SolveTriangular { a, b, upper, nan };
         let x = self.build.push_one(solve, ty);
         if right { self.build.transpose(x) } else { x }
     }

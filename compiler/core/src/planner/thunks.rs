@@ -436,13 +436,16 @@ impl Planner<'_> {
                 (Routine::Svd { count }, vec![*x], *on_failure)
             }
             OpKind::Cholesky { x, on_failure } => (Routine::Cholesky, vec![*x], *on_failure),
-            OpKind::SolveTriangular { a, b, upper } => (
+            OpKind::SolveTriangular { a, b, upper, nan } => (
                 Routine::SolveTriangular {
                     upper: *upper,
                     transposed: false,
                 },
                 vec![*a, *b],
-                Default::default(),
+                crate::ir::OnFailure {
+                    nan: *nan,
+                    ..Default::default()
+                },
             ),
             other => unreachable!("no thunk for {other:?}"),
         };

@@ -301,6 +301,7 @@ impl Generator {
             a: factor,
             b: x,
             upper: false,
+            nan: false,
         };
         let ty = self.build.function.ty(x).clone();
         let solved = self.build.push_one(solved, ty);
