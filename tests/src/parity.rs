@@ -194,16 +194,14 @@ fn upper(matrix: &[f64]) -> Vec<f64> {
     rows.flat_map(|(at, row)| row[at..].to_vec()).collect()
 }
 
-/// The symmetric matrix whose upper triangle, row by row, this is.
-fn unpacked(triangle: &[f64]) -> Vec<f64> {
-    let n = (0..).find(|n| n * (n + 1) / 2 >= triangle.len());
-    let n = n.expect("some number of rows");
-    let at = |row: usize, col: usize| row * n - row * (row + 1) / 2 + col;
-    let entry = |at_entry: usize| {
-        let (row, col) = (at_entry / n, at_entry % n);
-        triangle.get(at(row.min(col), row.max(col))).copied()
+/// The symmetric matrix whose upper triangle, row by row, that is.
+pub fn unpacked(upper: &[f64]) -> Vec<f64> {
+    let n = ((8 * upper.len() + 1).isqrt() - 1) / 2;
+    let at = |row: usize, column: usize| {
+        let (row, column) = (row.min(column), row.max(column));
+        upper[row * (2 * n - row + 1) / 2 + column - row]
     };
-    (0..n * n).filter_map(entry).collect()
+    (0..n * n).map(|i| at(i / n, i % n)).collect()
 }
 
 /// What the parameters of each group share.
