@@ -68,7 +68,8 @@ def test_sharpness_aware(base: Any, name: str, options: dict[str, Any], adaptive
 
 
 def with_evaluations(named: Params, optimizer: Any, period: int) -> Seen:
-    """Every `period` steps the parameters are those of evaluation, and again those of training."""
+    """Every `period` steps the parameters are those of evaluation, and again those of training; asking twice changes nothing."""
+    optimizer.train()
     optimizer.train()
     seen = []
     for step in range(1, STEPS + 1):
@@ -77,7 +78,9 @@ def with_evaluations(named: Params, optimizer: Any, period: int) -> Seen:
         seen.append(values(named))
         if step % period == 0:
             optimizer.eval()
+            optimizer.eval()
             seen.append(values(named))
+            optimizer.train()
             optimizer.train()
             seen.append(values(named))
     return seen

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import optc
 import pytorch_optimizer as po
 import torch
-from bounds import BF16_PRODUCTS, MATRIX, OWN_CONSTANT, SINGLE_FACTORS, SINGLE_NUMBERS
+from bounds import BF16_PRODUCTS, ELEMENTWISE, MATRIX, OWN_CONSTANT, SINGLE_FACTORS, SINGLE_NUMBERS
 from pytorch_optimizer.optimizer.utils.graft import LayerWiseGrafting
-from trial import DECAY, MATRICES, TENSORS, Pair, different, pair, same, trained
+from trial import DECAY, MATRICES, TENSORS, Pair, compare, different, give, pair, params, same, trained, values
 
 
 def theirs(name: str, make: Any, source: str, options: dict[str, Any], **traits: Any) -> Pair:
@@ -89,7 +90,7 @@ SAME = [
         absent=False,
     ),
     # Every tensor of two or more dimensions is a matrix there; 1e-15 stands under the root.
-    theirs("MARS", po.MARS, "mars", {**DECAY, "eps": 1e-30}, shapes=(*MATRICES, "bias"), rates=False, absent=False, bound=OWN_CONSTANT),
+    theirs("MARS", po.MARS, "mars", {**DECAY, "eps": 1e-30}, shapes=(*MATRICES, "bias"), absent=False, bound=OWN_CONSTANT),
     theirs(
         "MARS, bounded",
         po.MARS,
@@ -129,7 +130,6 @@ SAME = [
         "shampoo",
         {**DECAY, "momentum": 0.5, "preconditioning_compute_steps": 3, "matrix_eps": 0.01},
         shapes=TENSORS,
-        absent=False,
         bound=MATRIX,
     ),
     pair(
@@ -207,7 +207,7 @@ SAME = [
     theirs("SCION, matrices", po.SCION, "scion", {"lr": 0.02, "momentum": 0.1}, theirs={"constraint": True}, shapes=(*MATRICES, "kernel"), bound=BF16_PRODUCTS),
     theirs("SCION, vectors", po.SCION, "scion", {"lr": 0.02, "momentum": 0.1}, theirs={"constraint": True}, shapes=("bias", "scalar")),
     theirs("SCION, unconstrained", po.SCION, "scion", {"lr": 0.02, "momentum": 0.3, "scale": 2.0}, ours={"unconstrained": True}, shapes=("bias", "scalar")),
-    theirs("AdaMuon", adamuon, "adamuon", DECAY, shapes=(*MATRICES, "kernel"), absent=False, bound=BF16_PRODUCTS),
+    theirs("AdaMuon", adamuon, "adamuon", DECAY, shapes=(*MATRICES, "kernel"), bound=BF16_PRODUCTS),
     theirs("AdaMuon, Muon's scale", adamuon, "adamuon", {"lr": 0.02}, theirs={"use_adjusted_lr": False}, ours={"adjust_lr": "original"}, shapes=(*MATRICES, "kernel"), absent=False, bound=BF16_PRODUCTS),
     theirs("AdaMuon, its Adam", partial(adamuon, of_matrices=False), "adamuon", {"adam_lr": 0.02}, theirs={"adamw_lr": 0.02}, shapes=("bias", "scalar"), rates=False, absent=False),
     theirs("Muon", muon, "muon", DECAY, ours={"norm_floor": "clamp"}, shapes=(*MATRICES, "kernel"), bound=BF16_PRODUCTS),
@@ -225,3 +225,21 @@ DIFFERENT = [
 
 test_same = same(SAME)
 test_different = different(DIFFERENT)
+
+
+def test_laprop_without_a_rate() -> None:
+    """Its correction is 1 then: at the first step, and later where the momentum is not 0."""
+    rates = [0.0, 0.02, 0.0, 0.02]
+    seen: list[list[dict[str, torch.Tensor]]] = []
+    mine, its = params(TENSORS, torch.float64), params(TENSORS, torch.float64)
+    start = values(mine)
+    theirs = po.LaProp([param for _, param in its], lr=0.02, foreach=False)
+    for named, optimizer in ((mine, optc.Optimizer(mine, "laprop", lr=0.02)), (its, theirs)):
+        seen.append([])
+        for step, rate in enumerate(rates, 1):
+            optimizer.param_groups[0]["lr"] = rate
+            give(named, step, absent=False)
+            optimizer.step()
+            seen[-1].append(values(named))
+    far = list(compare(ELEMENTWISE, torch.float64, start, *seen))
+    assert not far, "\n".join(far)

@@ -58,6 +58,9 @@ pub enum State {
     Unsigned(String),
     /// The upper triangle of the state of this name, row by row.
     Upper(String),
+    /// A symmetric matrix, recorded whole or as its upper triangle, which the first of these states is, or the second where
+    /// the parameter lacks it.
+    Packed(String, String),
     /// The step counter, which runs this far ahead of the recorded one.
     Counter(f64),
     /// An option or a log that the reference keeps among its states: its rule does not read it.
@@ -205,6 +208,7 @@ fn in_our_terms(ours: &str, value: &Value) -> Value {
         } else {
             "one"
         }),
+        "qr_method" => json!(if value == "cqr" { "cqr" } else { "qr" }),
         "channels_last" => json!(value == "channels_last"),
         "mars_type" => json!(value.as_str().map(|word| word.trim_start_matches("mars-"))),
         _ => value.clone(),
@@ -238,6 +242,7 @@ pub fn state(case: &Case, param: &str, recorded: &str) -> State {
     {
         return match state(case, param, rest) {
             State::Plain(name) => State::Either(format!("part{block}.{name}"), name),
+            State::Packed(_, name) => State::Packed(format!("part{block}.{name}"), name),
             other => other,
         };
     }
@@ -396,7 +401,6 @@ mod tests {
             "params",
             "precond_dtype",
             "preconditioner_config",
-            "qr_method",
             "use_muon",
         ];
         for case in load_all() {
@@ -451,6 +455,14 @@ mod tests {
         assert_eq!(group.statics["correct_bias"], json!(false));
         assert_eq!(group.statics["precondition_frequency"], json!(2));
         assert!(!group.statics.contains_key("merge_dims"));
+    }
+
+    #[test]
+    fn randomised_qr_is_qr_and_cholesky_qr_is_not() {
+        let cases = load("dion");
+        let case = cases.iter().find(|c| c.name == "cqr_native");
+        let groups = setup(case.expect("the case")).groups;
+        assert_eq!(groups[0].statics["qr_method"], json!("cqr"));
     }
 
     #[test]

@@ -194,6 +194,16 @@ fn upper(matrix: &[f64]) -> Vec<f64> {
     rows.flat_map(|(at, row)| row[at..].to_vec()).collect()
 }
 
+/// The symmetric matrix whose upper triangle, row by row, that is.
+pub fn unpacked(upper: &[f64]) -> Vec<f64> {
+    let n = ((8 * upper.len() + 1).isqrt() - 1) / 2;
+    let at = |row: usize, column: usize| {
+        let (row, column) = (row.min(column), row.max(column));
+        upper[row * (2 * n - row + 1) / 2 + column - row]
+    };
+    (0..n * n).map(|i| at(i / n, i % n)).collect()
+}
+
 /// What the parameters of each group share.
 fn shared(case: &Case, precision: Precision, step: u64, stepper: &dyn Stepper) -> Vec<Comparison> {
     let groups = 0..case.groups.len();
@@ -255,6 +265,16 @@ impl Seen<'_> {
         state.unwrap_or_default()
     }
 
+    /// The first of two states that is there.
+    fn either(&self, first: &str, second: &str) -> Vec<f64> {
+        let found = self.ours(first);
+        if found.is_empty() {
+            self.ours(second)
+        } else {
+            found
+        }
+    }
+
     fn compare_param(&self) -> Comparison {
         let init = &self.case.params[self.param].init;
         let mut found = self.stepper.param(self.param);
@@ -297,9 +317,13 @@ impl Seen<'_> {
             State::Unread => return None,
             State::Plain(name) => compare::relative(&self.ours(&name), reference),
             State::Either(first, second) => {
-                let found = [first, second].map(|name| self.ours(&name));
-                let present = found.iter().find(|state| !state.is_empty());
-                compare::relative(present.map_or(&[][..], Vec::as_slice), reference)
+                compare::relative(&self.either(&first, &second), reference)
+            }
+            State::Packed(first, second) => {
+                let found = self.either(&first, &second);
+                let whole = found.len() != reference.len();
+                let found = if whole { unpacked(&found) } else { found };
+                compare::relative(&found, reference)
             }
             State::Unsigned(name) => {
                 let sizes = |values: &[f64]| values.iter().map(|x| x.abs()).collect::<Vec<_>>();

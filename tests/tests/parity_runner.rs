@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use optc_tests::golden::{Case, load, load_all};
 use optc_tests::mapping::{self, State};
-use optc_tests::parity::{Stepper, run};
+use optc_tests::parity::{Stepper, run, unpacked};
 use optc_tests::tolerance::Precision;
 
 #[derive(Clone, Copy)]
@@ -196,7 +196,9 @@ impl Player<'_> {
             | State::Upper(name)
             | State::Rotated { name, .. } => name == ours,
             State::Counter(_) => ours == "step",
-            State::Either(first, second) => first == ours || second == ours,
+            State::Either(first, second) | State::Packed(first, second) => {
+                first == ours || second == ours
+            }
             // The first part is all of it, and the others are empty.
             State::Parts(name, _) => ours == format!("part0.{name}"),
             State::Unread => false,
@@ -282,16 +284,6 @@ impl Stepper for Player<'_> {
         }
         Some(values)
     }
-}
-
-/// The symmetric matrix whose upper triangle that is.
-fn unpacked(upper: &[f64]) -> Vec<f64> {
-    let n = ((8 * upper.len() + 1).isqrt() - 1) / 2;
-    let at = |row: usize, column: usize| {
-        let (row, column) = (row.min(column), row.max(column));
-        upper[row * (2 * n - row + 1) / 2 + column - row]
-    };
-    (0..n * n).map(|i| at(i / n, i % n)).collect()
 }
 
 fn play(case: &Case, fault: Fault) -> bool {

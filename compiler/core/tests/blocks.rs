@@ -98,5 +98,5 @@ fn soap_in_1024_blocks() {
 /// Each block has hundreds of turns of loops: a tenth of a million branches.
 #[test]
 fn scalable_shampoo_in_64_blocks() {
-    check_growth(module("std.scalable_shampoo"), "blocks.block_size", 2);
+    check_growth(module("std.scalable_shampoo"), "blockwise.block_size", 2);
 }

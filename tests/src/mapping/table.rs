@@ -94,6 +94,10 @@ fn of_mode(recorded: &Recorded, name: &str) -> State {
     State::Plain(format!("{name}.{}", recorded.index))
 }
 
+fn packed(name: String) -> State {
+    State::Packed(name.clone(), name)
+}
+
 /// A triangular factor, or a diagonal one.
 fn factor_of_mode(recorded: &Recorded) -> State {
     let [full, diagonal] = ["Q", "q"].map(|name| format!("{name}.{}", recorded.index));
@@ -236,6 +240,8 @@ const DION_STATES: &[StateRow] = &[
     ("Q", |_| State::Unsigned("Q".to_owned())),
     ("step_dev", counter),
 ];
+/// The randomised form is QR up to rounding.
+const QR_METHOD: StaticRow = ("qr_method", "qr_method", || json!("rcqr"));
 const FRACTION: StaticRow = ("fraction", "fraction", || json!(0.25));
 const POLAR: StaticRow = ("use_polar_express", "use_polar_express", yes);
 const MAX_PRECONDITIONER_DIM: StaticRow =
@@ -253,17 +259,23 @@ const START_PRECONDITIONING_STEP: StaticRow = (
 );
 const ADJUST_LR: StaticRow = ("adjust_lr", "adjust_lr", || json!("spectral_norm"));
 
-/// A matrix of Distributed Shampoo: it lists those of the modes that are preconditioned, perhaps as packed triangles.
-fn shampoo_matrix(recorded: &Recorded, name: &str) -> State {
+/// A matrix of Distributed Shampoo, which lists those of the modes that are preconditioned.
+fn shampoo_mode(recorded: &Recorded, name: &str) -> String {
     let how = recorded.case.option(0, "preconditioner_config");
     let how = how.unwrap_or(&Value::Null);
     let shape = &recorded.case.params[recorded.param].shape;
     let own = &how["inverse_exponent_override"][shape.len().to_string()];
     let mut listed = (0..).filter(|mode: &usize| own[mode.to_string()] != json!(0.0));
     let at = recorded.index.parse().expect("an index");
-    let name = format!("{name}.{}", listed.nth(at).unwrap_or(at));
-    match how["use_symmetric_packing"] {
-        Value::Bool(true) => State::Upper(name),
+    format!("{name}.{}", listed.nth(at).unwrap_or(at))
+}
+
+/// A root of Distributed Shampoo, perhaps a packed triangle.
+fn shampoo_root(recorded: &Recorded) -> State {
+    let name = shampoo_mode(recorded, "inv_factor_matrices");
+    let how = recorded.case.option(0, "preconditioner_config");
+    match how.and_then(|how| how.get("use_symmetric_packing")) {
+        Some(Value::Bool(true)) => State::Upper(name),
         _ => State::Plain(name),
     }
 }
@@ -271,7 +283,7 @@ fn shampoo_matrix(recorded: &Recorded, name: &str) -> State {
 /// The states of Distributed Shampoo as the base of an average.
 const AVERAGED_SHAMPOO_STATES: &[StateRow] = &[
     ("shampoo.factor_matrices", |at| {
-        of_mode(at, "base.factor_matrices")
+        packed(format!("base.factor_matrices.{}", at.index))
     }),
     ("shampoo.inv_factor_matrices", |at| {
         of_mode(at, "base.inv_factor_matrices")
@@ -349,7 +361,7 @@ fn of_block(recorded: &Recorded, name: &str) -> State {
         format!("part{block}.{name}.{mode}"),
         format!("{name}.{mode}"),
     ];
-    State::Either(format!("blocks.{of_part}"), format!("blocks.{whole}"))
+    State::Either(format!("blockwise.{of_part}"), format!("blockwise.{whole}"))
 }
 
 /// Where its power iterations begin: not for modes of length 1.

@@ -56,3 +56,25 @@ fn the_other_value_is_computed_only_when_it_is_needed() {
         }));
     }
 }
+
+/// A solution with a factor that was not found is not found either, and neither is one with a factor that is singular.
+#[test]
+fn what_is_solved_with_a_failed_factor_fails_with_it() {
+    let text = "fn cholesky_qr(a: [m, n]) -> [m, n] {
+            solve_triangular(cholesky(a' * a), a, side: right, transposed: true)
+        }
+        fn solved(a: [n, n]) -> [n, n] {
+            solve_triangular(cholesky(identity(n)) * tril(a), a, triangle: lower)
+        }
+        optimizer Tried { hyper lr = 0.5
+            rule each(w: [n, n]) {
+                w -= lr * (cholesky_qr(grad) or else (3 * ones_like(w)))
+                w -= lr * (solved(grad) or else (5 * ones_like(w)))
+            } }";
+    let bad = [1.0, 0.0, 0.0, 0.0];
+    let good = [2.0, 0.0, 0.0, 4.0];
+    let trial = Trial::given(text, &[2, 2], &[0.0; 4], &[&bad, &good]);
+    // Of the good one the columns are at length 1, and its lower triangle is all of it.
+    let both = [-4.0 - 1.0, -4.0, -4.0, -4.0 - 1.0];
+    trial.ends_at(&both, 1e-12);
+}

@@ -146,7 +146,10 @@ pub(super) const TABLE: &[Row] = &[
             WEIGHT_DECAY,
             ("cautious_factor", &["cautious_factor"]),
         ],
-        statics: &[("cautious_wd", "cautious_wd", no)],
+        statics: &[
+            ("cautious_wd", "cautious_wd", no),
+            ("decoupled_weight_decay", "decoupled_weight_decay", no),
+        ],
         ..ROW
     },
     Row {
@@ -587,6 +590,7 @@ pub(super) const TABLE: &[Row] = &[
         optimizer: "NorMuon",
         hypers: DION_HYPERS,
         statics: &[
+            ("algorithm", "algorithm", || json!("normuon")),
             ("nesterov", "nesterov", no),
             ("cautious_wd", "cautious_wd", no),
             ("flatten", "flatten", no),
@@ -603,7 +607,12 @@ pub(super) const TABLE: &[Row] = &[
         module: "std.dion2",
         optimizer: "Dion2",
         hypers: DION_HYPERS,
-        statics: &[FRACTION, POLAR, ADJUST_LR],
+        statics: &[
+            ("algorithm", "algorithm", || json!("dion2")),
+            FRACTION,
+            POLAR,
+            ADJUST_LR,
+        ],
         states: &[("momentum", plain)],
         work: |_| Work::Orthogonalised,
         ..ROW
@@ -613,7 +622,12 @@ pub(super) const TABLE: &[Row] = &[
         module: "std.nordion2",
         optimizer: "NorDion2",
         hypers: DION_HYPERS,
-        statics: &[FRACTION, POLAR, ADJUST_LR],
+        statics: &[
+            ("algorithm", "algorithm", || json!("nordion2")),
+            FRACTION,
+            POLAR,
+            ADJUST_LR,
+        ],
         states: &[("momentum", plain), ("variance_neuron", plain)],
         work: |_| Work::Orthogonalised,
         ..ROW
@@ -656,6 +670,7 @@ pub(super) const TABLE: &[Row] = &[
             ("normalized", "normalized", || json!(null)),
             ("transpose", "transposed", no),
             ("max", "at_least_one", no),
+            ("zero_init", "zero_init", no),
             ("steps", "steps", || json!(5)),
         ],
         states: &[("momentum_buffer", plain)],
@@ -752,6 +767,7 @@ pub(super) const TABLE: &[Row] = &[
             ("rank", "proj_rank", || json!(0)),
             ("update_proj_gap", "update_proj_gap", || json!(200)),
             ("proj_type", "proj_type", || json!("std")),
+            ("correct_bias", "correct_bias", yes),
         ],
         states: &[
             ("exp_avg", |at| State::Unsigned(at.index.to_owned())),
@@ -815,6 +831,7 @@ pub(super) const TABLE: &[Row] = &[
             ("rank_fraction", "rank_fraction", || json!(1.0)),
             ("rank_multiple_of", "rank_multiple_of", || json!(1)),
             ("power_iters", "power_iters", || json!(1)),
+            QR_METHOD,
         ],
         states: DION_STATES,
         draws: first_of_dion,
@@ -842,8 +859,10 @@ pub(super) const TABLE: &[Row] = &[
             ("algorithm", "algorithm", || json!("muon")),
             ("nesterov", "nesterov", no),
             ("cautious_wd", "cautious_wd", no),
+            ("flatten", "flatten", no),
             POLAR,
             ADJUST_LR,
+            ("split_sizes", "split_sizes", || json!(null)),
         ],
         states: DION_STATES,
         work: |_| Work::Orthogonalised,
@@ -882,11 +901,9 @@ pub(super) const TABLE: &[Row] = &[
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
-                shampoo_matrix(at, "factor_matrices")
+                packed(shampoo_mode(at, "factor_matrices"))
             }),
-            ("shampoo.inv_factor_matrices", |at| {
-                shampoo_matrix(at, "inv_factor_matrices")
-            }),
+            ("shampoo.inv_factor_matrices", shampoo_root),
             ("filtered_grad", plain),
             ("momentum_buffer", plain),
             ("adagrad", plain),
@@ -1041,7 +1058,7 @@ pub(super) const TABLE: &[Row] = &[
         ],
         states: &[
             ("shampoo.factor_matrices", |at| {
-                of_mode(at, "factor_matrices")
+                packed(format!("factor_matrices.{}", at.index))
             }),
             ("shampoo.factor_matrices_eigenvectors", |at| {
                 State::Basis(format!("factor_matrices_eigenvectors.{}", at.index))
