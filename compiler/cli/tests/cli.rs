@@ -472,7 +472,7 @@ mod inspect {
 
     #[test]
     fn a_rule_without_measure_is_refused() {
-        let rule = "optimizer M { static k: int = 1000000000\n rule each(w: [m]) { repeat k { w -= grad } } }";
+        let rule = "optimizer M { static k: int = 10000\n rule each(w: [m]) { repeat k { repeat k { w -= grad } } } }";
         for command in ["inspect - --shape 8", "compile - --emit plan --shape 8"] {
             let folder = tempfile::tempdir().unwrap();
             let output = optc_in(folder.path(), command, rule);

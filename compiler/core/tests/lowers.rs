@@ -207,3 +207,39 @@ fn tokens(text: &str) -> Vec<&str> {
     }
     tokens
 }
+
+/// What is known of a product is asked of both factors, and of theirs: each value once, however many ways lead there.
+#[test]
+fn a_long_chain_of_products() {
+    let text = "optimizer Chain { rule each(w: [m, n]) {
+        var x = grad
+        repeat 300 { x = gram(x) * x }
+        w -= x
+    } }";
+    let checked = checked("chain", text, &Modules::default());
+    assert!(lower_all("chain", &checked) > 0);
+}
+
+/// Numbers chosen by a mask are numbers of the tensors that the mask compares, not of the host.
+#[test]
+fn a_choice_between_numbers_is_stored_as_what_was_compared() {
+    let text = "optimizer Chosen { hyper a = 0.3  rule each(w: [n]) {
+        w -= select(not (grad > 0) and w < 1, a, 1) .* grad
+    } }";
+    let checked = checked("chosen", text, &Modules::default());
+    let program = &checked.program;
+    let id = program.roots[0];
+    let settings = settle(program, id, &Overrides::default()).expect("settings");
+    let spec = Spec {
+        program,
+        optimizer: id,
+        settings: &settings,
+        rule: 0,
+        name: "w",
+        dims: &[4],
+        dtype: DType::F32,
+        grad_dtype: DType::F32,
+    };
+    let function = lower(&spec).expect("a small rule");
+    assert!(!function.to_string().contains("f64"), "{function}");
+}

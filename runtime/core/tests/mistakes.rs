@@ -320,17 +320,16 @@ fn artifacts_are_checked() {
 #[test]
 fn loops_without_measure_are_refused() {
     let loops = [
-        "repeat k { x = exp(x) }",
         "repeat k { repeat k { x = exp(x) } }",
-        "until max(x) <= 0 at most k { x = exp(x) }",
-        "x = turned(x, 1e9)",
-        "repeat k { w = w }",
+        "until max(x) <= 0 at most k { repeat k { x = exp(x) } }",
+        "repeat k { x = turned(x, 1e4) }",
+        "repeat k { repeat k { w = w } }",
     ];
     for turns in loops {
         let text = format!(
             "fn turned(a: [n], k: int) -> [n] {{ var x = a; repeat k {{ x = exp(x) }}; x }}
             optimizer Turning {{
-                static k: int = 1000000000
+                static k: int = 10000
                 rule vector(w: [n]) {{ var x = grad; {turns}; w -= x }}
             }}"
         );
@@ -349,29 +348,29 @@ fn loops_without_measure_are_refused() {
 fn settings_and_guards_without_measure_are_refused() {
     let cases = [
         (
-            "hyper lr = counted(1000000000)",
+            "hyper lr = counted(10000)",
             "",
             "the default of `lr` is too large",
         ),
         (
-            "static turns: float = counted(1000000000)",
+            "static turns: float = counted(10000)",
             "",
             "the default of `turns` is too large",
         ),
         (
-            "shared turns = counted(1000000000)",
+            "shared turns = counted(10000)",
             "",
             "what `Counting` starts from is too large",
         ),
         (
             "",
-            "where counted(1000000000) > 0",
+            "where counted(10000) > 0",
             "rule `vector` for parameter `w` of shape [3] is too large",
         ),
     ];
     for (setting, guard, message) in cases {
         let text = format!(
-            "fn counted(k: int) -> float {{ var x = 0; repeat k {{ x += 1 }}; x }}
+            "fn counted(k: int) -> float {{ var x = 0; repeat k {{ repeat k {{ x += 1 }} }}; x }}
             optimizer Counting {{
                 {setting}
                 rule vector(w: [n]) {guard} {{ w -= grad }}
@@ -380,5 +379,65 @@ fn settings_and_guards_without_measure_are_refused() {
         let rules = Rules::from_source("counting", &text).expect(message);
         let bound = rules.bind(&[vector("w")], &BindOptions::default());
         check(bound, "opt::bind::too_large", message);
+    }
+}
+
+/// Counts and lengths that only a parameter and the statics show.
+#[test]
+fn counts_out_of_range_are_refused() {
+    let cases = [
+        (
+            "repeat k { w -= grad }",
+            "`k` is -2, and must be at least 0",
+        ),
+        (
+            "repeat 20000 - 10 * k { w -= grad }",
+            "and must be at most 10000",
+        ),
+        (
+            "every k steps { w -= grad }",
+            "`k` is -2, and must be at least 1",
+        ),
+        (
+            "every k + 2 steps { w -= grad }",
+            "`k + 2` is 0, and must be at least 1",
+        ),
+        (
+            "state s: [n + 2 * k] = 0; s += 1; w -= sum(s) * grad",
+            "`n + 2 * k` is -1",
+        ),
+        (
+            "w = scatter(w, 0, top_k(w, k), gather(grad, 0, top_k(w, k)))",
+            "`k` is -2",
+        ),
+        ("w -= counted(k) * grad", "`k` is -2"),
+    ];
+    for (body, message) in cases {
+        let text = format!(
+            "fn counted(k: int) -> float {{ var x = 0; repeat k {{ x += 1 }}; x }}
+            optimizer Counting {{
+                static k: int = -2
+                rule vector(w: [n]) {{ {body} }}
+            }}"
+        );
+        let rules = Rules::from_source("counting", &text).expect(body);
+        let bound = rules.bind(&[vector("w")], &BindOptions::default());
+        check(bound, "opt::bind::count", message);
+    }
+}
+
+/// A tensor that no memory holds, and whose size is no number of 64 bits.
+#[test]
+fn tensors_beyond_measure_are_refused() {
+    let bodies = [
+        "state s: [n * 1000000000, n * 1000000000, 10000000000] = 0; s += 1; w -= sum(s) * grad",
+        "w -= sum(normal(10000000000 * n, 10000000000 * n)) * grad",
+        "w -= sum(identity(10000000 * n)) * grad",
+    ];
+    for body in bodies {
+        let text = format!("optimizer Large {{ rule vector(w: [n]) {{ {body} }} }}");
+        let rules = Rules::from_source("large", &text).expect(body);
+        let bound = rules.bind(&[vector("w")], &BindOptions::default());
+        check(bound, "opt::bind::too_large", "a tensor in it has shape");
     }
 }

@@ -38,6 +38,28 @@ fn a_loop_ends_after_so_many_turns() {
     ends(HALVES, 0.0, &[6400.0], 100.0 + 600.0 + 60_000.0);
 }
 
+/// However many turns there may be, those that are taken are the first ones, in order.
+#[test]
+fn a_long_loop_takes_its_turns_in_order() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        var x = grad
+        var sum = 0 * grad
+        until max(abs(x)) >= 40 at most 1000 {
+            x += 1
+            sum = 0.5 * sum + x
+        }
+        w = sum
+    } }";
+    for start in [39.5, 30.0, 2.0, 0.0] {
+        let (mut x, mut sum) = (start, 0.0);
+        while x < 40.0 {
+            x += 1.0;
+            sum = 0.5 * sum + x;
+        }
+        ends(text, 0.0, &[start], sum);
+    }
+}
+
 #[test]
 fn a_loop_may_change_state_and_the_parameter() {
     let text = "optimizer Shown { rule each(w: [...]) {

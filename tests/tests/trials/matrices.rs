@@ -262,3 +262,41 @@ fn orthonormal_columns_span_the_same() {
     let more = "let q = orthonormal(grad)\nw = q * q' * grad";
     wide(more, &y, &y, &y);
 }
+
+/// Lengths that are the smaller of two are one, however they are asked for; rows and columns are vectors too.
+#[test]
+fn shapes_of_factors_and_lines() {
+    let text = "optimizer Shown { rule each(w: [m, n]) {
+        state left: [m, min(m, n)] = 0
+        state rows: [m] = 0
+        left = qr(grad).q
+        rows = flatten(row_sums(grad^2), from: 0)
+        let line = diag(row_sums(grad)) * w
+        w = line + left * left' * grad + 0 * diag(rows) * w
+    } }";
+    for (dims, w, grad) in [
+        (
+            vec![2, 2],
+            vec![1.0, 2.0, 3.0, 4.0],
+            vec![2.0, 0.0, 0.0, 5.0],
+        ),
+        (vec![1, 2], vec![1.0, 2.0], vec![3.0, 4.0]),
+        (vec![2, 1], vec![1.0, 2.0], vec![3.0, 4.0]),
+    ] {
+        let cols = dims[1] as usize;
+        let sum = |at: usize| grad[at / cols * cols..][..cols].iter().sum::<f64>();
+        let expected: Vec<f64> = (0..w.len()).map(|at| sum(at) * w[at] + grad[at]).collect();
+        Trial::given(text, &dims, &w, &[&grad]).ends_at(&expected, 1e-12);
+    }
+}
+
+/// A scalar is one element in a row.
+#[test]
+fn a_scalar_is_flattened() {
+    let text = "optimizer Shown { rule each(w: [...]) {
+        let flat = flatten(grad, from: 0)
+        w -= sum(gather(flat, 0, top_k(flat, 1))) + 0 * w
+    } }";
+    Trial::given(text, &[], &[5.0], &[&[2.0]]).ends_at(&[3.0], 0.0);
+    Trial::given(text, &[3], &[5.0, 6.0, 7.0], &[&[1.0, 4.0, 2.0]]).ends_at(&[1.0, 2.0, 3.0], 0.0);
+}
