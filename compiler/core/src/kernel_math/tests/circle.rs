@@ -4,9 +4,11 @@ use super::*;
 use crate::host_math;
 use std::f64::consts::{FRAC_PI_2, PI};
 
+type Truth = fn(f64, f64) -> f64;
+
 const SIN: Expansion = |b, compute, x, _| sin(b, compute, x);
 const COS: Expansion = |b, compute, x, _| cos(b, compute, x);
-const BOTH: [(Expansion, fn(f64, f64) -> f64); 2] = [(SIN, |x, _| x.sin()), (COS, |x, _| x.cos())];
+const BOTH: [(Expansion, Truth); 2] = [(SIN, |x, _| x.sin()), (COS, |x, _| x.cos())];
 
 /// Angles up to the reach, small ones, and the numbers next to multiples of pi / 2, where most bits cancel.
 fn angles(compute: DType) -> Vec<(f64, f64)> {
@@ -104,7 +106,7 @@ fn host_numbers_get_the_same_bits() {
     cases.extend(points(DType::F64));
     cases.extend([0.0, -0.0, INF, -INF, NAN, 1e17, -1e300].map(|x| (x, 1.0)));
     cases.extend([0.0, -0.0, INF, -INF, NAN, 1.0].map(|x| (-0.0, x)));
-    let functions: [(Expansion, fn(f64, f64) -> f64); 3] = [
+    let functions: [(Expansion, Truth); 3] = [
         (SIN, |x, _| host_math::sin(x)),
         (COS, |x, _| host_math::cos(x)),
         (atan2, host_math::atan2),
