@@ -518,7 +518,7 @@ pub struct Expr {
 /// The expressions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExprKind {
-    /// `1e-3`, `0.5`, `inf`
+    /// `1e-3`, `0.5`, `inf`, `pi`
     Number(f64),
     /// `true`, `false`
     Bool(bool),

@@ -179,8 +179,8 @@ pub enum ParseError {
 const LONGEST: usize = 40;
 
 /// Words that `name` in `opt.pest` refuses.
-const RESERVED: &str = "and each else every false fn hyper if in inf keep let modes not on optimizer or repeat \
-                        retry rule skip state static true use var where";
+const RESERVED: &str = "and each else every false fn hyper if in inf keep let modes not on optimizer or pi \
+                        repeat retry rule skip state static true use var where";
 
 /// Spellings of other languages, and ours.
 const SLIPS: [(&str, &str); 18] = [

@@ -252,9 +252,12 @@ fn or_else(value: Expr, policies: Vec<Policy>, end: Span) -> Expr {
     }
 }
 
-/// A finite number, unless it is written `inf`; what is not zero must not become zero.
+/// A finite number, unless it is written `inf`, or `pi`; what is not zero must not become zero.
 fn number(pair: &Pair<Rule>) -> Result<f64> {
     let (text, at) = (pair.as_str(), span(pair));
+    if text == "pi" {
+        return Ok(std::f64::consts::PI);
+    }
     let help = "a number between 4.9e-324 and 1.8e308, or `inf`";
     let out_of_range = || ParseError::NumberRange {
         number: text.to_owned(),

@@ -334,8 +334,8 @@ fn in_is_also_a_dimension() {
 fn numbers() {
     check_expr("1_000.5e-1_0", "1.0005e-7");
     check_expr(
-        "[1, 0.95, 1e-3, 1E+3, inf, 0e9, 0.0]",
-        "(rows (1) (0.95) (0.001) (1000) (inf) (0) (0))",
+        "[1, 0.95, 1e-3, 1E+3, inf, pi, 0e9, 0.0]",
+        "(rows (1) (0.95) (0.001) (1000) (inf) (3.141592653589793) (0) (0))",
     );
     check_expr("[true, false]", "(rows (true) (false))");
 }
@@ -356,6 +356,7 @@ fn words_of_a_construct_are_names_elsewhere() {
         "(call f (: from step) (: of first) (: take table))",
     );
     check_body("let index = information", "(let index information)");
+    check_body("let pin = pi_", "(let pin pi_)");
     check_body(
         "let nothing = order - each_",
         "(let nothing (- order each_))",

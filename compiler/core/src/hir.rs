@@ -1006,6 +1006,12 @@ pub enum Builtin {
     Log,
     /// `tanh(x)` (tensors)
     Tanh,
+    /// `sin(x)`
+    Sin,
+    /// `cos(x)`
+    Cos,
+    /// `atan2(y, x)`
+    Atan2,
     /// `sign(x)`: −1, 0 or 1; 0 of NaN.
     Sign,
     /// `floor(x)`

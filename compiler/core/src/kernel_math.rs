@@ -1,4 +1,5 @@
-//! `exp`, `log`, `tanh` and powers, written out in primitive instructions: every backend computes the same bits.
+//! `exp`, `log`, `tanh`, powers, `sin`, `cos` and `atan2`, written out in primitive instructions: every backend computes
+//! the same bits.
 //!
 //! ```
 //! use optc_core::{dtype::DType, kernel::Inst, kernel_math};
@@ -8,9 +9,10 @@
 //! assert_eq!(result as usize, body.len() - 1);
 //! ```
 //!
-//! Errors in units of the last place, measured over normal results: `exp` 0.62, `log` 0.80, `tanh` 1.07, `pow` 0.64. Special
-//! cases are those of IEEE 754: overflow gives infinity, underflow is gradual, NaN gives NaN (except that `pow` is 1 at
-//! exponent 0 and at base 1), `log` of a negative number and `pow` of one to a broken exponent are NaN.
+//! Errors in units of the last place, measured over normal results: `exp` 0.62, `log` 0.80, `tanh` 1.07, `pow` 0.64,
+//! `sin` and `cos` 0.78 (to 1e5 in 32 bits and 1e9 in 64), `atan2` 1.48. Special cases are those
+//! of IEEE 754: overflow gives infinity, underflow is gradual, NaN gives NaN (except that `pow` is 1 at exponent 0 and
+//! at base 1); `log` of a negative number, `pow` of one to a broken exponent, and `sin` and `cos` of infinities are NaN.
 //!
 //! Polynomials are minimax fits of our own: the Remez exchange in 300-bit arithmetic, on the intervals named beside
 //! them, each weighted so that the error of the function, not of the polynomial, is level. There is no fused
@@ -19,6 +21,10 @@
 
 use crate::dtype::DType;
 use crate::kernel::{BinaryOp, CompareOp, Inst, IntOp, LogicOp, UnaryOp, Val};
+
+pub(crate) mod circle;
+
+pub use circle::{atan2, cos, sin};
 
 /// e to the power of the float `x`.
 pub fn exp(b: &mut Vec<Inst>, compute: DType, x: Val) -> Val {
@@ -44,7 +50,8 @@ pub fn pow(b: &mut Vec<Inst>, compute: DType, x: Val, s: Val) -> Val {
 
 /// What differs between the compute types.
 struct Format {
-    /// Stored bits of the fraction.
+    /// Bits of a number, and those that its fraction has in storage.
+    width: i64,
     fraction: i64,
     /// Added to an exponent in storage.
     bias: i64,
@@ -73,9 +80,11 @@ struct Format {
     log_tail: &'static [f64],
     /// `(1 - tanh(x) / x) / z`, `z = x^2`, 0 <= x <= 1.
     tanh: &'static [f64],
+    circle: &'static circle::Circle,
 }
 
 static F32: Format = Format {
+    width: 32,
     fraction: 23,
     bias: 127,
     normal: f32::MIN_POSITIVE as f64,
@@ -117,9 +126,11 @@ static F32: Format = Format {
         0.000_847_314_600_832_760_3,
         -0.000_123_020_348_837_599_16,
     ],
+    circle: &circle::F32,
 };
 
 static F64: Format = Format {
+    width: 64,
     fraction: 52,
     bias: 1023,
     normal: f64::MIN_POSITIVE,
@@ -182,6 +193,7 @@ static F64: Format = Format {
         2.351_712_209_974_333e-7,
         -2.157_646_999_957_814e-8,
     ],
+    circle: &circle::F64,
 };
 
 /// A value in two words: the second holds what the first, a rounded value, lacks.

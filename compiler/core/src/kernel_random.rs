@@ -152,10 +152,11 @@ pub fn adamw(dtype: DType) -> MapKernel {
     }
 }
 
-/// `exp`, `log`, `tanh` and `pow` of a tensor, the exponent a scalar, in both compute types.
+/// `exp`, `log`, `tanh` and `pow` of a tensor, the exponent a scalar, then `sin`, `cos` and the angle of a tensor and that
+/// scalar, in both compute types.
 pub fn functions() -> Vec<MapKernel> {
     type Expansion = fn(&mut Vec<Inst>, DType, Val) -> Val;
-    let all: [Expansion; 4] = [
+    let all: [Expansion; 7] = [
         kernel_math::exp,
         kernel_math::log,
         kernel_math::tanh,
@@ -163,6 +164,13 @@ pub fn functions() -> Vec<MapKernel> {
             b.push(Inst::Scalar(0));
             let s = b.len() as Val - 1;
             kernel_math::pow(b, compute, x, s)
+        },
+        kernel_math::sin,
+        kernel_math::cos,
+        |b, compute, y| {
+            b.push(Inst::Scalar(0));
+            let x = b.len() as Val - 1;
+            kernel_math::atan2(b, compute, y, x)
         },
     ];
     let kernel = |dtype, function: Expansion| {

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod dtype;
 pub mod hir;
 mod hir_text;
+pub mod host_math;
 pub mod interp;
 pub mod ir;
 pub mod kernel;

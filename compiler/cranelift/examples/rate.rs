@@ -22,7 +22,8 @@ fn main() -> miette::Result<()> {
         )?;
     }
     report("sum of squares f32", &sum_of_squares(), &[0, 1])?;
-    for (name, kernel) in ["exp", "log", "tanh", "pow"].iter().zip(functions()) {
+    let names = ["exp", "log", "tanh", "pow", "sin", "cos", "atan2"];
+    for (name, kernel) in names.iter().zip(functions()) {
         report(&format!("{name} f32"), &kernel, &[0, 1])?;
     }
     let kernels: Vec<_> = (0..50).map(|seed| kernel(seed, Space::Grid)).collect();

@@ -1,5 +1,6 @@
 //! What single constructs mean: models written by hand, the interpreter and the quick tier come to the same.
 
+mod angles;
 mod compositions;
 mod every_shape;
 mod failures;

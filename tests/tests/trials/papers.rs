@@ -54,6 +54,17 @@ fn focus() {
 }
 
 #[test]
+fn adam_atan2() {
+    element_wise(&paper("adam_atan2"), zeros, |w, [m, v], g, t| {
+        *w *= 1.0 - 1e-4;
+        *m = 0.9 * *m + 0.1 * g;
+        *v = 0.99 * *v + 0.01 * g * g;
+        let size = (*v / (1.0 - 0.99f64.powi(t))).sqrt();
+        *w -= 1e-3 * f64::atan2(*m / (1.0 - 0.9f64.powi(t)), size);
+    });
+}
+
+#[test]
 fn ano() {
     element_wise(&paper("ano"), zeros, |w, [m, v], g, t| {
         *w *= 1.0 - 1e-4;

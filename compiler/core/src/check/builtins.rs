@@ -59,7 +59,8 @@ impl Call<'_, '_, '_> {
     fn result(&mut self) -> Typed {
         use Builtin::*;
         match self.signature.builtin {
-            Sqrt | Exp | Log | Tanh => self.map(Type::Float),
+            Sqrt | Exp | Log | Tanh | Sin | Cos => self.map(Type::Float),
+            Atan2 => self.angle(),
             Abs | Sign => self.map(self.args[0].ty.clone()),
             Floor => self.map(Type::Int),
             ZerosLike | OnesLike => self.tensor(0).cloned().map(general),
@@ -216,6 +217,15 @@ impl Call<'_, '_, '_> {
             .body
             .elementwise(&self.args[x], &self.args[y], self.span);
         Ok(ty.unwrap_or(Type::Error))
+    }
+
+    /// The angle of two whole numbers is none.
+    fn angle(&mut self) -> Typed {
+        Ok(match self.elementwise(0, 1)? {
+            Type::Int => Type::Float,
+            Type::Tensor { shape, .. } => general(shape),
+            other => other,
+        })
     }
 
     /// The type of three operands together; bounds and weights do not change the shape of `x`.

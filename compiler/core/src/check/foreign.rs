@@ -1,7 +1,7 @@
 //! Names of other languages and libraries for what the language has under another one.
 
 /// What is written elsewhere, and what is written here.
-const FUNCTIONS: [(&[&str], &str); 24] = [
+const FUNCTIONS: [(&[&str], &str); 27] = [
     (
         &["zeros"],
         "write `zeros_like(x)`; state with a shape of its own begins as `state s: [m, n] = 0`",
@@ -57,6 +57,9 @@ const FUNCTIONS: [(&[&str], &str); 24] = [
         &["ceil", "round"],
         "write `-floor(-x)` to round up, `floor(x + 0.5)` to the nearest",
     ),
+    (&["tan"], "write `sin(x) / cos(x)`"),
+    (&["atan", "arctan"], "write `atan2(x, 1)`"),
+    (&["arctan2", "angle"], "write `atan2(y, x)`"),
     (&["sigmoid"], "write `1 / (1 + exp(-x))`"),
     (
         &["print"],

@@ -52,12 +52,15 @@ const fn signature(
 }
 
 /// All of them; `min`, `max`, `gram`, `rotate` and `permute` stand twice, once for each number of arguments.
-static SIGNATURES: [Signature; 65] = [
+static SIGNATURES: [Signature; 68] = [
     signature("sqrt", Builtin::Sqrt, X),
     signature("abs", Builtin::Abs, X),
     signature("exp", Builtin::Exp, X),
     signature("log", Builtin::Log, X),
     signature("tanh", Builtin::Tanh, X),
+    signature("sin", Builtin::Sin, X),
+    signature("cos", Builtin::Cos, X),
+    signature("atan2", Builtin::Atan2, &[("y", Value), ("x", Value)]),
     signature("sign", Builtin::Sign, X),
     signature("floor", Builtin::Floor, X),
     signature("min", Builtin::Min, XY),

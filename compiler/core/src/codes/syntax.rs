@@ -38,7 +38,7 @@ pub(super) const CODES: &[Code] = &[
     Code {
         code: "opt::syntax::number_range",
         summary: "a number is too large for its place",
-        explanation: "Numbers are 64-bit floats; the width of a table is a whole number below 2^32.\nWrite `inf` for infinity.",
+        explanation: "Numbers are 64-bit floats; the width of a table is a whole number below 2^32.\nWrite `inf` for infinity, `pi` for half the circle.",
         failing: r"optimizer Shown {
     rule each(w: [...]) { w -= 1e999 * grad }
 }",

@@ -4,8 +4,8 @@ use super::{Datum, Interp};
 use crate::dtype::DType;
 use crate::ir::{Math, OpKind, Reduce, Value};
 use crate::kernel::{
-    BinaryOp, CHUNK, CompareOp, Fold, Inst, LANES, LogicOp, MapKernel, Output, OutputKind,
-    ROW_CHUNK, Space, UnaryOp,
+    Access, BinaryOp, CHUNK, CompareOp, Fold, Input, Inst, LANES, LogicOp, MapKernel, Output,
+    OutputKind, ROW_CHUNK, Space, UnaryOp, Val,
 };
 use crate::kernel_eval::{self, round_once};
 use crate::kernel_math;
@@ -45,7 +45,9 @@ impl Interp<'_> {
                 truths(&|n| self.truth(*a, dims, n) || self.truth(*b, dims, n))
             }
             OpKind::Not(a) => truths(&|n| !self.truth(*a, dims, n)),
-            OpKind::Math(..) | OpKind::Pow(..) => Datum::Tensor(self.expanded(kind, result)),
+            OpKind::Math(..) | OpKind::Pow(..) | OpKind::Atan2(..) => {
+                Datum::Tensor(self.expanded(kind, result))
+            }
             kind => Datum::Tensor(
                 (0..count)
                     .map(|n| self.arithmetic(kind, result, dims, n))
@@ -85,45 +87,36 @@ impl Interp<'_> {
         round_once(dtype, compute.round(x))
     }
 
-    /// `exp`, `log`, `tanh` and powers: the expansion that every backend runs, evaluated.
+    /// `exp`, `log` and their like: the expansion that every backend runs, evaluated.
     fn expanded(&self, kind: &OpKind, result: Value) -> Vec<f64> {
-        let dtype = self.dtype(result);
-        let compute = dtype.compute();
-        let mut insts = vec![Inst::Load(0)];
-        let (x, scalars) = match kind {
-            OpKind::Pow(x, exponent) => {
-                insts.push(Inst::Scalar(0));
-                (*x, vec![self.host(*exponent)])
-            }
-            OpKind::Math(_, x) => (*x, Vec::new()),
-            other => unreachable!("{other:?} is not expanded"),
-        };
-        let value = match kind {
-            OpKind::Math(Math::Exp, _) => kernel_math::exp(&mut insts, compute, 0),
-            OpKind::Math(Math::Log, _) => kernel_math::log(&mut insts, compute, 0),
-            OpKind::Math(Math::Tanh, _) => kernel_math::tanh(&mut insts, compute, 0),
-            _ => kernel_math::pow(&mut insts, compute, 0, 1),
-        };
-        let input = crate::kernel::Input {
-            dtype,
-            access: crate::kernel::Access::Full,
-        };
+        let (dtype, dims) = (self.dtype(result), self.dims(result));
+        let (compute, count) = (dtype.compute(), dims.iter().product::<u64>());
+        let operands = kind.operands();
+        let mut insts: Vec<Inst> = (0..operands.len() as u32).map(Inst::Load).collect();
         let output = Output {
-            value,
+            value: expansion(kind, compute, &mut insts),
             dtype,
             kind: OutputKind::Store,
         };
-        let count = scalars.len() as u32;
+        let input = Input {
+            dtype: compute,
+            access: Access::Full,
+        };
         let kernel = MapKernel {
             space: Space::Flat,
             compute,
-            inputs: vec![input],
-            scalars: count,
+            inputs: vec![input; operands.len()],
+            scalars: 0,
             insts,
             outputs: vec![output],
         };
-        let data = self.tensor(x);
-        kernel_eval::run(&kernel, &[data], &scalars, data.len() as u64, 1).swap_remove(0)
+        let read = |&operand: &Value| -> Vec<f64> {
+            let element = |n| compute.round(self.element(operand, dims, n));
+            (0..count as usize).map(element).collect()
+        };
+        let data: Vec<Vec<f64>> = operands.iter().map(read).collect();
+        let inputs: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+        kernel_eval::run(&kernel, &inputs, &[], count, 1).swap_remove(0)
     }
 
     pub(super) fn reduce(&self, fold: Fold, a: Value, over: Reduce) -> Vec<f64> {
@@ -148,6 +141,20 @@ impl Interp<'_> {
                     .collect()
             }
         }
+    }
+}
+
+/// The instructions of a function of the first values.
+fn expansion(kind: &OpKind, compute: DType, b: &mut Vec<Inst>) -> Val {
+    match kind {
+        OpKind::Math(Math::Exp, _) => kernel_math::exp(b, compute, 0),
+        OpKind::Math(Math::Log, _) => kernel_math::log(b, compute, 0),
+        OpKind::Math(Math::Tanh, _) => kernel_math::tanh(b, compute, 0),
+        OpKind::Math(Math::Sin, _) => kernel_math::sin(b, compute, 0),
+        OpKind::Math(Math::Cos, _) => kernel_math::cos(b, compute, 0),
+        OpKind::Pow(..) => kernel_math::pow(b, compute, 0, 1),
+        OpKind::Atan2(..) => kernel_math::atan2(b, compute, 0, 1),
+        other => unreachable!("{other:?} is not expanded"),
     }
 }
 

@@ -182,6 +182,12 @@ impl Builder {
         self.push_one(OpKind::Binary(op, a, b), Type::Tensor(ty))
     }
 
+    /// The angle of each point, with broadcasting.
+    pub fn atan2(&mut self, y: Value, x: Value) -> Value {
+        let ty = self.joined(&[y, x]);
+        self.push_one(OpKind::Atan2(y, x), Type::Tensor(ty))
+    }
+
     /// `a + weight (b − a)`.
     pub fn lerp(&mut self, a: Value, b: Value, weight: Value) -> Value {
         let ty = self.joined(&[a, b, weight]);

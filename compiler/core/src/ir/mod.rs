@@ -192,6 +192,10 @@ pub enum Math {
     Log,
     /// Hyperbolic tangent.
     Tanh,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
 }
 
 /// `alpha · op(a) op(b) + beta · c`, on the last two axes; axes before them are a stack, equal in all operands.
@@ -252,6 +256,8 @@ pub enum OpKind {
     Math(Math, Value),
     /// Element by element: tensor to a host power, expanded.
     Pow(Value, Value),
+    /// Element by element: the angle of the point (second, first), expanded; one operand may be host.
+    Atan2(Value, Value),
     /// An `f32` tensor rounded to the half type of the result, by noise in [0, 1): [`DType::round_stochastic`].
     Stochastic(Value, Value),
     /// `a + weight (b − a)`; the weight is host or a tensor.
@@ -573,6 +579,7 @@ impl OpKind {
                 | OpKind::Binary(..)
                 | OpKind::Math(..)
                 | OpKind::Pow(..)
+                | OpKind::Atan2(..)
                 | OpKind::Stochastic(..)
                 | OpKind::Lerp(..)
                 | OpKind::Compare(..)
@@ -642,6 +649,7 @@ macro_rules! each_operand {
                 OpKind::HostBinary(_, a, b)
                 | OpKind::Binary(_, a, b)
                 | OpKind::Pow(a, b)
+                | OpKind::Atan2(a, b)
                 | OpKind::Stochastic(a, b)
                 | OpKind::Compare(_, a, b)
                 | OpKind::Logic(_, a, b)

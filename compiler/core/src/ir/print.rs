@@ -125,6 +125,7 @@ fn print_op(
         OpKind::Stochastic(x, noise) => write!(f, "stochastic {x} by {noise}"),
         OpKind::Math(op, a) => write!(f, "{} {a}", word(op)),
         OpKind::Pow(a, b) => write!(f, "pow {a}, {b}"),
+        OpKind::Atan2(a, b) => write!(f, "atan2 {a}, {b}"),
         OpKind::Lerp(a, b, w) => write!(f, "lerp {a}, {b}, {w}"),
         OpKind::Compare(op, a, b) => write!(f, "cmp-{} {a}, {b}", word(op)),
         OpKind::Logic(op, a, b) => write!(f, "mask-{} {a}, {b}", word(op)),

@@ -319,3 +319,5 @@ fn underflow_is_gradual() {
     );
     assert_eq!(results, [27.0, 1.0, 0.0].map(|n| n * 2f64.powi(-149)));
 }
+
+mod circle;

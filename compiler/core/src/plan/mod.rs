@@ -15,6 +15,7 @@ pub mod eval;
 mod print;
 
 use crate::dtype::DType;
+use crate::host_math;
 use crate::kernel::{Fold, MapKernel};
 use crate::packed::Packing;
 use crate::quantized::Format;
@@ -168,6 +169,10 @@ pub enum HostUnary {
     Exp,
     /// Natural logarithm.
     Log,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
     /// Largest integer not above.
     Floor,
     /// Smallest integer not below.
@@ -191,6 +196,8 @@ pub enum HostBinary {
     Pow,
     /// Remainder with the sign of the divisor.
     Mod,
+    /// The angle of the point that has the second as `x`, the first as `y`.
+    Atan2,
     /// Smaller.
     Min,
     /// Larger.
@@ -578,6 +585,8 @@ impl HostUnary {
             HostUnary::Sqrt => x.sqrt(),
             HostUnary::Exp => x.exp(),
             HostUnary::Log => x.ln(),
+            HostUnary::Sin => host_math::sin(x),
+            HostUnary::Cos => host_math::cos(x),
             HostUnary::Floor => x.floor(),
             HostUnary::Ceil => x.ceil(),
             HostUnary::Not => f64::from(u8::from(x == 0.0)),
@@ -596,6 +605,7 @@ impl HostBinary {
             HostBinary::Div => x / y,
             HostBinary::Pow => x.powf(y),
             HostBinary::Mod => x - y * (x / y).floor(),
+            HostBinary::Atan2 => host_math::atan2(x, y),
             HostBinary::Min | HostBinary::Max if x.is_nan() || y.is_nan() => f64::NAN,
             HostBinary::Min => x.min(y),
             HostBinary::Max => x.max(y),

@@ -294,6 +294,7 @@ fn sign(op: HostBinary) -> &'static str {
         HostBinary::Div => "/",
         HostBinary::Pow => "^",
         HostBinary::Mod => "mod",
+        HostBinary::Atan2 => "atan2",
         HostBinary::Min => "min",
         HostBinary::Max => "max",
         HostBinary::Lt => "<",

@@ -5,7 +5,7 @@ use miette::Diagnostic;
 use std::fmt::Write;
 
 /// Statements of a rule for matrices.
-const STATEMENTS: [&str; 49] = [
+const STATEMENTS: [&str; 52] = [
     "let x = grad @ grad'",
     "let x = grad ** 2",
     "let x = grad % 2",
@@ -51,6 +51,9 @@ const STATEMENTS: [&str; 49] = [
     "let x = std(grad)",
     "let x = size(grad)",
     "let x = round(grad)",
+    "let x = tan(grad)",
+    "let x = atan(grad)",
+    "let x = arctan2(grad, w)",
     "state s: float32 = zeros_like(w)",
     "state s: int8 = zeros_like(w)",
     "state s: q8 = zeros_like(w)",

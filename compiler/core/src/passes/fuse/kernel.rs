@@ -147,6 +147,8 @@ impl<'a> KernelBuilder<'a> {
                     Math::Exp => kernel_math::exp(&mut self.insts, space, a),
                     Math::Log => kernel_math::log(&mut self.insts, space, a),
                     Math::Tanh => kernel_math::tanh(&mut self.insts, space, a),
+                    Math::Sin => kernel_math::sin(&mut self.insts, space, a),
+                    Math::Cos => kernel_math::cos(&mut self.insts, space, a),
                 }
             }
             OpKind::Stochastic(x, noise) => {
@@ -156,6 +158,10 @@ impl<'a> KernelBuilder<'a> {
             OpKind::Pow(a, b) => {
                 let (a, b) = (self.float(a, compute), self.float(b, compute));
                 kernel_math::pow(&mut self.insts, space, a, b)
+            }
+            OpKind::Atan2(y, x) => {
+                let (y, x) = (self.float(y, compute), self.float(x, compute));
+                kernel_math::atan2(&mut self.insts, space, y, x)
             }
             OpKind::Lerp(a, b, weight) => {
                 let [a, b, weight] = [a, b, weight].map(|value| self.float(value, compute));

@@ -129,7 +129,8 @@ impl Generator {
     fn math(&mut self) -> Option<()> {
         let x = self.tensor()?;
         let (math, exponent) = (
-            self.rng.pick(&[Math::Exp, Math::Log, Math::Tanh]),
+            self.rng
+                .pick(&[Math::Exp, Math::Log, Math::Tanh, Math::Sin, Math::Cos]),
             self.host(),
         );
         let value = match self.rng.below(4) {
@@ -138,6 +139,7 @@ impl Generator {
                 let ty = self.build.function.ty(x).clone();
                 self.build.push_one(OpKind::Pow(x, exponent), ty)
             }
+            1 => self.build.atan2(x, exponent),
             _ => self.build.math(math, x),
         };
         self.see(value);

@@ -20,7 +20,7 @@ pub(crate) fn levels() -> Vec<Isa> {
     all.filter(|&isa| machine.runs(isa)).collect()
 }
 
-/// `exp`, `log`, `tanh` and a power of one input: long bodies whose last bits hang on every rounding.
+/// `exp`, `log`, `tanh`, a power, `sin`, `cos` and an angle of one input: long bodies whose last bits hang on every rounding.
 pub(crate) fn functions(compute: DType) -> Vec<MapKernel> {
     let input = Input {
         dtype: compute,
@@ -47,6 +47,9 @@ pub(crate) fn functions(compute: DType) -> Vec<MapKernel> {
         kernel(|insts, compute| kernel_math::log(insts, compute, 0)),
         kernel(|insts, compute| kernel_math::tanh(insts, compute, 0)),
         kernel(|insts, compute| kernel_math::pow(insts, compute, 0, 1)),
+        kernel(|insts, compute| kernel_math::sin(insts, compute, 0)),
+        kernel(|insts, compute| kernel_math::cos(insts, compute, 0)),
+        kernel(|insts, compute| kernel_math::atan2(insts, compute, 0, 1)),
     ]
 }
 
