@@ -10,10 +10,11 @@
 //! if due { average -> t0 } else { copy slow -> t0 }; copy t0 -> slow
 //! ```
 //!
-//! Results of branches that end in no slot are followed likewise, and share a tensor in scratch.
+//! Results of branches that end in no slot are followed likewise. They live in the slot whose old value one side passes
+//! on, if the slot's new value allows it, or share a tensor in scratch.
 
 use super::base;
-use super::lives::{Path, Place, Reading, Timeline, Use};
+use super::lives::{End, Path, Place, Reading, Timeline, Use};
 use crate::ir::{Function, Op, OpKind, Region, Value};
 use crate::kernel::OutputKind;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -39,20 +40,40 @@ pub(super) fn choose(
     let mut homes = Homes::default();
     let mut taken = HashSet::new();
     let old = old_values(function, timeline);
+    let room = |slot: u32| Room {
+        slot: Some(slot),
+        dims: &function.slots[slot as usize].ty.dims,
+        old: &old[slot as usize],
+    };
+    let mut held: HashMap<u32, Held> = HashMap::new();
     for (&slot, &value) in targets.iter().zip(&function.regions[region].results) {
-        let room = Room {
-            slot: Some(slot),
-            dims: &function.slots[slot as usize].ty.dims,
-            old: &old[slot as usize],
-        };
-        if let Some(values) = chain(function, timeline, room, &taken, value) {
-            if values.is_empty() {
+        let nothing = (&taken, Held::default());
+        let ends_here = chain(function, timeline, room(slot), nothing, value);
+        if let Some(now) = &ends_here {
+            if now.values.is_empty() {
                 homes.untouched.insert(slot);
             }
-            taken.extend(values.iter().copied());
-            let here = values.into_iter().map(|value| (value, slot));
-            homes.slots.extend(here);
+            taken.extend(now.values.iter().copied());
         }
+        // A value that lives elsewhere comes by a copy when all is done.
+        held.insert(
+            slot,
+            ends_here.unwrap_or_else(|| Held::copied_at(timeline.finish())),
+        );
+    }
+    for value in branch_results(function, timeline, region) {
+        let passed_on = passed_on_slot(function, value).and_then(|slot| held.get_mut(&slot));
+        let Some(before) = passed_on else { continue };
+        let room = room(passed_on_slot(function, value).unwrap_or_default());
+        let state = (&taken, before.clone());
+        if let Some(now) = chain(function, timeline, room, state, value) {
+            taken.extend(now.values.iter().copied());
+            *before = now;
+        }
+    }
+    for (slot, held) in held {
+        let here = held.values.into_iter().map(|value| (value, slot));
+        homes.slots.extend(here);
     }
     for value in branch_results(function, timeline, region) {
         let room = Room {
@@ -60,13 +81,31 @@ pub(super) fn choose(
             dims: function.dims(value),
             old: &[],
         };
-        let values = chain(function, timeline, room, &taken, value);
-        if let Some(values) = values.filter(|values| values.len() > 1) {
-            taken.extend(values.iter().copied());
-            homes.shared.push(values);
+        let now = chain(function, timeline, room, (&taken, Held::default()), value);
+        if let Some(now) = now.filter(|now| now.values.len() > 1) {
+            taken.extend(now.values.iter().copied());
+            homes.shared.push(now.values);
         }
     }
     homes
+}
+
+/// The slot whose old value one side of the branch that makes `value` passes on.
+fn passed_on_slot(function: &Function, value: Value) -> Option<u32> {
+    let data = &function.values[value];
+    let OpKind::If {
+        then, otherwise, ..
+    } = function.ops[data.op].kind
+    else {
+        return None;
+    };
+    let yields = [then, otherwise].map(|side| function.regions[side].results[data.index as usize]);
+    yields
+        .into_iter()
+        .find_map(|value| match *function.def(base(function, value)) {
+            OpKind::Slot(slot) => Some(slot),
+            _ => None,
+        })
 }
 
 /// For each slot the values that are what it held before the step.
@@ -100,24 +139,45 @@ fn branch_results(function: &Function, timeline: &Timeline, region: Region) -> V
     found
 }
 
-/// The values that may live in one buffer with `value`, itself the first; none if it cannot live there.
+/// What lives in a buffer, with `value` and what may live there with it; none if it cannot live there.
 fn chain(
     function: &Function,
     timeline: &Timeline,
     room: Room<'_>,
-    taken: &HashSet<Value>,
+    (taken, held): (&HashSet<Value>, Held),
     value: Value,
-) -> Option<Vec<Value>> {
+) -> Option<Held> {
     let mut chain = Chain {
         function,
         timeline,
         room,
         taken,
         refused: HashSet::new(),
-        values: Vec::new(),
-        writes: Vec::new(),
+        values: held.values,
+        writes: held.writes,
     };
-    chain.follow(value).then_some(chain.values)
+    let fits = chain.follow(value);
+    fits.then_some(Held {
+        values: chain.values,
+        writes: chain.writes,
+    })
+}
+
+/// What lives in a buffer.
+#[derive(Clone, Default)]
+struct Held {
+    values: Vec<Value>,
+    writes: Vec<Write>,
+}
+
+impl Held {
+    fn copied_at(End { at, path }: End) -> Held {
+        let how = How::Anyhow;
+        Held {
+            values: Vec::new(),
+            writes: vec![Write { at, path, how }],
+        }
+    }
 }
 
 /// A buffer.

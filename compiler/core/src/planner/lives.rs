@@ -56,7 +56,7 @@ pub(super) struct Place {
     pub(super) path: Path,
 }
 
-/// When one side of an `if` yields.
+/// When one side of an `if`, or the root, yields.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     pub(super) at: u32,
@@ -114,6 +114,14 @@ impl Timeline {
     /// Where an operation stands, if it is in the root region.
     pub(super) fn place(&self, op: Op) -> Option<Place> {
         self.places[op]
+    }
+
+    /// When the root region yields.
+    pub(super) fn finish(&self) -> End {
+        End {
+            at: self.end,
+            path: Path::from_u32(0),
+        }
     }
 
     /// When a side yields, if it is in the root region.
