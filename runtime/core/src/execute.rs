@@ -467,14 +467,19 @@ unsafe fn run_one(frame: &Frame<'_>, team: Team<'_>, thunk: &Thunk) -> Result<()
                 let dtype = frame.shape(*x).0;
                 let kept = frame.count(*out);
                 if kept == *n {
-                    moves::argsort(values, dtype, order, *n, *descending);
+                    moves::argsort(values, dtype, order, [kept, *n], *descending);
                 } else {
                     let all = team.scratches.get(team.me).work.pointer();
-                    moves::argsort(values, dtype, all, *n, *descending);
+                    moves::argsort(values, dtype, all, [kept, *n], *descending);
                     std::ptr::copy_nonoverlapping(all.0, order.0, 8 * kept as usize);
                 }
                 Ok(())
             }
+            Thunk::Random {
+                out,
+                distribution,
+                site,
+            } => random(frame, team, *out, *distribution, *site),
             other => {
                 arrange(frame, other);
                 Ok(())
@@ -544,11 +549,6 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             Thunk::Copy { x, out } => copy(frame, *x, *out, 0, frame.count(*x)),
             Thunk::Fill { out, value: reg } => fill(frame, *out, value(*reg), 0, frame.count(*out)),
             Thunk::Triangle { out, n, upper } => moves::triangle(at(*out), dtype(*out), *n, *upper),
-            Thunk::Random {
-                out,
-                distribution,
-                site,
-            } => random(frame, *out, *distribution, *site),
             Thunk::Identity { out, n, scale } => {
                 moves::identity(at(*out), dtype(*out), *n, value(*scale))
             }
@@ -561,24 +561,43 @@ unsafe fn arrange(frame: &Frame<'_>, thunk: &Thunk) {
             | Thunk::Dequantize { .. }
             | Thunk::Limit { .. }
             | Thunk::Argsort { .. }
+            | Thunk::Random { .. }
             | Thunk::IfFlag { .. }
             | Thunk::If { .. } => {}
         }
     }
 }
 
-/// Draws a whole tensor.
+/// Draws a whole tensor, by all workers together if it is long.
 ///
 /// # Safety
 ///
 /// Nobody else touches it.
-unsafe fn random(frame: &Frame<'_>, out: Buffer, distribution: Distribution, site: u32) {
+unsafe fn random(
+    frame: &Frame<'_>,
+    team: Team<'_>,
+    out: Buffer,
+    distribution: Distribution,
+    site: u32,
+) -> Result<(), Stop> {
     let (at, dtype) = (frame.address(out), frame.shape(out).0);
-    let draw = Draw { site, ..frame.draw };
-    // SAFETY: the indices are below the tensor's count.
+    let (draw, count) = (Draw { site, ..frame.draw }, frame.count(out));
+    // SAFETY: the indices are below the tensor's count, and each is stored once.
     let store = |n, x| unsafe { moves::store(at, dtype, n, x) };
-    let count = frame.count(out);
-    frame.noise.fill(draw, distribution, dtype, count, store);
+    if let Some(values) = frame.noise.recorded(draw, count) {
+        (0..).zip(values).for_each(|(n, x)| store(n, x));
+        return Ok(());
+    }
+    let numbers = frame.noise.numbers(draw, distribution, dtype);
+    match team.pool {
+        Some(pool) if count > CHUNK => {
+            let range = |task: u64| task * CHUNK..count.min((task + 1) * CHUNK);
+            let draw = |_, task| numbers.each(range(task as u64), store);
+            pool.run(count.div_ceil(CHUNK) as usize, &draw)?;
+        }
+        _ => numbers.each(0..count, store),
+    }
+    Ok(())
 }
 
 /// Copies elements `begin..end`.

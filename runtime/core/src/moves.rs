@@ -409,12 +409,18 @@ unsafe fn runs(
     }
 }
 
-/// The stable order of a vector, as indices. NaN counts as the largest, equal zeros as equal.
+/// The first `kept` of the stable order of a vector of `n`, as indices. NaN counts as the largest, equal zeros as equal.
 ///
 /// # Safety
 ///
-/// `n` elements of `x` are readable and `n` integers of `out` writable.
-pub(crate) unsafe fn argsort(x: Pointer, dtype: DType, out: Pointer, n: u64, descending: bool) {
+/// `n` elements of `x` are readable and `n` integers of `out` writable; those behind the first `kept` end as anything.
+pub(crate) unsafe fn argsort(
+    x: Pointer,
+    dtype: DType,
+    out: Pointer,
+    [kept, n]: [u64; 2],
+    descending: bool,
+) {
     // SAFETY: `n` integers are writable, and initialised by the loop before they are read.
     let order = unsafe {
         (0..n).for_each(|i| out.0.cast::<i64>().add(i as usize).write(i as i64));
@@ -422,7 +428,7 @@ pub(crate) unsafe fn argsort(x: Pointer, dtype: DType, out: Pointer, n: u64, des
     };
     // SAFETY: indices stay below `n`.
     let value = |i: i64| unsafe { load(x, dtype, i as u64) };
-    order.sort_unstable_by(|&i, &j| {
+    let directed = |&i: &i64, &j: &i64| {
         let ascending = compare(value(i), value(j));
         let directed = if descending {
             ascending.reverse()
@@ -430,7 +436,12 @@ pub(crate) unsafe fn argsort(x: Pointer, dtype: DType, out: Pointer, n: u64, des
             ascending
         };
         directed.then(i.cmp(&j))
-    });
+    };
+    // No two indices are equal in this order, so a selection finds what a stable sort would put first.
+    if kept > 0 && kept < n {
+        order.select_nth_unstable_by(kept as usize - 1, directed);
+    }
+    order[..kept as usize].sort_unstable_by(directed);
 }
 
 fn compare(x: f64, y: f64) -> Ordering {
@@ -598,11 +609,39 @@ mod tests {
         let mut x = [1.0f32, f32::NAN, 0.0, -0.0, 1.0, f32::NEG_INFINITY];
         let mut out = [0i64; 6];
         // SAFETY: six elements each.
-        unsafe { argsort(at(&mut x), DType::F32, at(&mut out), 6, false) };
+        unsafe { argsort(at(&mut x), DType::F32, at(&mut out), [6, 6], false) };
         assert_eq!(out, [5, 2, 3, 0, 4, 1]);
         // SAFETY: as above.
-        unsafe { argsort(at(&mut x), DType::F32, at(&mut out), 6, true) };
+        unsafe { argsort(at(&mut x), DType::F32, at(&mut out), [6, 6], true) };
         assert_eq!(out, [1, 0, 4, 2, 3, 5]);
+    }
+
+    #[test]
+    fn a_selection_is_the_start_of_the_order() {
+        // Few values, so that most are ties, and some NaN.
+        let value = |i: u64| [0.0, -0.0, f32::NAN, 3.0, -1.0][(i * i % 7 % 5) as usize];
+        let mut x: Vec<f32> = (0..200).map(value).collect();
+        let mut order = |kept, descending| {
+            let mut out = vec![0i64; 200];
+            // SAFETY: 200 elements each.
+            unsafe {
+                argsort(
+                    at(&mut x),
+                    DType::F32,
+                    at(&mut out),
+                    [kept, 200],
+                    descending,
+                )
+            };
+            out.truncate(kept as usize);
+            out
+        };
+        for descending in [false, true] {
+            let all = order(200, descending);
+            for kept in [0, 1, 2, 57, 199] {
+                assert_eq!(order(kept, descending), all[..kept as usize]);
+            }
+        }
     }
 
     #[test]

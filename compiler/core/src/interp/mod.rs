@@ -283,9 +283,8 @@ impl<'a> Interp<'a> {
             OpKind::Permute(a, axes) => one(permute(self.tensor(*a), self.dims(*a), axes)),
             OpKind::Diag(a) => one(diagonal(self.tensor(*a), self.dims(*a))),
             OpKind::Argsort { x, descending } => {
-                let mut order = argsort(self.tensor(*x), *descending);
-                order.truncate(self.dims(result)[0] as usize);
-                one(order)
+                let kept = self.dims(result)[0] as usize;
+                one(argsort(self.tensor(*x), *descending, kept))
             }
             OpKind::Gather { x, axis, index } => one(gather(
                 self.tensor(*x),
@@ -419,15 +418,24 @@ pub(crate) fn diagonal(x: &[f64], dims: &[u64]) -> Vec<f64> {
     (0..n).map(|k| x[k * n + k]).collect()
 }
 
-pub(crate) fn argsort(x: &[f64], descending: bool) -> Vec<f64> {
+/// The first `kept` of the stable order of a vector, as indices.
+pub(crate) fn argsort(x: &[f64], descending: bool, kept: usize) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
-    order.sort_by(|&a, &b| {
-        if descending {
-            x[b].total_cmp(&x[a])
+    let directed = |&a: &usize, &b: &usize| {
+        let ascending = x[a].total_cmp(&x[b]);
+        let directed = if descending {
+            ascending.reverse()
         } else {
-            x[a].total_cmp(&x[b])
-        }
-    });
+            ascending
+        };
+        directed.then(a.cmp(&b))
+    };
+    // No two indices are equal in this order, so a selection finds what a stable sort would put first.
+    if kept > 0 && kept < order.len() {
+        order.select_nth_unstable_by(kept - 1, directed);
+    }
+    order.truncate(kept);
+    order.sort_unstable_by(directed);
     order.into_iter().map(|k| k as f64).collect()
 }
 

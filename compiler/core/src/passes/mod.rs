@@ -1,5 +1,6 @@
 //! The passes over the IR and their order.
 
+mod choices;
 mod cse;
 mod dce;
 mod fuse;
@@ -26,7 +27,8 @@ pub struct Pass {
 ///
 /// `simplify` first, while mode products and transpositions are still visible to its rules; `cse` then shares what the
 /// rules made equal, and a second `simplify` sees the shared values. `modes` turns what is left into matrix products,
-/// `products` moves scaling and addition into them, `dce` removes what was replaced. `legalize` gives every element-wise operation
+/// `products` moves scaling and addition into them, `dce` removes what was replaced. `choices` turns
+/// short branches that would copy a gradient into element-wise work. `legalize` gives every element-wise operation
 /// operands that a kernel can read. `fuse` comes last: it turns those operations into kernels, which no other pass looks
 /// into. (Inlining and loop unrolling are part of
 /// lowering, because both depend on what is known at bind.)
@@ -66,6 +68,10 @@ pub const PIPELINE: &[Pass] = &[
     Pass {
         name: "dce-again",
         run: dce::run,
+    },
+    Pass {
+        name: "choices",
+        run: choices::run,
     },
     Pass {
         name: "legalize",

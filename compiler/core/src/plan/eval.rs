@@ -209,8 +209,7 @@ impl<'a> Machine<'a> {
             Thunk::Argsort {
                 x, out, descending, ..
             } => {
-                let mut made = argsort(&self.load(*x), *descending);
-                made.truncate(self.count(*out));
+                let made = argsort(&self.load(*x), *descending, self.count(*out));
                 self.moved("argsort", *x, *out, &made)
             }
             Thunk::Diag { x, out, n } => {

@@ -56,11 +56,19 @@ pub(super) struct Place {
     pub(super) path: Path,
 }
 
+/// When one side of an `if`, or the root, yields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) at: u32,
+    pub(super) path: Path,
+}
+
 /// Every operation of a root region in a line, and every reading of each value (of the buffer's owner).
 #[derive(Debug)]
 pub(super) struct Timeline {
     sides: PrimaryMap<Path, Side>,
     places: SecondaryMap<Op, Option<Place>>,
+    ends: SecondaryMap<Region, Option<End>>,
     uses: PrimaryMap<UseKey, Use>,
     last_use: SecondaryMap<Value, PackedOption<UseKey>>,
     end: u32,
@@ -77,6 +85,7 @@ impl Timeline {
         let mut timeline = Timeline {
             sides,
             places: SecondaryMap::new(),
+            ends: SecondaryMap::new(),
             uses: PrimaryMap::new(),
             last_use: SecondaryMap::new(),
             end: 0,
@@ -105,6 +114,19 @@ impl Timeline {
     /// Where an operation stands, if it is in the root region.
     pub(super) fn place(&self, op: Op) -> Option<Place> {
         self.places[op]
+    }
+
+    /// When the root region yields.
+    pub(super) fn finish(&self) -> End {
+        End {
+            at: self.end,
+            path: Path::from_u32(0),
+        }
+    }
+
+    /// When a side yields, if it is in the root region.
+    pub(super) fn end(&self, side: Region) -> Option<End> {
+        self.ends[side]
     }
 
     /// All readings of a value, the last one first.
@@ -138,6 +160,11 @@ impl Timeline {
                     });
                     self.region(function, region, inner);
                     let end = self.tick();
+                    let moment = End {
+                        at: end,
+                        path: inner,
+                    };
+                    self.ends[region] = Some(moment);
                     for (index, &value) in function.regions[region].results.iter().enumerate() {
                         self.read(function, value, end, inner, Reading::Yield(op, index));
                     }

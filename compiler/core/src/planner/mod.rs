@@ -2,7 +2,8 @@
 //!
 //! A value that ends in a slot is written there at once when nobody reads the slot's old value afterwards (an
 //! element-wise reader in the same pass, or the `c` of a product, may); otherwise it lives in scratch and is copied at
-//! the end. Scratch tensors share memory when their lives do not overlap. Host scalars become one straight program,
+//! the end. What a branch yields lives where the side that changes nothing has it, so that this side does nothing.
+//! Scratch tensors share memory when their lives do not overlap. Host scalars become one straight program,
 //! branches included, because evaluating both sides costs nothing.
 
 mod homes;
@@ -137,7 +138,7 @@ impl<'a> Planner<'a> {
             self.buffers[value] = Some(Buffer::Slot(slot));
         }
         let saved = self.saved_slots(region, targets, &homes);
-        self.allocate(&timeline, region);
+        self.allocate(&timeline, region, &homes.shared);
         let mut thunks: Vec<Thunk> = saved
             .iter()
             .map(|&(x, out)| Thunk::Copy { x, out })
@@ -279,7 +280,8 @@ fn bits(inst: &HostInst) -> (Discriminant<HostInst>, [u64; 3]) {
     (discriminant(inst), numbers)
 }
 
-fn base(function: &Function, mut value: Value) -> Value {
+/// The value whose elements, in another shape, `value` is.
+pub(crate) fn base(function: &Function, mut value: Value) -> Value {
     while let OpKind::Reshape(inner) = *function.def(value) {
         value = inner;
     }

@@ -5,24 +5,25 @@ use super::{Planner, bytes};
 use crate::ir::{Op, OpKind, Region, Value};
 use crate::plan::Temp;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-/// A tensor that is wanted in scratch, from one moment to another.
+/// Values that want a tensor in scratch, from one moment to another; the first one has its shape.
 struct Wanted {
-    value: Value,
+    values: Vec<Value>,
     from: u32,
     to: u32,
 }
 
 impl Planner<'_> {
-    /// Gives every tensor without a buffer a place in scratch.
-    pub(super) fn allocate(&mut self, timeline: &Timeline, region: Region) {
+    /// Gives every tensor without a buffer a place in scratch, and those of a group one together.
+    pub(super) fn allocate(&mut self, timeline: &Timeline, region: Region, groups: &[Vec<Value>]) {
         let mut wanted = Vec::new();
         self.collect(timeline, region, &mut wanted);
+        let mut wanted = together(wanted, groups);
         wanted.sort_by_key(|wanted| wanted.from);
         let mut memory = Memory::new(self.scratch_end());
-        for Wanted { value, from, to } in wanted {
-            let Some(ty) = self.function.tensor(value) else {
+        for Wanted { values, from, to } in wanted {
+            let Some(ty) = self.function.tensor(values[0]) else {
                 continue;
             };
             let mut temp = Temp {
@@ -32,7 +33,9 @@ impl Planner<'_> {
             };
             temp.offset = memory.take(bytes(&temp).next_multiple_of(64), from, to);
             let buffer = self.temp(temp);
-            self.buffers[value] = Some(buffer);
+            for value in values {
+                self.buffers[value] = Some(buffer);
+            }
         }
     }
 
@@ -66,9 +69,34 @@ impl Planner<'_> {
                 None => continue,
             };
             let from = place.at;
-            wanted.push(Wanted { value, from, to });
+            let values = vec![value];
+            wanted.push(Wanted { values, from, to });
         }
     }
+}
+
+/// One for each group, and the others as they are.
+fn together(wanted: Vec<Wanted>, groups: &[Vec<Value>]) -> Vec<Wanted> {
+    let members = groups.iter().enumerate();
+    let group_of: HashMap<Value, usize> = members
+        .flat_map(|(n, values)| values.iter().map(move |&value| (value, n)))
+        .collect();
+    let mut shared: Vec<Option<Wanted>> = groups.iter().map(|_| None).collect();
+    let mut all = Vec::new();
+    for one in wanted {
+        let Some(&n) = group_of.get(&one.values[0]) else {
+            all.push(one);
+            continue;
+        };
+        let group = shared[n].get_or_insert(Wanted {
+            values: groups[n].clone(),
+            ..one
+        });
+        group.from = group.from.min(one.from);
+        group.to = group.to.max(one.to);
+    }
+    all.extend(shared.into_iter().flatten());
+    all
 }
 
 /// Scratch while its tensors are placed in the order in which they are made.

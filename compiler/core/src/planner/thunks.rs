@@ -183,16 +183,14 @@ impl Planner<'_> {
     ) -> Option<Thunk> {
         let mut sides = [then, otherwise].map(|region| {
             let mut thunks = self.thunks(region);
-            let yields = &self.function.regions[region].results;
-            for (&result, &value) in results.iter().zip(yields) {
-                if self.function.is_host(result) {
-                    continue;
-                }
-                let (x, out) = (self.buffer(value), self.buffer(result));
-                if x != out {
-                    thunks.push(Thunk::Copy { x, out });
-                }
-            }
+            let yields = self.function.regions[region].results.iter();
+            let tensors = results.iter().zip(yields);
+            let copies: Vec<[Buffer; 2]> = tensors
+                .filter(|(result, _)| !self.function.is_host(**result))
+                .map(|(&result, &value)| [self.buffer(value), self.buffer(result)])
+                .filter(|[x, out]| x != out)
+                .collect();
+            thunks.extend(self.copies(copies));
             thunks
         });
         let otherwise = std::mem::take(&mut sides[1]);
@@ -214,6 +212,51 @@ impl Planner<'_> {
                 then,
                 otherwise,
             }
+        })
+    }
+
+    /// Copies as if all happened at once: what another one still reads is written later, and saved first in a circle.
+    fn copies(&mut self, mut copies: Vec<[Buffer; 2]>) -> Vec<Thunk> {
+        let mut thunks = Vec::new();
+        while !copies.is_empty() {
+            let unread = |&[_, out]: &[Buffer; 2]| copies.iter().all(|[x, _]| *x != out);
+            match copies.iter().position(unread) {
+                Some(n) => {
+                    let [x, out] = copies.remove(n);
+                    thunks.push(Thunk::Copy { x, out });
+                }
+                None => {
+                    let [_, lost] = copies[0];
+                    let saved = self.like(lost);
+                    thunks.push(Thunk::Copy {
+                        x: lost,
+                        out: saved,
+                    });
+                    let readers = copies.iter_mut().filter(|[x, _]| *x == lost);
+                    readers.for_each(|[x, _]| *x = saved);
+                }
+            }
+        }
+        thunks
+    }
+
+    /// New scratch for what a buffer holds.
+    fn like(&mut self, buffer: Buffer) -> Buffer {
+        let (dtype, dims) = match buffer {
+            Buffer::Slot(n) => {
+                let ty = &self.function.slots[n as usize].ty;
+                (ty.dtype, ty.dims.clone())
+            }
+            Buffer::Temp(n) => {
+                let temp = &self.temps[n as usize];
+                (temp.dtype, temp.dims.clone())
+            }
+        };
+        let offset = self.scratch_end();
+        self.temp(Temp {
+            dtype,
+            dims,
+            offset,
         })
     }
 

@@ -72,7 +72,7 @@ impl Engine {
         let parts = binder.devices.parts(&params)?;
         let lockstep = Lockstep::new(&params);
         let schedule = Schedule::new(&params, &lockstep);
-        let sums = super::sums::inputs(&params);
+        let sums = super::sums::rounds(&params);
         let scan = scan_items(&params);
         let (scratches, zeros) = (scratches(&params, pool.threads())?, zeros(&params)?);
         let strided = Vec::with_capacity(2 * params.len());

@@ -214,7 +214,7 @@ impl Engine {
             self.evaluate_summands(name, input, &hypers);
             self.compute_all(
                 |param| param.entry(name).map_or(&[][..], |entry| &entry.summands),
-                input,
+                &[input],
             );
             self.outcome()?;
             let active = self.params.iter().filter(|param| param.active);

@@ -133,8 +133,8 @@ struct Tables {
     schedule: Schedule,
     /// Ranges of gradients to be looked at for NaN.
     scan: Vec<lockstep::Item>,
-    /// The host inputs that are sums over parameters, in order.
-    sums: Vec<u32>,
+    /// The host inputs that are sums over parameters, in rounds that are computed one after the other.
+    sums: Vec<Vec<u32>>,
     /// Parameters and gradients of this step that need a contiguous copy.
     strided: Vec<(usize, Which)>,
 }

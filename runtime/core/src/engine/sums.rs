@@ -8,7 +8,7 @@ use crate::memory::{Memory, Pointer};
 use crate::moves;
 use crate::prepared::Prepared;
 use optc_core::kernel::Fold;
-use optc_core::plan::{Sum, evaluate_host};
+use optc_core::plan::{HostInst, Sum, evaluate_host};
 use optc_core::random::{Draw, Noise};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,6 +52,12 @@ impl Summand {
         self.slots[own] = self.value.pointer();
     }
 
+    /// Whether it needs one of these host inputs.
+    fn reads(&self, inputs: &[u32]) -> bool {
+        let is_one = |inst: &HostInst| matches!(inst, HostInst::Hyper(n) if inputs.contains(n));
+        self.prepared.plan.host.iter().any(is_one)
+    }
+
     /// The host input that the sum becomes.
     pub(super) fn input(&self) -> u32 {
         self.input
@@ -79,13 +85,24 @@ impl Summand {
     }
 }
 
-/// The host inputs that are sums, in the order in which they can be computed.
-pub(super) fn inputs(params: &[Param]) -> Vec<u32> {
-    let summands = params.iter().flat_map(|param| &param.summands);
-    let mut inputs: Vec<u32> = summands.map(|summand| summand.input).collect();
+/// The host inputs that are sums, in rounds: those of a round need none of the same round.
+pub(super) fn rounds(params: &[Param]) -> Vec<Vec<u32>> {
+    let summands = || params.iter().flat_map(|param| &param.summands);
+    let mut inputs: Vec<u32> = summands().map(|summand| summand.input).collect();
     inputs.sort_unstable();
     inputs.dedup();
-    inputs
+    let mut rounds: Vec<Vec<u32>> = Vec::new();
+    for input in inputs {
+        let reads = |earlier: &[u32]| {
+            let mut due = summands().filter(|summand| summand.input == input);
+            due.any(|summand| summand.reads(earlier))
+        };
+        match rounds.last_mut() {
+            Some(round) if !reads(round) => round.push(input),
+            _ => rounds.push(vec![input]),
+        }
+    }
+    rounds
 }
 
 impl Engine {
@@ -96,32 +113,38 @@ impl Engine {
     /// Computes the sums that this step reads, and what depends on them.
     pub(super) fn sum_parameters(&mut self) {
         for n in 0..self.tables.sums.len() {
-            self.sum(self.tables.sums[n]);
+            let round = std::mem::take(&mut self.tables.sums[n]);
+            self.sum(&round);
+            self.tables.sums[n] = round;
         }
         self.evaluate_host();
     }
 
-    fn sum(&mut self, input: u32) {
+    fn sum(&mut self, round: &[u32]) {
         for param in self.params.iter_mut().filter(|param| param.active) {
             let inputs = &self.hypers[param.hypers];
-            for summand in of(&mut param.summands, input) {
+            let due = |summand: &&mut Summand| round.contains(&summand.input);
+            for summand in param.summands.iter_mut().filter(due) {
                 let moment = (param.step + 1, &self.noise);
                 summand.prepare(&param.slots, inputs, moment, &mut self.regs);
             }
         }
-        self.compute_all(|param| &param.summands, input);
-        let active = self.params.iter().filter(|param| param.active);
-        let total = total(active.flat_map(|param| &param.summands), input);
-        for inputs in &mut self.hypers {
-            inputs[input as usize] = total;
+        self.compute_all(|param| &param.summands, round);
+        for &input in round {
+            let active = self.params.iter().filter(|param| param.active);
+            let total = total(active.flat_map(|param| &param.summands), input);
+            for inputs in &mut self.hypers {
+                inputs[input as usize] = total;
+            }
         }
     }
 
-    /// Runs the summands of all parameters of this step.
-    pub(super) fn compute_all(&self, of: impl Fn(&Param) -> &[Summand] + Sync, input: u32) {
+    /// Runs the summands of all parameters of this step, those of one parameter one after the other: what one has read
+    /// is near for the next.
+    pub(super) fn compute_all(&self, of: impl Fn(&Param) -> &[Summand] + Sync, round: &[u32]) {
         let outcome = self.pool.run(self.params.len(), &|worker, n| {
             let param = &self.params[n];
-            let due = |summand: &&Summand| param.active && summand.input == input;
+            let due = |summand: &&Summand| param.active && round.contains(&summand.input);
             for summand in of(param).iter().filter(due) {
                 if let Err(stop) = self.compute_one(param, summand, worker) {
                     self.record(n, stop);
@@ -199,10 +222,4 @@ pub(super) fn total<'a>(summands: impl Iterator<Item = &'a Summand> + Clone, inp
     let due = summands.filter(|summand| summand.input == input);
     let fold = due.clone().next().map(|summand| summand.fold);
     fold.map_or(0.0, |fold| fold.of_all(due.map(Summand::value)))
-}
-
-fn of(summands: &mut [Summand], input: u32) -> impl Iterator<Item = &mut Summand> {
-    summands
-        .iter_mut()
-        .filter(move |summand| summand.input == input)
 }
