@@ -143,10 +143,10 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Files are announced in the order of their ids.
+    /// Files are announced in the order of their ids. Of one with a line that is too long, messages see the part above.
     pub(crate) fn add_file(&mut self, name: &str, text: &str) -> FileId {
-        self.sources
-            .push(Arc::new(NamedSource::new(name, text.to_owned())))
+        let shown = optc_grammar::printable(text).to_owned();
+        self.sources.push(Arc::new(NamedSource::new(name, shown)))
     }
 
     /// The text between two places of a file.
