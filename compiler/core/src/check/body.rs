@@ -421,6 +421,9 @@ impl<'a> Body<'a> {
     }
 
     fn suggest_name(&self, name: &str) -> String {
+        if let Some(here) = super::foreign::value(name) {
+            return here.to_owned();
+        }
         let tables = self.items.tables.keys().map(String::as_str);
         let fallback = if self.items.functions.contains_key(name)
             || super::signatures::find(name).is_some()

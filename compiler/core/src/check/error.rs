@@ -161,6 +161,18 @@ pub enum CheckError {
         at: Span,
     },
 
+    #[error("`{name}` cannot name an option")]
+    #[diagnostic(
+        code(opt::name::taken),
+        help("{taken_by}; rename it, for example to `{name}_`")
+    )]
+    TakenName {
+        name: String,
+        taken_by: String,
+        #[label(primary, "an option of this name cannot be set")]
+        at: Span,
+    },
+
     #[error("`{name}` has a meaning in every rule")]
     #[diagnostic(code(opt::name::reserved), help("choose another name"))]
     Reserved {
@@ -741,12 +753,10 @@ pub enum CheckError {
     },
 
     #[error("`{name}` takes an optimizer")]
-    #[diagnostic(
-        code(opt::compose::needs_optimizer),
-        help("name one, with settings if need be: `{name} = AdamW(lr = 1e-3)`")
-    )]
+    #[diagnostic(code(opt::compose::needs_optimizer), help("{help}"))]
     NeedsOptimizer {
         name: String,
+        help: String,
         #[label(primary, "not an optimizer")]
         at: Span,
     },
@@ -1009,7 +1019,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes"
+            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd` or `cholesky` makes; a factorization in a `let` above belongs to that `let`: put the policy there, or both into a `fn`"
         )
     )]
     CannotFail {

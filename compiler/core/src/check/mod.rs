@@ -41,6 +41,7 @@ mod shapes;
 mod signatures;
 mod state;
 mod stmt;
+mod taken;
 mod types;
 mod views;
 mod walk;

@@ -21,6 +21,9 @@ pub(super) fn settings(
     optimizer: &ast::Optimizer,
 ) {
     names(cx, items.file, optimizer);
+    for error in super::taken::taken(optimizer) {
+        cx.sink.report(items.file, error);
+    }
     let names = names_ahead(optimizer);
     let mut check = Settings {
         cx,
