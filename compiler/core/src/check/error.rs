@@ -3,6 +3,7 @@
 //! `at` is where the fault stands, `origin` its cause; both lie in the file of the diagnostic, so an origin in another
 //! file is `None`. Names and shapes are ready to print.
 
+use super::unused::Unused;
 use miette::Diagnostic;
 use optc_grammar::ast::Span;
 use thiserror::Error;
@@ -1127,75 +1128,8 @@ pub enum CheckError {
         origin: Span,
     },
 
-    #[error("`{name}` is never used")]
-    #[diagnostic(
-        code(opt::unused::local),
-        severity(Warning),
-        help("remove it, or call it `_{name}`")
-    )]
-    UnusedLocal {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("state `{name}` is never read")]
-    #[diagnostic(
-        code(opt::unused::state),
-        severity(Warning),
-        help("remove it: it costs memory in every parameter")
-    )]
-    UnusedState {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("state `{name}` is read and never assigned")]
-    #[diagnostic(
-        code(opt::unused::memory),
-        severity(Warning),
-        help("assign it, or write its value in its place: what never changes needs no memory")
-    )]
-    NeverAssigned {
-        name: String,
-        #[label(primary, "stays as it begins")]
-        at: Span,
-    },
-
-    #[error("hyperparameter `{name}` is never used")]
-    #[diagnostic(
-        code(opt::unused::hyper),
-        severity(Warning),
-        help("remove it, or use it in a rule")
-    )]
-    UnusedHyper {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("optimizer `{name}` is never applied")]
-    #[diagnostic(
-        code(opt::unused::base),
-        severity(Warning),
-        help("remove it, or apply it in a rule: `w = {name}(w, grad)`")
-    )]
-    UnusedBase {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("static `{name}` is never used")]
-    #[diagnostic(
-        code("opt::unused::static"),
-        severity(Warning),
-        help("remove it, or use it in a rule")
-    )]
-    UnusedStatic {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
+    /// What is declared and does nothing.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unused(#[from] Unused),
 }

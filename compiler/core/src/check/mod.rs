@@ -43,11 +43,13 @@ mod state;
 mod stmt;
 mod taken;
 mod types;
+mod unused;
 mod views;
 mod walk;
 
 pub use diagnostics::{Diagnostics, Fault, Located};
 pub use error::CheckError;
+pub use unused::Unused;
 
 use crate::hir::{FileId, OptimizerId, Program};
 use crate::source::Sources;
