@@ -12,12 +12,23 @@ pub fn composition(text: &str) -> String {
     format!("{}\noptimizer Composed = {text}\n", imports(text))
 }
 
+/// The module that declares an optimizer.
+///
+/// ```
+/// assert_eq!(optc_stdlib::declaring("AdamW"), Some("std.adamw"));
+/// assert_eq!(optc_stdlib::declaring("adamw"), None);
+/// ```
+pub fn declaring(optimizer: &str) -> Option<&'static str> {
+    let mut modules = NAMES.iter().copied();
+    modules.find(|module| declares(module, optimizer))
+}
+
 fn imports(text: &str) -> String {
     let mut names: Vec<&str> = text.split(separates).collect();
     names.sort_unstable();
     names.dedup();
     let import = |name: &str| {
-        let module = NAMES.iter().find(|module| declares(module, name))?;
+        let module = declaring(name)?;
         Some(format!("use {module}.{name}\n"))
     };
     names.into_iter().filter_map(import).collect()

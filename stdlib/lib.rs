@@ -6,7 +6,7 @@
 
 mod composition;
 
-pub use composition::{composition, is_composition};
+pub use composition::{composition, declaring, is_composition};
 
 /// Every module's name, in alphabetical order.
 pub const NAMES: &[&str] = &[

@@ -2,9 +2,13 @@
 //!
 //! To the grammar they are comments like any other, so one in an odd place is harmless.
 
+/// What editors of some systems put before the first character.
+const MARK: char = '\u{feff}';
+
 /// The lines of `//!` at the top of a file, without the marker, joined by newlines.
 pub(crate) fn of_module(text: &str) -> String {
     let head = text
+        .trim_start_matches(MARK)
         .lines()
         .map(str::trim)
         .take_while(|line| line.is_empty() || line.starts_with("//"));
@@ -14,6 +18,7 @@ pub(crate) fn of_module(text: &str) -> String {
 /// The lines of `///` right above the line on which `start` stands, if nothing but `opener` stands before it there.
 pub(crate) fn above(text: &str, start: u32, opener: &str) -> String {
     let before = text.get(..start as usize).unwrap_or_default();
+    let before = before.trim_start_matches(MARK);
     let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
     if !["", opener].contains(&line.trim()) {
         return String::new();

@@ -5,7 +5,8 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 use thiserror::Error;
 
 use crate::ast::Span;
-use crate::parse::{MAX_DEPTH, MAX_SIZE, Rule};
+use crate::parse::{MAX_DEPTH, MAX_LINE, MAX_SIZE, Rule};
+use crate::slips;
 
 /// Why a text is not a module; parsing stops at the first mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Diagnostic)]
@@ -21,6 +22,20 @@ pub enum ParseError {
         size: usize,
         /// The first byte too many.
         #[label("the limit is here")]
+        at: Span,
+    },
+
+    /// A line is longer than [`MAX_LINE`].
+    #[error("a line of {length} characters, {MAX_LINE} are allowed")]
+    #[diagnostic(
+        code(opt::syntax::long_line),
+        help("break it where an operator or a comma stands: a line may begin with an operator")
+    )]
+    LongLine {
+        /// Characters of the line.
+        length: usize,
+        /// Its first character: a message shows no more than the beginning.
+        #[label("this line is too long")]
         at: Span,
     },
 
@@ -182,85 +197,6 @@ const LONGEST: usize = 40;
 const RESERVED: &str = "and each else every false fn hyper if in inf keep let modes not on optimizer or pi \
                         repeat retry rule skip state static true use var where";
 
-/// Spellings of other languages, and ours.
-const SLIPS: [(&str, &str); 18] = [
-    ("**", "write `^` for a power"),
-    ("&&", "write `and`"),
-    ("||", "write `or`"),
-    ("!", "write `not`"),
-    ("@", "write `*` for the product of matrices"),
-    ("#", "comments begin with `//`"),
-    ("/*", "comments begin with `//`"),
-    ("\"", "a text ends with `\"` on its line"),
-    ("%", "write `mod(x, y)` for what a division leaves"),
-    ("?", "write `if c { a } else { b }`"),
-    ("elif", "write `else if`"),
-    ("elseif", "write `else if`"),
-    ("return", "write the value as the last line of the body"),
-    (
-        "for",
-        "write `repeat k { … }` or `repeat (a, b) in TABLE { … }`",
-    ),
-    ("while", "write `until c at most k { … }`"),
-    ("import", "write `use`, as in `use std.adamw.AdamW`"),
-    ("def", "write `fn`, as in `fn f(x: [m, n]) -> [m, n] { … }`"),
-    ("class", "write `optimizer Name { … }`"),
-];
-
-/// The word that a line or block begins with, what is expected further on, and how the whole is written.
-const FORMS: [(&str, &str, &str); 10] = [
-    (
-        "hyper",
-        "`=`",
-        "write `=` and a number; there is no type, as in `hyper lr = 1e-3 in [0, inf)`",
-    ),
-    (
-        "static",
-        "`:`",
-        "say what it may be, as in `static k: int = 5` or `static nesterov: bool = true`",
-    ),
-    (
-        "rule",
-        "`:`",
-        "say which shapes it takes, as in `rule each(w: [...])` or `rule matrix(w: [m, n])`",
-    ),
-    (
-        "fn",
-        "`:`",
-        "give each parameter a type, as in `fn f(x: [m, n], factor: float) -> [m, n] { … }`",
-    ),
-    (
-        "fn",
-        "`->`",
-        "say what it gives, as in `fn f(x: [m, n]) -> [m, n] { … }`",
-    ),
-    (
-        "component",
-        "`:`",
-        "give each parameter a type, as in `component c(x: [...], beta: float) -> [...] { … }`",
-    ),
-    (
-        "component",
-        "`->`",
-        "say what it gives, as in `component c(x: [...]) -> [...] { … }`",
-    ),
-    (
-        "state",
-        "`:` or `=`",
-        "say how it begins, as in `state m = zeros_like(w)`",
-    ),
-    (
-        "let",
-        "`:` or `=`",
-        "a name has one value: `let f = qr(a)`, then `f.q` and `f.r`",
-    ),
-    (
-        "every",
-        "an expression",
-        "say how often, as in `every 10 steps { … }`",
-    ),
-];
-
 impl ParseError {
     /// The reader's version of pest's failure.
     pub(crate) fn from_pest(text: &str, error: &Error<Rule>) -> Self {
@@ -293,9 +229,8 @@ impl ParseError {
             Some(token) if !token.is_empty() => format!("`{token}`"),
             _ => "the end of the file".to_owned(),
         };
-        let help = slip(text, at)
-            .or_else(|| form(text, at, &expected))
-            .unwrap_or_else(|| format!("write {expected} here"));
+        let help =
+            slips::help(text, at, &expected).unwrap_or_else(|| format!("write {expected} here"));
         Self::Unexpected {
             expected,
             found,
@@ -305,7 +240,7 @@ impl ParseError {
     }
 }
 
-fn is_reserved(word: &str) -> bool {
+pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.split(' ').any(|reserved| reserved == word)
 }
 
@@ -350,71 +285,6 @@ fn number(text: &str) -> &str {
         !inside
     });
     &text[..end.unwrap_or(text.len())]
-}
-
-/// The help for a spelling of another language, at a place or right before it; `**` is found out at its second half.
-fn slip(text: &str, at: Span) -> Option<String> {
-    let start = at.start as usize;
-    let here = text.get(start..at.end as usize)?;
-    let pair = text
-        .get(start.saturating_sub(1)..start + 1)
-        .unwrap_or_default();
-    let before = text[..start].trim_end_matches(' ');
-    let word = &before[word_start(before)..];
-    if here == "where" && text[start + here.len()..].starts_with('(') {
-        return Some("write `select(mask, x, y)`".to_owned());
-    }
-    if is_reserved(here) {
-        return Some(format!(
-            "`{here}` is a word of the language and cannot stand here"
-        ));
-    }
-    let slips = SLIPS
-        .iter()
-        .find(|(slip, _)| [here, pair, word].contains(slip));
-    slips.map(|(_, help)| (*help).to_owned())
-}
-
-/// Where the word begins that a text ends with.
-fn word_start(text: &str) -> usize {
-    let before = text.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
-    before.len()
-}
-
-/// The help for what has begun as the language has it and goes on otherwise.
-fn form(text: &str, at: Span, expected: &str) -> Option<String> {
-    let before = text[..at.start as usize].trim_end();
-    let here = &text[at.start as usize..at.end as usize];
-    let begun = before
-        .rfind(['\n', '{', '}', ';'])
-        .map_or(before, |at| &before[at + 1..])
-        .trim_start();
-    let known = FORMS.iter().find(|(word, wanted, _)| {
-        let rest = begun.strip_prefix(word);
-        *wanted == expected && rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-    });
-    let special = match (expected, here) {
-        ("a name", _) if before.ends_with('[') => Some(
-            "modes have names, as in `each i { s[i] = … }`; elements are taken with `gather(x, axis, index)`",
-        ),
-        ("an expression", ")") if is_method(before) => {
-            Some("write a function before what it is of, as in `sum(x)` for `x.sum()`")
-        }
-        ("`}`", here) if !here.is_empty() => Some(
-            "a value stands last in its block: give the one before a name with `let`, or assign it",
-        ),
-        _ => None,
-    };
-    let help = known.map(|(_, _, help)| *help).or(special);
-    help.map(str::to_owned)
-}
-
-/// Whether a text ends as `x.sum(`.
-fn is_method(text: &str) -> bool {
-    let Some(called) = text.strip_suffix('(') else {
-        return false;
-    };
-    called[..word_start(called)].ends_with('.')
 }
 
 /// `a, b or c`, from the rules that pest tried.

@@ -19,7 +19,9 @@ mod expr;
 mod pairs;
 mod parse;
 mod scan;
+mod slips;
 
 pub use dump::dump;
 pub use error::ParseError;
-pub use parse::{MAX_DEPTH, MAX_SIZE, parse};
+pub use parse::{MAX_DEPTH, MAX_LINE, MAX_SIZE, parse};
+pub use scan::printable;

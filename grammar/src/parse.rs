@@ -15,6 +15,9 @@ use crate::{docs, scan};
 /// The largest source, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
+/// The longest line of a source, in characters: messages show whole lines.
+pub const MAX_LINE: usize = 4096;
+
 /// How many brackets and operators may stand around a point of the text.
 pub const MAX_DEPTH: usize = 256;
 
@@ -26,6 +29,7 @@ pub const MAX_DEPTH: usize = 256;
 ///
 /// The first mistake in the text; its spans are byte ranges of `text`.
 pub fn parse(text: &str) -> Result<Module, ParseError> {
+    scan::check_lines(text)?;
     if text.len() > MAX_SIZE {
         return Err(ParseError::TooLarge {
             size: text.len(),

@@ -1,8 +1,46 @@
-//! One linear pass over the brackets of a text, before pest recurses into them.
+//! Linear passes over the lines and the brackets of a text, before pest recurses into them.
 
 use crate::ast::Span;
 use crate::error::ParseError;
-use crate::parse::MAX_DEPTH;
+use crate::parse::{MAX_DEPTH, MAX_LINE};
+
+/// How much of a line that is too long a message shows, in characters.
+const BEGINNING: usize = 60;
+
+/// Checks that every line has at most [`MAX_LINE`] characters.
+pub(crate) fn check_lines(text: &str) -> Result<(), ParseError> {
+    let Some((start, line)) = long_line(text) else {
+        return Ok(());
+    };
+    let first = line.chars().next().map_or(0, char::len_utf8);
+    Err(ParseError::LongLine {
+        length: line.chars().count(),
+        at: Span::at(start, first),
+    })
+}
+
+/// What a message may show of a text: all of it, or what stands before its first line that is too long, and how that
+/// line begins. Places in it are those of the text.
+pub fn printable(text: &str) -> &str {
+    match long_line(text) {
+        None => text,
+        Some((start, line)) => {
+            let shown: usize = line.chars().take(BEGINNING).map(char::len_utf8).sum();
+            &text[..start + shown]
+        }
+    }
+}
+
+/// The first line that is too long, and where it begins.
+fn long_line(text: &str) -> Option<(usize, &str)> {
+    let mut start = 0;
+    let mut lines = text.split('\n').map(|line| {
+        let at = start;
+        start += line.len() + 1;
+        (at, line)
+    });
+    lines.find(|(_, line)| line.len() > MAX_LINE && line.chars().count() > MAX_LINE)
+}
 
 /// Checks that brackets pair up and nest at most [`MAX_DEPTH`] deep.
 ///

@@ -1,7 +1,7 @@
 //! One rendered diagnostic per code, and the wording of the common ones.
 
 use miette::{GraphicalReportHandler, GraphicalTheme, NamedSource, Report};
-use optc_grammar::{MAX_DEPTH, MAX_SIZE, ParseError, dump, parse};
+use optc_grammar::{MAX_DEPTH, MAX_LINE, MAX_SIZE, ParseError, dump, parse, printable};
 
 /// Snapshots the rendering of the one mistake in a file.
 fn render(name: &str, source: &str) {
@@ -11,6 +11,10 @@ fn render(name: &str, source: &str) {
 fn rendered(source: &str) -> String {
     let report = Report::new(failure(source))
         .with_source_code(NamedSource::new("rule.opt", source.to_owned()));
+    shown(&report)
+}
+
+fn shown(report: &Report) -> String {
     let mut out = String::new();
     let handler =
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(80);
@@ -53,6 +57,48 @@ fn too_large() {
     );
     let rendering = rendered(&source);
     insta::assert_snapshot!("too_large", rendering);
+}
+
+#[test]
+fn long_line() {
+    let line = format!("table T = [{}1]", " ".repeat(MAX_LINE));
+    let source = format!("// first\n{line}\n// last\n");
+    let error = failure(&source);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "a line of {} characters, {MAX_LINE} are allowed",
+            line.len()
+        )
+    );
+    let report = Report::new(error)
+        .with_source_code(NamedSource::new("rule.opt", printable(&source).to_owned()));
+    insta::assert_snapshot!("long_line", shown(&report));
+    // Characters count, not bytes.
+    let most = format!("// {}\ntable T = [1]", "é".repeat(MAX_LINE - 3));
+    assert!(parse(&most).is_ok() && printable(&most) == most);
+}
+
+/// A column beyond what a terminal has, and a file of a mebibyte in one line.
+#[test]
+fn no_message_shows_a_line_that_is_too_long() {
+    for text in [
+        format!("table T = [{}$]", " ".repeat(70_000)),
+        " ".repeat(MAX_SIZE + 1),
+    ] {
+        assert!(matches!(failure(&text), ParseError::LongLine { .. }));
+        assert!(printable(&text).len() < 100);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    let text = "\u{feff}//! What it is.\ntable T = [1]";
+    let module = parse(text).expect("the mark is skipped");
+    assert_eq!(module.docs, "What it is.");
+    let error = failure("\u{feff}table T = [$]");
+    let label = miette::Diagnostic::labels(&error).and_then(|mut labels| labels.next());
+    assert_eq!(label.map(|label| label.offset()), Some(14));
 }
 
 #[test]

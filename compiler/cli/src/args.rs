@@ -140,7 +140,7 @@ pub(crate) struct Explain {
 /// `optc new`
 #[derive(Debug, clap::Args)]
 pub(crate) struct New {
-    /// The file's name without `.opt`, in words joined by `_`
+    /// The file's name without `.opt`: words in small letters joined by `_`
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The module to begin from; `optc list` shows them

@@ -225,7 +225,9 @@ pub(crate) enum CommandError {
     #[error("`{name}` is not a name")]
     #[diagnostic(
         code(opt::cli::bad_name),
-        help("begin with a letter, then write letters, digits and `_`, as in `my_rule`")
+        help(
+            "begin with a small letter, then write small letters, digits and `_`: `my_rule` makes `my_rule.opt` with the optimizer `MyRule`"
+        )
     )]
     BadName {
         /// As given.

@@ -8,7 +8,10 @@ use crate::pages::PAGES;
 /// Prints the page of a code, or the list of all codes.
 pub(crate) fn run(args: &args::Explain) -> Result<Exit, Failure> {
     output::print(match &args.code {
-        Some(code) => page(code.trim())?,
+        Some(code) => page(code.trim()).or_else(|unknown| {
+            // The codes of messages all begin so.
+            page(&format!("opt::{}", code.trim())).map_err(|_| unknown)
+        })?,
         None => list(),
     })?;
     Ok(Exit::Success)

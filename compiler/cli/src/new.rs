@@ -22,8 +22,8 @@ pub(crate) fn run(args: &args::New, reporter: &Reporter) -> Result<Exit, Failure
 
 /// The optimizer's name for a file's: `my_rule` → `MyRule`.
 fn camel_case(name: &str) -> Result<String, CommandError> {
-    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(letter) {
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(letter) {
         return Err(CommandError::BadName { name: name.into() });
     }
     let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];

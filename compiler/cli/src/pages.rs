@@ -417,7 +417,7 @@ pub(crate) const PAGES: &[Page] = &[
     Page::new(
         "opt::cli::bad_name",
         "The name given to `optc new` is not a name",
-        "The file and the optimizer in it are named after it: a letter, then letters, digits and `_`. `my_rule` makes \
+        "The file and the optimizer in it are named after it: a small letter, then small letters, digits and `_`. `my_rule` makes \
          `my_rule.opt` with the optimizer `MyRule`.",
     ),
     Page::new("opt::cli::bug", "A bug in optc", OUR_BUG),

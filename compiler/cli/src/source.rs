@@ -104,9 +104,11 @@ fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn unreadable(path: &str, error: &io::Error) -> CommandError {
-    let help = match path.strip_prefix("std.") {
-        Some(_) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
-        None => "give the path of a `.opt` file, a name that `optc list` shows, such as `soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
+    let declaring = optc_stdlib::declaring(path);
+    let help = match (declaring, path.strip_prefix("std.")) {
+        (Some(module), _) => format!("`{path}` is declared by `{module}`: give that name"),
+        (None, Some(_)) => format!("the standard library has {}", optc_stdlib::NAMES.join(", ")),
+        (None, None) => "give the path of a `.opt` file, a name that `optc list` shows, such as `soap`, a composition such as `Clip(base = AdamW)`, or `-` for the standard input".into(),
     };
     CommandError::Read {
         path: path.into(),

@@ -589,8 +589,15 @@ mod explain {
     }
 
     #[test]
+    fn a_code_does_without_its_prefix() {
+        let [short, long] = ["", "opt::"].map(|opt| optc(&format!("explain {opt}shape::mismatch")));
+        assert_eq!(code(&short), 0);
+        assert_eq!(stdout(&short), stdout(&long));
+    }
+
+    #[test]
     fn a_half_remembered_code_is_suggested() {
-        let output = optc("explain shape::mismatch");
+        let output = optc("explain mismatch");
         assert_eq!(code(&output), 2);
         assert!(
             stderr(&output).contains("opt::shape::mismatch"),
@@ -649,6 +656,13 @@ mod library {
         );
     }
 
+    #[test]
+    fn an_optimizer_is_found_in_its_module() {
+        let output = optc("inspect AdamW");
+        let help = "`AdamW` is declared by `std.adamw`";
+        assert!(stderr(&output).contains(help), "{}", stderr(&output));
+    }
+
     /// Modules with several optimizers say what each is.
     #[test]
     fn no_two_lines_are_alike() {
@@ -696,6 +710,7 @@ mod library {
         for (line, wanted) in [
             ("new mine", "opt::cli::exists"),
             ("new 3d", "opt::cli::bad_name"),
+            ("new MyRule", "opt::cli::bad_name"),
             ("new other --from orthogonal", "opt::cli::unknown_module"),
             ("new other --from nowhere", "opt::cli::unknown_module"),
         ] {

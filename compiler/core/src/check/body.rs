@@ -6,6 +6,7 @@ use super::error::CheckError;
 use super::items::{FunctionInfo, Items};
 use super::names::{Binding, Entry, Names, did_you_mean};
 use super::phase::{Level, Phase};
+use super::unused::Unused;
 use crate::hir::{
     self, Dim, FileId, Local, LocalData, Modes, ModesId, NonfiniteGrad, OptimizerId, Place, Shape,
     StateId, Symbol, Type,
@@ -286,9 +287,9 @@ impl<'a> Body<'a> {
     fn warn_unused(&mut self, name: String, binding: Binding, at: Span) {
         match binding {
             Binding::Local(local) if self.local_info[local].warn => {
-                self.report(CheckError::UnusedLocal { name, at })
+                self.report(Unused::Local { name, at }.into())
             }
-            Binding::State(_) => self.report(CheckError::UnusedState { name, at }),
+            Binding::State(_) => self.report(Unused::State { name, at }.into()),
             _ => {}
         }
     }
@@ -299,7 +300,7 @@ impl<'a> Body<'a> {
             && !self.assigned.contains(&state)
             && super::state::is_constant(&self.states[state].init)
         {
-            self.report(CheckError::NeverAssigned { name, at });
+            self.report(Unused::NeverAssigned { name, at }.into());
         }
     }
 
@@ -421,6 +422,9 @@ impl<'a> Body<'a> {
     }
 
     fn suggest_name(&self, name: &str) -> String {
+        if let Some(here) = super::foreign::value(name) {
+            return here.to_owned();
+        }
         let tables = self.items.tables.keys().map(String::as_str);
         let fallback = if self.items.functions.contains_key(name)
             || super::signatures::find(name).is_some()

@@ -143,6 +143,18 @@ impl Call<'_, '_, '_> {
         })
     }
 
+    /// A number that may have a fraction is rounded down; anything else is wrong.
+    fn not_whole(&self, index: usize, expected: &str) -> Box<CheckError> {
+        let mut error = self.wrong(index, expected);
+        if let (CheckError::ArgumentType { usage, at, .. }, Type::Float) =
+            (&mut *error, &self.args[index].ty)
+        {
+            let written = self.body.cx.sink.text(self.body.file, *at);
+            *usage = format!("floor({written})` in place of `{written}");
+        }
+        error
+    }
+
     fn wrong_rank(&self, index: usize, need: &str, shape: &Shape) -> Box<CheckError> {
         let what = format!("`{}`", self.signature.name);
         Box::new(
@@ -195,7 +207,7 @@ impl Call<'_, '_, '_> {
     /// A whole number that is known at bind.
     fn axis(&mut self, index: usize) -> Checked<&Expr> {
         if self.args[index].ty != Type::Int {
-            return Err(self.wrong(index, "a whole number"));
+            return Err(self.not_whole(index, "a whole number"));
         }
         self.body.require(&self.args[index], Level::Bind, "an axis");
         Ok(&self.args[index])
@@ -474,7 +486,7 @@ impl Call<'_, '_, '_> {
     /// A length that is known at bind.
     fn length(&mut self, index: usize) -> Checked<Dim> {
         if self.args[index].ty != Type::Int {
-            return Err(self.wrong(index, "a whole number, such as `dim(w, 0)`"));
+            return Err(self.not_whole(index, "a whole number, such as `dim(w, 0)`"));
         }
         self.body
             .require(&self.args[index], Level::Bind, "a length");

@@ -318,10 +318,27 @@ impl Maker<'_> {
                 self.value(&alone(&callee.text, callee.span))
             }
             _ => {
+                let help = self.optimizer_wanted(&name.text, value);
                 let (name, at) = (name.text.clone(), value.span);
-                self.report(CheckError::NeedsOptimizer { name, at });
+                self.report(CheckError::NeedsOptimizer { name, help, at });
                 None
             }
+        }
+    }
+
+    /// How the value of an optimizer's parameter is written; a path such as `std.adamw.AdamW` is imported first.
+    fn optimizer_wanted(&self, name: &str, value: &ast::Expr) -> String {
+        match &value.kind {
+            ast::ExprKind::Field(_, optimizer) => {
+                let (path, optimizer) = (
+                    self.cx.sink.text(self.items.file, value.span),
+                    &optimizer.text,
+                );
+                format!(
+                    "write `use {path}` at the top of the file, and `{name} = {optimizer}` here"
+                )
+            }
+            _ => format!("name one, with settings if need be: `{name} = AdamW(lr = 1e-3)`"),
         }
     }
 

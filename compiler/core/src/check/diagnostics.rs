@@ -3,7 +3,7 @@
 use super::CheckError;
 use crate::hir::FileId;
 use cranelift_entity::{EntityRef, PrimaryMap};
-use miette::{Diagnostic, NamedSource, Severity};
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity};
 use optc_grammar::ParseError;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use thiserror::Error;
 
 /// More mistakes than this are not shown: the first ones matter.
 const LIMIT: usize = 100;
+
+/// A label over more lines is shown on its first.
+const TALLEST: usize = 20;
 
 /// A mistake of either stage.
 #[derive(Debug, Clone, PartialEq, Error, Diagnostic)]
@@ -59,6 +62,21 @@ impl Located {
         (primary < labels.len()).then(|| *labels.swap_remove(primary).inner())
     }
 
+    /// A label over many lines, on its first: miette shows all lines of a label.
+    fn short(&self, label: LabeledSpan) -> LabeledSpan {
+        let covered = label.offset()..label.offset() + label.len();
+        let text = self.source.inner().get(covered).unwrap_or_default();
+        if text.lines().count() <= TALLEST {
+            return label;
+        }
+        let first = text.lines().next().map_or(0, str::len);
+        let (words, at) = (label.label().map(str::to_owned), (label.offset(), first));
+        match label.primary() {
+            true => LabeledSpan::new_primary_with_span(words, at),
+            false => LabeledSpan::new_with_span(words, at),
+        }
+    }
+
     fn place(&self) -> (usize, usize) {
         (
             self.file.index(),
@@ -88,8 +106,9 @@ impl Diagnostic for Located {
         self.fault.help()
     }
 
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
-        self.fault.labels()
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let labels = self.fault.labels()?;
+        Some(Box::new(labels.map(|label| self.short(label))))
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
@@ -143,16 +162,18 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Files are announced in the order of their ids.
+    /// Files are announced in the order of their ids. Of one with a line that is too long, messages see the part above.
     pub(crate) fn add_file(&mut self, name: &str, text: &str) -> FileId {
-        self.sources
-            .push(Arc::new(NamedSource::new(name, text.to_owned())))
+        let shown = optc_grammar::printable(text).to_owned();
+        self.sources.push(Arc::new(NamedSource::new(name, shown)))
     }
 
-    /// The text between two places of a file.
+    /// The text between two places of a file; of several lines the first.
     pub(crate) fn text(&self, file: FileId, span: optc_grammar::ast::Span) -> &str {
         let text = self.sources[file].inner();
-        text.get(span.start as usize..span.end as usize)
+        let between = text.get(span.start as usize..span.end as usize);
+        between
+            .and_then(|text| text.lines().next())
             .unwrap_or_default()
     }
 

@@ -3,6 +3,7 @@
 //! `at` is where the fault stands, `origin` its cause; both lie in the file of the diagnostic, so an origin in another
 //! file is `None`. Names and shapes are ready to print.
 
+use super::unused::Unused;
 use miette::Diagnostic;
 use optc_grammar::ast::Span;
 use thiserror::Error;
@@ -158,6 +159,18 @@ pub enum CheckError {
     ShadowsBuiltin {
         name: String,
         #[label(primary, "cannot be defined again")]
+        at: Span,
+    },
+
+    #[error("`{name}` cannot name an option")]
+    #[diagnostic(
+        code(opt::name::taken),
+        help("{taken_by}; rename it, for example to `{name}_`")
+    )]
+    TakenName {
+        name: String,
+        taken_by: String,
+        #[label(primary, "an option of this name cannot be set")]
         at: Span,
     },
 
@@ -741,12 +754,10 @@ pub enum CheckError {
     },
 
     #[error("`{name}` takes an optimizer")]
-    #[diagnostic(
-        code(opt::compose::needs_optimizer),
-        help("name one, with settings if need be: `{name} = AdamW(lr = 1e-3)`")
-    )]
+    #[diagnostic(code(opt::compose::needs_optimizer), help("{help}"))]
     NeedsOptimizer {
         name: String,
+        help: String,
         #[label(primary, "not an optimizer")]
         at: Span,
     },
@@ -1009,7 +1020,7 @@ pub enum CheckError {
     #[diagnostic(
         code(opt::policy::not_factorization),
         help(
-            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd`, `cholesky` or `solve_triangular` makes"
+            "`or retry`, `or keep` and `or else` follow a value that `eigh`, `qr`, `orthonormal`, `svd`, `cholesky` or `solve_triangular` makes; a factorization in a `let` above belongs to that `let`: put the policy there, or both into a `fn`"
         )
     )]
     CannotFail {
@@ -1117,75 +1128,8 @@ pub enum CheckError {
         origin: Span,
     },
 
-    #[error("`{name}` is never used")]
-    #[diagnostic(
-        code(opt::unused::local),
-        severity(Warning),
-        help("remove it, or call it `_{name}`")
-    )]
-    UnusedLocal {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("state `{name}` is never read")]
-    #[diagnostic(
-        code(opt::unused::state),
-        severity(Warning),
-        help("remove it: it costs memory in every parameter")
-    )]
-    UnusedState {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("state `{name}` is read and never assigned")]
-    #[diagnostic(
-        code(opt::unused::memory),
-        severity(Warning),
-        help("assign it, or write its value in its place: what never changes needs no memory")
-    )]
-    NeverAssigned {
-        name: String,
-        #[label(primary, "stays as it begins")]
-        at: Span,
-    },
-
-    #[error("hyperparameter `{name}` is never used")]
-    #[diagnostic(
-        code(opt::unused::hyper),
-        severity(Warning),
-        help("remove it, or use it in a rule")
-    )]
-    UnusedHyper {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("optimizer `{name}` is never applied")]
-    #[diagnostic(
-        code(opt::unused::base),
-        severity(Warning),
-        help("remove it, or apply it in a rule: `w = {name}(w, grad)`")
-    )]
-    UnusedBase {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
-
-    #[error("static `{name}` is never used")]
-    #[diagnostic(
-        code("opt::unused::static"),
-        severity(Warning),
-        help("remove it, or use it in a rule")
-    )]
-    UnusedStatic {
-        name: String,
-        #[label(primary, "declared here")]
-        at: Span,
-    },
+    /// What is declared and does nothing.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unused(#[from] Unused),
 }

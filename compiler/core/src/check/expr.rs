@@ -243,8 +243,11 @@ impl Body<'_> {
             Type::Svd(..) => &["u", "s", "v"],
             _ => {
                 let help = "`eigh(a)` has `.values` and `.vectors`, `qr(a)` has `.q` and `.r`, `svd(a)` has `.u`, `.s` and `.v`";
-                let help = super::foreign::field(&name.text).unwrap_or(help);
-                return self.unknown_field(&x, name, help.to_owned());
+                let call = super::signatures::find(&name.text).map(|function| {
+                    format!("write `{}` for `x.{}`", function.usage(), function.name)
+                });
+                let help = super::foreign::field(&name.text).unwrap_or(help).to_owned();
+                return self.unknown_field(&x, name, call.unwrap_or(help));
             }
         };
         let Some((field, ty)) = self.field_type(&x.ty, &name.text) else {
@@ -422,6 +425,9 @@ impl Body<'_> {
         let checked = self.expr(cond);
         let help = match &checked.ty {
             Type::Bool | Type::Error => return checked,
+            Type::Mask(shape) if shape.axes.is_empty() => {
+                "this number is on the device, which `if` does not wait for: `select(c, a, b)` chooses there, and `w = select(c, new, w)` leaves `w` as it is where `c` does not hold"
+            }
             Type::Mask(_) => "choose element by element with `select(mask, a, b)`",
             Type::Int | Type::Float => "compare the number, as in `x != 0`",
             _ => {

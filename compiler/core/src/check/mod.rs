@@ -41,12 +41,15 @@ mod shapes;
 mod signatures;
 mod state;
 mod stmt;
+mod taken;
 mod types;
+mod unused;
 mod views;
 mod walk;
 
 pub use diagnostics::{Diagnostics, Fault, Located};
 pub use error::CheckError;
+pub use unused::Unused;
 
 use crate::hir::{FileId, OptimizerId, Program};
 use crate::source::Sources;

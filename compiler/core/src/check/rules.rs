@@ -352,8 +352,13 @@ impl<'a> Body<'a> {
         let other = &self.cx.program.optimizers[id];
         let hypers = other.hypers.iter().map(|hyper| hyper.name.as_str());
         let statics = other.statics.iter().map(|entry| entry.name.as_str());
-        let fallback = "the settings of an optimizer are its `hyper` and `static` entries";
-        let help = did_you_mean(&name.text, hypers.chain(statics), fallback);
+        let bases = other.bases.iter().map(|base| base.name.as_str());
+        let known: Vec<&str> = bases.chain(hypers).chain(statics).collect();
+        let fallback = match known.as_slice() {
+            [] => format!("`{}` has no arguments", other.name),
+            known => format!("`{}` takes `{}`", other.name, known.join("`, `")),
+        };
+        let help = did_you_mean(&name.text, known.iter().copied(), fallback);
         let (of, name, at) = (other.name.clone(), name.text.clone(), name.span);
         self.report(CheckError::UnknownArgument { of, name, help, at });
     }

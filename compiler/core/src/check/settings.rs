@@ -6,6 +6,7 @@ use super::error::CheckError;
 use super::items::Items;
 use super::names::{Binding, Names, did_you_mean};
 use super::phase::Level;
+use super::unused::Unused;
 use crate::hir::{
     self, ExprKind, FileId, Hyper, NonfiniteGrad, OptimizerId, Range, Static, StaticType, Type,
 };
@@ -21,6 +22,9 @@ pub(super) fn settings(
     optimizer: &ast::Optimizer,
 ) {
     names(cx, items.file, optimizer);
+    for error in super::taken::taken(optimizer) {
+        cx.sink.report(items.file, error);
+    }
     let names = names_ahead(optimizer);
     let mut check = Settings {
         cx,
@@ -339,10 +343,10 @@ pub(super) fn unused(cx: &mut Context, file: FileId, id: OptimizerId, optimizer:
         if !cx.used.contains(&(id, Setting::Hyper(index))) {
             cx.sink.report(
                 file,
-                CheckError::UnusedHyper {
+                CheckError::from(Unused::Hyper {
                     name: text.clone(),
                     at: *span,
-                },
+                }),
             );
         }
     }
@@ -350,7 +354,8 @@ pub(super) fn unused(cx: &mut Context, file: FileId, id: OptimizerId, optimizer:
         let rules = &cx.program.optimizers[id].rules;
         if !rules.iter().any(|rule| rule.applies.contains(&index)) {
             let (name, at) = (base.name.text.clone(), base.name.span);
-            cx.sink.report(file, CheckError::UnusedBase { name, at });
+            let unused = CheckError::from(Unused::Base { name, at });
+            cx.sink.report(file, unused);
         }
     }
     for (index, Name { text, span }) in optimizer
@@ -362,10 +367,10 @@ pub(super) fn unused(cx: &mut Context, file: FileId, id: OptimizerId, optimizer:
         if !cx.used.contains(&(id, Setting::Static(index))) {
             cx.sink.report(
                 file,
-                CheckError::UnusedStatic {
+                CheckError::from(Unused::Static {
                     name: text.clone(),
                     at: *span,
-                },
+                }),
             );
         }
     }

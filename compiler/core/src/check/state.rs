@@ -17,6 +17,8 @@ use crate::packed::Packing;
 use crate::quantized::Format;
 use optc_grammar::ast::{self, Name, Span};
 
+const ONE: hir::Dim = hir::Dim::Const(1);
+
 /// Storage in 8 bits: with a sign, and without.
 const FORMATS: [&str; 2] = ["q8", "uq8"];
 
@@ -295,9 +297,7 @@ impl Body<'_> {
             .as_ref()
             .map(|param| general(param.shape.clone()));
         let Some(ty) = whole.filter(|whole| super::types::fits(whole, expected)) else {
-            let help =
-                "write an initial value of that shape, such as `zeros_like(w)`, or every length"
-                    .to_owned();
+            let help = self.first_value(expected);
             self.report(CheckError::StateNeedsType {
                 name: name.text.clone(),
                 help,
@@ -311,6 +311,25 @@ impl Body<'_> {
             span: value.span,
         };
         self.filling(value, &param)
+    }
+
+    /// How a state begins whose shape a number does not show.
+    fn first_value(&self, expected: &Type) -> String {
+        let param = self.param.as_ref().map_or("w", |param| &param.name);
+        let axes = match expected {
+            Type::Tensor { shape, .. } => shape.axes.as_slice(),
+            _ => &[],
+        };
+        let sums = match axes {
+            [.., hir::Axis::Dim(_), hir::Axis::Dim(ONE)] => {
+                format!("row_sums(zeros_like({param}))")
+            }
+            [.., hir::Axis::Dim(ONE), hir::Axis::Dim(_)] => {
+                format!("column_sums(zeros_like({param}))")
+            }
+            _ => format!("zeros_like({param})"),
+        };
+        format!("write a first value of that shape, such as `{sums}`, or every length")
     }
 
     /// A tensor like another, filled with a number.

@@ -5,6 +5,7 @@ use super::error::CheckError;
 use super::expr::{general, is_numeric};
 use super::names::{Binding, Entry};
 use super::phase::{Level, Phase};
+use super::shapes::scalar;
 use super::state::Declaration;
 use super::types::{fact_name, implies};
 use crate::hir::{BinaryOp, Block, Builtin, Expr, ExprKind, Place, State, Stmt, StmtKind, Type};
@@ -326,10 +327,9 @@ impl Body<'_> {
         };
         // A number fills a tensor.
         let fills = is_number(&value) && matches!(to.current.ty, Type::Tensor { .. });
-        let value = if fills {
-            value
-        } else {
-            self.fitting(value, &to.current.ty, to.origin)
+        let value = match fills {
+            true => value,
+            false => self.assigned(value, &to, target),
         };
         if let Type::Tensor { fact, .. } = to.current.ty {
             self.prove(&target.text, fact, &value);
@@ -344,6 +344,40 @@ impl Body<'_> {
             self.shared_once(shared, &value, target.span);
         }
         Some(StmtKind::Assign(to.place, value))
+    }
+
+    /// A value that fits what it is assigned to; what begins as a number holds no tensor.
+    fn assigned(&mut self, value: Expr, to: &Target, name: &Name) -> Expr {
+        let number = match (to.place, &to.current.ty) {
+            (Place::Local(_), Type::Float) => true,
+            (Place::State(state), Type::Tensor { shape, .. }) => {
+                shape.axes.is_empty() && is_number(&self.states[state].init)
+            }
+            _ => false,
+        };
+        let begins = number.then(|| self.beginning(&value.ty)).flatten();
+        let (Some(begins), Type::Tensor { shape: right, .. }) = (begins, &value.ty) else {
+            return self.fitting(value, &to.current.ty, to.origin);
+        };
+        let help = format!(
+            "`{}` begins as a number and stays one: for a tensor of this shape let it begin as {begins}",
+            name.text
+        );
+        let (left, right, at) = (scalar(), right.clone(), value.span);
+        self.shape_mismatch(&left, &right, &help, at, to.origin, Some(at));
+        super::expr::error(at)
+    }
+
+    /// Zeros of the shape of a value, where they are not a number.
+    fn beginning(&self, ty: &Type) -> Option<String> {
+        let Type::Tensor { shape, .. } = ty else {
+            return None;
+        };
+        match &self.param {
+            _ if shape.axes.is_empty() => None,
+            Some(param) if param.shape == *shape => Some(format!("`zeros_like({})`", param.name)),
+            _ => Some("`zeros_like(x)` of an `x` that has it".to_owned()),
+        }
     }
 
     /// Whether a value is `stochastic(…)`, for something that is stored; in a storage type that rounds.

@@ -740,6 +740,19 @@ optimizer Shown {
 }",
     ),
     page(
+        "opt::name::taken",
+        "an option has a name that means something else where it is set",
+        "Options are keyword arguments of an optimizer in Python and entries of its parameter groups.\nThe constructor has arguments of its own (`params`, `source`, `groups`, `seed`, …), a group has entries of its own (`name`, `shared`, …), and schedulers keep numbers there (`initial_lr`, `max_lr`, …).\nAn option of the same name could not be set. `static maximize: bool` is the one exception.",
+        r"optimizer Shown {
+    hyper seed = 0.1
+    rule each(w: [...]) { w -= seed * grad }
+}",
+        r"optimizer Shown {
+    hyper first_rate = 0.1
+    rule each(w: [...]) { w -= first_rate * grad }
+}",
+    ),
+    page(
         "opt::name::unknown",
         "a name is not defined",
         "Names come from the pattern (`m`, `w`), from `hyper` and `static`, from `let`, `var` and `state`, and from `table`.\n`grad` and `step` are always there.",

@@ -16,6 +16,21 @@ pub(super) const CODES: &[Code] = &[
         repeated: 1,
     },
     Code {
+        code: "opt::syntax::long_line",
+        summary: "a line has more than 4096 characters",
+        explanation: "Messages show the line that they are about, so it must be one that a person can read.\nBreak it: a line that begins with an operator continues the one above, and inside of brackets a line may end anywhere.",
+        failing: r"optimizer Shown {
+    rule each(w: [...]) { w -= 0.1 * …grad }
+}",
+        corrected: r"optimizer Shown {
+    rule each(w: [...]) {
+        w -= 0.1
+            * grad
+    }
+}",
+        repeated: 5_000,
+    },
+    Code {
         code: "opt::syntax::missing_else",
         summary: "an `if` that gives a value has no `else`",
         explanation: "A value is needed whatever the condition says.\nAs a statement, `if` needs no `else`.",
@@ -96,12 +111,11 @@ pub(super) const CODES: &[Code] = &[
         code: "opt::syntax::too_large",
         summary: "a source is larger than 1 MiB",
         explanation: "An optimizer fits on a page; a file this large is something else.\nMove parts to other files and import them with `use`.",
-        failing: r"// x…
-optimizer Shown {
+        failing: r"optimizer Shown {
     rule each(w: [...]) { w -= grad }
-}",
-        corrected: r"// x
-optimizer Shown {
+}
+…",
+        corrected: r"optimizer Shown {
     rule each(w: [...]) { w -= grad }
 }",
         repeated: 1_048_576,

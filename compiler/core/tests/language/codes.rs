@@ -39,6 +39,7 @@ fn corrected_examples_are_clean() {
 fn declared() -> Vec<String> {
     let sources = [
         include_str!("../../src/check/error.rs"),
+        include_str!("../../src/check/unused.rs"),
         include_str!("../../../../grammar/src/error.rs"),
     ];
     let after = sources

@@ -5,7 +5,7 @@ use miette::Diagnostic;
 use std::fmt::Write;
 
 /// Statements of a rule for matrices.
-const STATEMENTS: [&str; 52] = [
+const STATEMENTS: [&str; 82] = [
     "let x = grad @ grad'",
     "let x = grad ** 2",
     "let x = grad % 2",
@@ -58,10 +58,40 @@ const STATEMENTS: [&str; 52] = [
     "state s: int8 = zeros_like(w)",
     "state s: q8 = zeros_like(w)",
     "state s: complex = zeros_like(w)",
+    "let x = median(row_sums(grad))",
+    "let x = sort(row_sums(grad))",
+    "let x = outer(row_sums(grad), column_sums(grad))",
+    "let x = cumsum(grad)",
+    "let x = broadcast(grad)",
+    "let x = sigmoid(grad)",
+    "let x = softmax(grad)",
+    "let x = var(grad)",
+    "let x = log2(grad)",
+    "let x = isnan(grad)",
+    "let x = cos(step)",
+    "let x = |grad|",
+    "let x = 2grad",
+    "let x = grad.abs",
+    "let x = grad × grad",
+    "let x = grad ÷ 2",
+    "let x = grad²",
+    "fn f(x: [m]) -> [m] { x }",
+    "state a = zeros",
+    "let x = True",
+    "state a = 0, b = 0",
+    "let a = 1, b = 2",
+    "if norm(w) > 1 { skip }",
+    "if grad > 1 { w *= 2 }",
+    "state error = 0; error = grad",
+    "var acc = 0; acc += grad",
+    "var acc = 0; acc = gram(grad)",
+    "let x = top_k(row_sums(grad), numel(w) / 100)",
+    "let x = identity(m / 2)",
+    "let x = sum(grad) or keep",
 ];
 
 /// Whole files.
-const FILES: [&str; 13] = [
+const FILES: [&str; 21] = [
     "# a comment",
     "import std.adamw",
     "def f(x): x",
@@ -75,6 +105,14 @@ const FILES: [&str; 13] = [
     "optimizer T { rule each(w: [...]) = AdamW(lr = 1) }",
     "optimizer T = Sam(base = Soap)",
     "optimizer T { rule each(w) { w -= grad } }",
+    "optimizer T { fn f(x: [m]) -> [m] { x } }",
+    "optimizer T { rule each(w: [...]) = std.adamw.AdamW(lr = 1) }",
+    "optimizer T(base: optimizer = std.adamw.AdamW) { }",
+    "use std.clip.Clip optimizer T = Clip(base = std.adamw.AdamW)",
+    "use std.clip.Clip optimizer T = Clip(base = std.adamw.AdamW(lr = 1))",
+    "use std.graft.Graft use std.adamw.AdamW optimizer T = Graft(foo = AdamW)",
+    "optimizer T { rule each(w: [..., m, n]) { state r: [..., m, 1] = 0 w -= r } }",
+    "optimizer T { hyper seed = 1 rule each(w: [...]) { w -= seed * grad } }",
 ];
 
 #[test]

@@ -41,8 +41,8 @@ fn nesting_up_to_the_limit() {
         for depth in [60, 120, 240] {
             let text = format!(
                 "optimizer Shown {{ rule each(w: [...]) {{ w -= {}grad{} }} }}",
-                open.repeat(depth),
-                close.repeat(depth)
+                format!("{open}\n").repeat(depth),
+                format!("{close}\n").repeat(depth)
             );
             let found = check(&text);
             assert!(
@@ -50,6 +50,23 @@ fn nesting_up_to_the_limit() {
                 "{open}: {found:?}"
             );
         }
+    }
+}
+
+/// A column beyond what a terminal has, a file of a mebibyte in one line, an argument over many lines.
+#[test]
+fn no_message_is_longer_than_a_page() {
+    let rule = |body: &str| format!("optimizer Shown {{ rule each(w: [...]) {{ {body} }} }}");
+    for text in [
+        rule(&format!("w -={}lr * grad", " ".repeat(70_000))),
+        rule(&" ".repeat(1 << 21)),
+        rule(&format!("w -= named((1,\n{}2))", "1,\n".repeat(9_000))),
+        rule(&format!("w -= sum([1,\n{}2], 3)", "1,\n".repeat(9_000))),
+    ] {
+        let mistakes = library_mistakes(&text, &Modules::default());
+        assert!(!mistakes.is_empty());
+        let shown = crate::support::render(&mistakes);
+        assert!(shown.len() < 5_000, "{}", &shown[..5_000]);
     }
 }
 
