@@ -5,7 +5,7 @@ use miette::Diagnostic;
 use std::fmt::Write;
 
 /// Statements of a rule for matrices.
-const STATEMENTS: [&str; 82] = [
+const STATEMENTS: [&str; 81] = [
     "let x = grad @ grad'",
     "let x = grad ** 2",
     "let x = grad % 2",
@@ -68,7 +68,6 @@ const STATEMENTS: [&str; 82] = [
     "let x = var(grad)",
     "let x = log2(grad)",
     "let x = isnan(grad)",
-    "let x = cos(step)",
     "let x = |grad|",
     "let x = 2grad",
     "let x = grad.abs",
