@@ -15,7 +15,7 @@ pub(crate) fn run(args: &args::New, reporter: &Reporter) -> Result<Exit, Failure
         return Err(CommandError::Exists { path }.into());
     }
     let module = module(&args.from)?;
-    output::write(&path, copy(&name, &module).as_bytes())?;
+    output::write(&path, copy(&name, module).as_bytes())?;
     reporter.note(&format!("wrote {}, begun from {module}", path.display()));
     Ok(Exit::Success)
 }

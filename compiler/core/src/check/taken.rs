@@ -27,16 +27,8 @@ const TAKEN: [(&[&str], &str); 4] = [
         "in Python this is the tuple of `beta1`, `beta2`, …",
     ),
     (
-        &[
-            "initial_lr",
-            "max_lr",
-            "min_lr",
-            "base_momentum",
-            "max_momentum",
-            "swa_lr",
-            "lr_scale",
-        ],
-        "schedulers in Python keep numbers of their own under this name",
+        &["initial_lr"],
+        "schedulers of torch take what stands under this name for the learning rate at the beginning",
     ),
 ];
 

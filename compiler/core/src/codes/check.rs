@@ -742,7 +742,7 @@ optimizer Shown {
     page(
         "opt::name::taken",
         "an option has a name that means something else where it is set",
-        "Options are keyword arguments of an optimizer in Python and entries of its parameter groups.\nThe constructor has arguments of its own (`params`, `source`, `groups`, `seed`, …), a group has entries of its own (`name`, `shared`, …), and schedulers keep numbers there (`initial_lr`, `max_lr`, …).\nAn option of the same name could not be set. `static maximize: bool` is the one exception.",
+        "Options are keyword arguments of an optimizer in Python and entries of its parameter groups.\nThe constructor has arguments of its own (`params`, `source`, `groups`, `seed`, …), a group has entries of its own (`name`, `shared`, …), and torch's schedulers keep the first learning rate there (`initial_lr`).\nAn option of the same name could not be set. `static maximize: bool` is the one exception.",
         r"optimizer Shown {
     hyper seed = 0.1
     rule each(w: [...]) { w -= seed * grad }
