@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::hir::{Block, Builtin, Expr, ExprKind, Local, Place, StateId, Stmt, StmtKind};
 use crate::ir::{OpKind, TensorType, Type, Value};
 use crate::plan::{HostBinary, HostUnary};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The longest loop.
 const MOST_TURNS: u64 = 10_000;
@@ -72,7 +72,8 @@ impl<'p> Lowerer<'p> {
             } => self.repeat(row, table.as_ref(), count.as_ref(), body),
             StmtKind::Until { cond, most, body } => {
                 let most = self.turns_of(most);
-                self.until(cond, body, most);
+                let around = self.frame.locals.keys().copied().collect();
+                self.until(cond, body, &around, most);
             }
             StmtKind::Skip => return true,
         }
@@ -140,15 +141,17 @@ impl<'p> Lowerer<'p> {
 
     /// Turns of a loop until its condition holds. Each stands inside of one before it: once the condition holds, which
     /// it then does for good, as many are left to ask as the loop is deep, and that is the logarithm of their number.
-    fn until(&mut self, cond: &'p Expr, body: &'p Block, turns: u64) {
+    /// Names that are not from `around` the loop end with their turn.
+    fn until(&mut self, cond: &'p Expr, body: &'p Block, around: &HashSet<Local>, turns: u64) {
         if turns == 0 || !self.has_room() {
             return;
         }
         let later = turns - 1;
         let turn = |this: &mut Self| {
             this.stmts(&body.stmts, None);
-            this.until(cond, body, later - later / 2);
-            this.until(cond, body, later / 2);
+            this.frame.locals.retain(|local, _| around.contains(local));
+            this.until(cond, body, around, later - later / 2);
+            this.until(cond, body, around, later / 2);
         };
         let go_on = match self.expr(cond) {
             Val::Number(x) if x != 0.0 => return,
