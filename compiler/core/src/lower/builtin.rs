@@ -230,7 +230,7 @@ impl<'p> Lowerer<'p> {
     }
 
     fn divided_by_count(&mut self, sum: Value, dims: &[u64]) -> Value {
-        let count = self.build.constant(numel(&dims) as f64);
+        let count = self.build.constant(numel(dims) as f64);
         self.tensor_binary(BinaryOp::Div, sum, count)
     }
 
