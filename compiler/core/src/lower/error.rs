@@ -41,13 +41,35 @@ pub enum Place {
 }
 
 /// What may be wrong with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Diagnostic)]
 pub enum Fault {
     /// Loops were not written out to their end.
+    #[error(
+        "is too large: it has more than {} operations",
+        super::LARGEST_FUNCTION
+    )]
+    #[diagnostic(
+        code(opt::bind::too_large),
+        help(
+            "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
+        )
+    )]
     Operations,
     /// A tensor of this shape.
+    #[error("is too large: a tensor in it has shape {0:?}, more than {LARGEST_TENSOR} elements")]
+    #[diagnostic(
+        code(opt::bind::too_large),
+        help("lower the lengths, or give large dimensions a rule of their own with `where`")
+    )]
     Elements(Vec<u64>),
     /// A count is out of range.
+    #[error("has a count out of range: `{text}` is {value}, and must be {need}")]
+    #[diagnostic(
+        code(opt::bind::count),
+        help(
+            "set the static to another value, give it a range with `in`, or keep such parameters away with `where`"
+        )
+    )]
     Count {
         /// As written.
         text: String,
@@ -71,50 +93,13 @@ impl Display for Place {
     }
 }
 
-impl Display for Fault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Operations => {
-                let most = super::LARGEST_FUNCTION;
-                write!(f, "is too large: it has more than {most} operations")
-            }
-            Fault::Elements(dims) => {
-                let most = LARGEST_TENSOR;
-                write!(
-                    f,
-                    "is too large: a tensor in it has shape {dims:?}, more than {most} elements"
-                )
-            }
-            Fault::Count { text, value, need } => {
-                write!(
-                    f,
-                    "has a count out of range: `{text}` is {value}, and must be {need}"
-                )
-            }
-        }
-    }
-}
-
 impl Diagnostic for LowerError {
     fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
-        Some(Box::new(match self.fault {
-            Fault::Operations | Fault::Elements(_) => "opt::bind::too_large",
-            Fault::Count { .. } => "opt::bind::count",
-        }))
+        self.fault.code()
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
-        Some(Box::new(match self.fault {
-            Fault::Operations => {
-                "loops are written out, for each part of the parameter: lower their counts, or make the parts larger"
-            }
-            Fault::Elements(_) => {
-                "lower the lengths, or give large dimensions a rule of their own with `where`"
-            }
-            Fault::Count { .. } => {
-                "set the static to another value, give it a range with `in`, or keep such parameters away with `where`"
-            }
-        }))
+        self.fault.help()
     }
 }
 
