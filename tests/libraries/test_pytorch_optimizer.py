@@ -130,6 +130,17 @@ SAME = [
         "shampoo",
         {**DECAY, "momentum": 0.5, "preconditioning_compute_steps": 3, "matrix_eps": 0.01},
         shapes=TENSORS,
+        absent=False,
+        bound=MATRIX,
+    ),
+    # The factor of a vector that comes late is hardly more than matrix_eps: its root amplifies what float32 rounds.
+    pair(
+        "Shampoo, late gradients",
+        po.Shampoo,
+        "shampoo",
+        {**DECAY, "momentum": 0.5, "preconditioning_compute_steps": 3, "matrix_eps": 0.01},
+        shapes=TENSORS,
+        dtypes=(torch.float64,),
         bound=MATRIX,
     ),
     pair(
