@@ -204,6 +204,18 @@ fn what_stands_in_for_a_failure_may_fail_itself() {
     assert!(matches!(error, StepError::KeptTooOften { .. }), "{error:?}");
 }
 
+/// A factorization of what another one made: where the inner one fails, the state is kept as well.
+#[test]
+fn a_failure_inside_of_what_is_factorized_keeps_the_state() {
+    let nested = "cholesky(gram(cholesky(diag(grad)))) or keep";
+    let text = ROOTS.replace("cholesky(diag(grad)) or keep at most 2 times", nested);
+    let mut bound = Bound::new(&text, NonFinite::Propagate);
+    bound.step(ONE).unwrap();
+    assert_eq!(bound.values, [[1.0, 2.0], [3.0, 4.0]]);
+    bound.step(ONE_BAD).unwrap();
+    assert_eq!(bound.values, [[2.0, 4.0], [6.0, 8.0]]);
+}
+
 /// Where nothing stands in for it, the failure of what stood in is the step's.
 #[test]
 fn a_failure_behind_a_failure_is_an_error() {
